@@ -1,0 +1,64 @@
+# `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := exporter tests demo benchmarks
+
+.PHONY: help demo test check format lock docs bench packages clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.runtime ## serve an embedded sample store
+	@$(BIN)/python -m demo $(DEMO_FLAGS)
+
+test: packages $(VENV)/.test check ## run all checks and all tests
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(PYTEST_FLAGS)
+	@$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+check: $(VENV)/.test ## run the checks that need no server
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+
+format: $(VENV)/.test ## format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
+	$(BIN)/python -m exporter.metrics.documentation > docs/metrics.md
+
+bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
+	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)
+
+packages: ## install the Debian packages that the tests run against, where that is allowed
+	@tests/install-packages.sh
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) .demo .bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "making $(VENV) failed; on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: requirements/image.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/image.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.runtime
+	@$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@

@@ -1,0 +1,46 @@
+"""Every error this program raises on purpose.
+
+::
+
+    ExporterError                 never raised itself
+    ├── ConfigurationError        wrong flags, variables or file; exit code 2
+    ├── StoreUnreadableError      the store as a whole cannot be read; exit code 1
+    ├── ManifestUnreadableError   one blob is not a manifest that can be understood
+    ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
+    ├── ScanCancelledError        a scan was told to stop
+    └── OutputError               a result cannot be written, an address not be bound; exit code 1
+
+Messages say what happened, where, and what to do about it. None holds a secret.
+"""
+
+
+class ExporterError(Exception):
+    """Base of all errors of this program."""
+
+
+class ConfigurationError(ExporterError):
+    """The configuration is wrong; carries every problem found, not only the first."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreUnreadableError(ExporterError):
+    """The store's root or one of its main directories cannot be read."""
+
+
+class ManifestUnreadableError(ExporterError):
+    """The content of a blob is not a manifest that can be understood."""
+
+
+class ApiUnavailableError(ExporterError):
+    """The registry's HTTP API is down, refuses, or gives answers that make no sense."""
+
+
+class ScanCancelledError(ExporterError):
+    """The scan was told to stop before it was done."""
+
+
+class OutputError(ExporterError):
+    """A result cannot be delivered where it was asked for."""

@@ -1,0 +1,257 @@
+"""The domain: digests, manifests, repositories, and what a scan found.
+
+All types are immutable once published. Blobs are named by small integers (:data:`BlobNumber`)
+instead of digests, because sets and sums over a million blobs then fit in flat arrays.
+"""
+
+import enum
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+Digest = NewType("Digest", bytes)
+"""A content digest, packed: 32 raw bytes for sha256, else the ASCII text ``<algorithm>:<hex>``."""
+
+BlobNumber = int
+"""Index of a digest in a :class:`DigestTable`."""
+
+ABSENT = -1
+"""Stands in :attr:`Inventory.sizes` for a digest that has no blob on disk."""
+
+_SHA256 = "sha256:"
+_SHA256_BYTES = 32
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
+
+
+def parse_digest(text: str) -> Digest | None:
+    """Pack ``<algorithm>:<hex>``; None where the text is no digest.
+
+    The grammar is that of the OCI image specification, with the hexadecimal encoding that all
+    algorithms in use have; sha256 must have 64 digits, in lower case.
+    """
+    if text.startswith(_SHA256):
+        try:
+            raw = bytes.fromhex(text[len(_SHA256) :])
+        except ValueError:
+            return None
+        # fromhex is lenient about case and spaces; the registry is not
+        return Digest(raw) if len(raw) == _SHA256_BYTES and raw.hex() == text[7:] else None
+    return Digest(text.encode("ascii")) if _DIGEST.fullmatch(text) else None
+
+
+def format_digest(digest: Digest) -> str:
+    """Give the text form ``<algorithm>:<hex>``."""
+    if len(digest) == _SHA256_BYTES:  # other algorithms take 34 bytes and more as text
+        return f"sha256:{digest.hex()}"
+    return digest.decode("ascii")
+
+
+class DigestTable:
+    """Gives every digest a number, in order of first sight; only ever grows."""
+
+    __slots__ = ("_digests", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers: dict[Digest, BlobNumber] = {}
+        self._digests: list[Digest] = []
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __getitem__(self, number: BlobNumber) -> Digest:
+        return self._digests[number]
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self._digests)
+
+    def find(self, digest: Digest) -> BlobNumber | None:
+        """Return the digest's number, None where it was never seen."""
+        return self._numbers.get(digest)
+
+    def intern(self, digest: Digest) -> BlobNumber:
+        """Return the digest's number, giving it the next one at first sight."""
+        number = self._numbers.get(digest)
+        if number is None:
+            number = self._numbers[digest] = len(self._digests)
+            self._digests.append(digest)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one manifest or index references.
+
+    Attributes:
+        media_type: as the content says, or ``""`` where it does not.
+        children: manifests listed by an index.
+        blobs: config, layers, and whatever else is stored beside them.
+        foreign: those of ``blobs`` that have download URLs and need not be on disk.
+
+    """
+
+    media_type: str
+    children: tuple[BlobNumber, ...] = ()
+    blobs: tuple[BlobNumber, ...] = ()
+    foreign: tuple[BlobNumber, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag of a repository.
+
+    Attributes:
+        name: the tag.
+        target: the manifest it points to; None where its link cannot be understood.
+        updated_at: modification time of its link, Unix seconds; None where there is no link.
+
+    """
+
+    name: str
+    target: BlobNumber | None
+    updated_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A manifest that a repository holds, tagged or not.
+
+    Attributes:
+        manifest: the blob.
+        linked_at: modification time of its link, Unix seconds; None where it is unreadable.
+
+    """
+
+    manifest: BlobNumber
+    linked_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An unfinished upload.
+
+    Attributes:
+        size: bytes received so far.
+        started_at: when it began, Unix seconds: what the registry wrote down, else the oldest
+            modification time found.
+        purgeable: whether the registry's own purging will ever remove it. It needs a readable
+            ``startedat`` and a directory named by a UUID for that.
+
+    """
+
+    size: int
+    started_at: float
+    purgeable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository as the disk has it."""
+
+    name: str
+    tags: tuple[Tag, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    uploads: tuple[Upload, ...] = ()
+
+
+class IssueCause(enum.StrEnum):
+    """Why something in the store could not be read as what it should be."""
+
+    PERMISSION = "permission"
+    IO_ERROR = "io_error"
+    INVALID_LINK = "invalid_link"
+    UNREADABLE_MANIFEST = "unreadable_manifest"
+    SYMLINK = "symlink"
+    BAD_NAME = "bad_name"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanIssue:
+    """One thing that could not be read.
+
+    Attributes:
+        cause: the kind.
+        path: where, below ``docker/registry/v2``, safe to print.
+        detail: what is wrong with it.
+
+    """
+
+    cause: IssueCause
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """Files in the store that are no part of its layout.
+
+    Attributes:
+        files: how many.
+        bytes: their sizes added up.
+
+    """
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything one scan found in the store.
+
+    Attributes:
+        digests: names of the blobs, also of blobs that are only referenced.
+        sizes: bytes by blob number; :data:`ABSENT` for what is not on disk.
+        manifests: the manifests that could be read.
+        repositories: sorted by name.
+        strays: files that are no part of the layout.
+        issues: what could not be read.
+        complete: whether all that was found could be read.
+        references_known: False while something may reference blobs that nobody knows of: then
+            no blob may be called unreferenced.
+
+    """
+
+    digests: DigestTable = field(default_factory=DigestTable)
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    manifests: Mapping[BlobNumber, Manifest] = field(default_factory=dict)
+    repositories: tuple[Repository, ...] = ()
+    strays: Strays = Strays()
+    issues: tuple[ScanIssue, ...] = ()
+    complete: bool = True
+    references_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ApiView:
+    """What the registry's HTTP API told.
+
+    Attributes:
+        tags: the tags of every repository in the catalog.
+
+    """
+
+    tags: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemUsage:
+    """The filesystem that holds the store, as ``statvfs`` tells it.
+
+    Attributes:
+        size_bytes: size of the filesystem.
+        free_bytes: free for root.
+        avail_bytes: free for everybody else.
+        files: inodes in all.
+        files_free: inodes free.
+        readonly: whether it is mounted read-only where the registry's directory lives.
+
+    """
+
+    size_bytes: int
+    free_bytes: int
+    avail_bytes: int
+    files: int
+    files_free: int
+    readonly: bool

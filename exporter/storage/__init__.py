@@ -1,0 +1,1 @@
+"""Reading the store: the path grammar, manifests, the walk, the filesystem."""

@@ -1,0 +1,103 @@
+"""The path grammar of ``docker/registry/v2``. Pure: knows names, touches no disk.
+
+Source of the rules: distribution's ``registry/storage/paths.go`` for the directories, the
+``reference`` package for the names of repositories and tags, ``registry/storage/purgeuploads.go``
+for uploads.
+"""
+
+import re
+from datetime import datetime
+
+from exporter.model import Digest, parse_digest
+
+VERSION_PATH = ("docker", "registry", "v2")
+"""Directories between the registry's root directory and the store proper."""
+
+ROOT_EXTRAS = frozenset({"lost+found", "scheduler-state.json"})
+"""May lie beside ``docker``: a mount point's own directory, a pull-through cache's state."""
+
+BLOBS = "blobs"
+REPOSITORIES = "repositories"
+LAYERS = "_layers"
+MANIFESTS = "_manifests"
+UPLOADS = "_uploads"
+REVISIONS = "revisions"
+TAGS = "tags"
+REPOSITORY_MARKS = frozenset({LAYERS, MANIFESTS, UPLOADS})
+"""A directory that holds one of these is a repository."""
+
+MAX_LINK_BYTES = 1024
+"""Far above the 135 bytes of a sha512 link; what is larger is no link."""
+
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ALGORITHM = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+_MAX_REPOSITORY_NAME = 255
+
+
+def is_repository_name(name: str) -> bool:
+    """Tell whether ``name`` is a legal repository name, slashes included."""
+    return len(name) <= _MAX_REPOSITORY_NAME and all(
+        _COMPONENT.fullmatch(component) for component in name.split("/")
+    )
+
+
+def is_tag_name(name: str) -> bool:
+    """Tell whether ``name`` is a legal tag."""
+    return _TAG.fullmatch(name) is not None
+
+
+def is_algorithm(name: str) -> bool:
+    """Tell whether ``name`` is a legal name of a digest algorithm."""
+    return _ALGORITHM.fullmatch(name) is not None
+
+
+def is_upload_id(name: str) -> bool:
+    """Tell whether the registry's purging would take ``name`` for an upload: a UUID."""
+    return _UUID.fullmatch(name) is not None
+
+
+def parse_link(content: bytes) -> Digest | None:
+    """Read a link file's content; None where it is not exactly one digest.
+
+    The registry compares nothing and trims nothing: a trailing newline makes the link invalid.
+    """
+    try:
+        return parse_digest(content.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+
+
+def parse_started_at(content: bytes) -> float | None:
+    """Read an upload's ``startedat`` (RFC 3339) as Unix seconds; None where it is not one."""
+    match = _RFC3339.fullmatch(content.decode("ascii", "replace"))
+    if match is None:
+        return None
+    moment, fraction, zone = match.groups()
+    try:
+        whole = datetime.fromisoformat(f"{moment}{'+00:00' if zone == 'Z' else zone}")
+    except ValueError:
+        return None
+    return whole.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+def blob_directory(digest_text: str) -> str:
+    """Give the directory of a blob below the version directory, from ``<algorithm>:<hex>``."""
+    algorithm, _, hexadecimal = digest_text.partition(":")
+    return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}"
+
+
+def printable(path: str) -> str:
+    """Make a path safe for logs and terminals: what is not printable ASCII is escaped."""
+    return "".join(
+        character if character.isprintable() and character.isascii() else _escape(character)
+        for character in path
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

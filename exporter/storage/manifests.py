@@ -1,0 +1,164 @@
+"""What a manifest references, told from its bytes. Pure: no disk, no network.
+
+Understands Docker image manifests (schema 1 and 2) and lists, OCI manifests, indexes and
+artifacts, with or without a ``mediaType``. What a manifest references is read from the fields it
+has, not from the type it claims: taking one reference too many keeps a blob, one too few makes a
+live blob look like garbage. A ``subject`` is no reference: the registry's collector follows none.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from exporter.errors import ManifestUnreadableError
+from exporter.model import Digest, parse_digest
+
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+"""Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
+(``maxManifestBodySize`` in its manifest handler); the rest is for what other tools wrote."""
+
+_MANIFEST_MEDIA_TYPES = frozenset(
+    {
+        "",
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestContent:
+    """The references of one manifest.
+
+    Attributes:
+        media_type: as the content says; ``""`` where it does not.
+        children: manifests that an index lists.
+        blobs: config, layers, and entries of an index that are no manifests (build caches).
+        foreign: those of ``blobs`` that come with download URLs.
+
+    """
+
+    media_type: str
+    children: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+    foreign: tuple[Digest, ...]
+
+
+class _Descriptor(msgspec.Struct, rename="camel", gc=False):
+    digest: str
+    media_type: str = ""
+    urls: list[str] | None = None
+
+
+class _FsLayer(msgspec.Struct, gc=False):
+    blobSum: str  # noqa: N815 - the field's name in schema 1
+
+
+class _Document(msgspec.Struct, rename="camel", gc=False):
+    media_type: str = ""
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    blobs: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    fs_layers: list[_FsLayer] | None = None
+
+    def count_references(self) -> int:
+        parts = (self.layers, self.blobs, self.manifests, self.fs_layers)
+        return (self.config is not None) + sum(len(part) for part in parts if part)
+
+    def is_manifest(self) -> bool:
+        parts = (self.config, self.layers, self.blobs, self.manifests, self.fs_layers)
+        return any(part is not None for part in parts)
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+_FIELDS = {
+    name.lower(): name
+    for struct in (_Document, _Descriptor, _FsLayer)
+    for name in (field.encode_name for field in msgspec.structs.fields(struct))
+}
+
+
+def parse_manifest(content: bytes) -> ManifestContent:
+    """Tell what the manifest ``content`` references.
+
+    Raises ManifestUnreadableError where it is not JSON, not a manifest, nested beyond what the
+    parser allows, or where a reference is no digest.
+    """
+    try:
+        document = _decode(content)
+        # Digests in fields that were not read: an annotation, a subject, or a field spelt in
+        # another case, which the registry's JSON decoder (Go's) takes for the field.
+        suspicious = content.count(b"sha256:") > document.count_references()
+    except (msgspec.DecodeError, RecursionError):
+        document, suspicious = None, True
+    if suspicious:
+        document = _decode_as_go(content)
+    if document is None or not document.is_manifest():
+        raise ManifestUnreadableError("JSON, but neither a manifest nor an index")
+    return _content(document)
+
+
+def _content(document: _Document) -> ManifestContent:
+    children: list[Digest] = []
+    blobs = [_digest(layer.blobSum) for layer in document.fs_layers or ()]
+    foreign: list[Digest] = []
+    if document.config is not None:
+        blobs.append(_digest(document.config.digest))
+    for descriptor in document.manifests or ():
+        is_child = descriptor.media_type in _MANIFEST_MEDIA_TYPES
+        (children if is_child else blobs).append(_digest(descriptor.digest))
+    for group in (document.layers, document.blobs):
+        for descriptor in group or ():
+            digest = _digest(descriptor.digest)
+            blobs.append(digest)
+            if descriptor.urls:
+                foreign.append(digest)
+    return ManifestContent(document.media_type, tuple(children), tuple(blobs), tuple(foreign))
+
+
+def _digest(text: str) -> Digest:
+    digest = parse_digest(text)
+    if digest is None:
+        raise ManifestUnreadableError(f"references {text[:80]!r}, which is no digest")
+    return digest
+
+
+def _decode_as_go(content: bytes) -> _Document:
+    """Decode as leniently as the registry does: any case of a field's name, broken UTF-8."""
+    try:
+        raw = json.loads(content.decode("utf-8", "replace"))
+        return msgspec.convert(_fold(raw), _Document)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise ManifestUnreadableError(f"not a manifest: {str(error)[:200]}") from error
+
+
+def _fold(raw: Any) -> Any:  # noqa: ANN401 - JSON
+    """Give the fields of a document and of its descriptors their right spelling."""
+    if isinstance(raw, list):
+        return [_fold_fields(item) for item in raw]
+    if isinstance(raw, dict):
+        return {
+            name: _fold_fields(value) if isinstance(value, dict) else _fold_list(value)
+            for name, value in _fold_fields(raw).items()
+        }
+    return raw
+
+
+def _fold_list(raw: Any) -> Any:  # noqa: ANN401 - JSON
+    return [_fold_fields(item) for item in raw] if isinstance(raw, list) else raw
+
+
+def _fold_fields(raw: Any) -> Any:  # noqa: ANN401 - JSON
+    """Spell known fields right; null means absent, as it does to the registry."""
+    if not isinstance(raw, dict):
+        return raw
+    folded = {_FIELDS.get(name.lower(), name): value for name, value in raw.items()}
+    return {name: value for name, value in folded.items() if value is not None}

@@ -1,0 +1,161 @@
+"""What manifests of every kind reference, and what is refused."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.errors import ManifestUnreadableError
+from exporter.model import Digest, parse_digest
+from exporter.storage.manifests import parse_manifest
+
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+OCI = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def text(letter: str) -> str:
+    return f"sha256:{letter * 64}"
+
+
+def packed(letter: str) -> Digest:
+    digest = parse_digest(text(letter))
+    assert digest is not None
+    return digest
+
+
+def entry(letter: str, media_type: str = LAYER, **more: object) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": text(letter), "size": 1, **more}
+
+
+def encode(**fields: object) -> bytes:
+    return json.dumps({"schemaVersion": 2, **fields}).encode()
+
+
+@pytest.mark.parametrize("media_type", [DOCKER, OCI, None])
+def test_an_image_references_its_config_and_layers(media_type: str | None) -> None:
+    typed = {} if media_type is None else {"mediaType": media_type}
+    content = parse_manifest(encode(config=entry("a"), layers=[entry("b"), entry("c")], **typed))
+    assert set(content.blobs) == {packed("a"), packed("b"), packed("c")}
+    assert content.children == ()
+    assert content.media_type == (media_type or "")
+
+
+@pytest.mark.parametrize("media_type", [DOCKER, OCI, OCI_INDEX])
+def test_an_index_lists_manifests_and_other_indexes(media_type: str) -> None:
+    content = parse_manifest(encode(mediaType=OCI_INDEX, manifests=[entry("a", media_type)]))
+    assert content.children == (packed("a"),)
+    assert content.blobs == ()
+
+
+def test_what_a_build_cache_lists_in_its_index_is_no_manifest() -> None:
+    cache = "application/vnd.buildkit.cacheconfig.v0"
+    content = parse_manifest(encode(manifests=[entry("a", LAYER), entry("b", cache)]))
+    assert content.children == ()
+    assert set(content.blobs) == {packed("a"), packed("b")}
+
+
+def test_schema_1_references_its_layers() -> None:
+    layers = [{"blobSum": text("a")}, {"blobSum": text("a")}]
+    content = parse_manifest(json.dumps({"schemaVersion": 1, "fsLayers": layers}).encode())
+    assert set(content.blobs) == {packed("a")}
+
+
+def test_a_subject_is_no_reference() -> None:
+    content = parse_manifest(
+        encode(config=entry("a"), layers=[entry("b")], subject=entry("c", DOCKER))
+    )
+    assert packed("c") not in (*content.blobs, *content.children)
+
+
+def test_an_artifact_references_its_blobs() -> None:
+    artifact = "application/vnd.oci.artifact.manifest.v1+json"
+    assert parse_manifest(encode(mediaType=artifact, blobs=[entry("a")])).blobs == (packed("a"),)
+
+
+def test_layers_with_urls_are_foreign_and_still_referenced() -> None:
+    layers = [entry("a", urls=["https://example.com/a"]), entry("b", urls=[])]
+    content = parse_manifest(encode(config=entry("c"), layers=layers))
+    assert content.foreign == (packed("a"),)
+    assert set(content.blobs) == {packed("a"), packed("b"), packed("c")}
+
+
+def test_fields_spelt_in_another_case_count_as_they_do_for_the_registry() -> None:
+    content = parse_manifest(
+        json.dumps({"Config": entry("a"), "LAYERS": [{"Digest": text("b")}]}).encode()
+    )
+    assert set(content.blobs) == {packed("a"), packed("b")}
+
+
+def test_a_field_in_another_case_beside_the_right_one_is_not_overlooked() -> None:
+    content = parse_manifest(b'{"layers": [], "Layers": [{"digest": "%s"}]}' % text("a").encode())
+    assert packed("a") in content.blobs
+
+
+def test_null_means_absent() -> None:
+    assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
+
+
+def test_text_that_is_not_utf8_does_not_hide_references() -> None:
+    broken = b'{"layers": [{"digest": "%s"}], "annotations": {"a": "\xff"}}' % text("a").encode()
+    assert parse_manifest(broken).blobs == (packed("a"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x1f\x8b\x08binary",
+        b"{",
+        encode(config=entry("a"), layers=[entry("b")])[:-20],
+        b"[]",
+        b"null",
+        b"{}",
+        b'"sha256:"',
+        encode(architecture="amd64", rootfs={"type": "layers"}),
+        encode(layers={}),
+        encode(layers=[{}]),
+        encode(layers=[{"digest": None}]),
+        encode(layers=[{"digest": "sha256:xyz"}]),
+        encode(layers=[{"digest": text("A")}]),
+        encode(layers=[{"digest": "sha256:" + "a" * 63}]),
+        encode(config=[]),
+        b"[" * 100_000,
+        b'{"layers":' * 100_000,
+        b'{"layers": [], "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b"9" * 10_000,
+        b'{"layers": 1e999999}',
+    ],
+)
+def test_what_is_no_manifest_is_refused_in_one_way(content: bytes) -> None:
+    with pytest.raises(ManifestUnreadableError):
+        parse_manifest(content)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise_anything_else(content: bytes) -> None:
+    with contextlib.suppress(ManifestUnreadableError):
+        parse_manifest(content)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8) | st.just(text("a")),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["digest", "urls", "mediaType", "layers", "config", "manifests", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["layers", "config", "manifests", "fsLayers"]), JSON))
+def test_no_shape_of_json_raises_anything_else(document: dict[str, object]) -> None:
+    with contextlib.suppress(ManifestUnreadableError):
+        parse_manifest(json.dumps(document).encode())
