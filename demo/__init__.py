@@ -1,0 +1,1 @@
+"""A sample registry store to look at, and the builder that writes it."""

@@ -1,0 +1,466 @@
+"""Real servers for tests: a Docker registry and a Prometheus, each a process on a loopback port.
+
+And a small client that pushes to a registry the way Docker does, through its HTTP API.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import pytest
+
+USERNAME = "captain"
+PASSWORD = "secret-password"
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+_PACKAGES = {"htpasswd": "apache2-utils"}
+_ARCHITECTURES = ("amd64", "arm64", "s390x", "ppc64le", "riscv64")
+
+
+def require(program: str) -> str:
+    """Find a program; skip the test without it, or fail it where CI promises it."""
+    path = shutil.which(program)
+    if path is None:
+        package = _PACKAGES.get(program, program)
+        message = f"{program} is not installed; on Debian: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on."""
+    while True:
+        # Below the range that outgoing connections take theirs from, so that it stays free.
+        port = random.randint(15_000, 32_000)  # noqa: S311 - not a secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+class _Server:
+    """A program that serves HTTP, run as a process of its own in a directory for its files."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._home: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
+
+    @property
+    def home(self) -> Path:
+        """The directory of its configuration and log; gone when the context ends."""
+        if self._home is None:
+            self._home = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__}-"))
+            self._configure(self._home)
+        return self._home
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        path = self.home / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self._process is not None:
+            raise RuntimeError(f"{type(self).__name__} runs already")
+        arguments = self._arguments(self.home)
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=self.home)
+        try:
+            wait_until(self._answers, f"{self.url} does not answer", START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has ended."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop it and start it again on the same port."""
+        self.stop()
+        self.start()
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"{type(self).__name__} ended by itself:\n{self.log}")
+        address = f"{self.url}{self._ready_path()}"
+        try:
+            # Whether it is up, not whose certificate it has, is the question.
+            answer = httpx.get(address, verify=False, trust_env=False, timeout=5)  # noqa: S501
+        except httpx.TransportError:
+            return False
+        return answer.status_code in {httpx.codes.OK, httpx.codes.UNAUTHORIZED}
+
+    def _configure(self, home: Path) -> None:
+        raise NotImplementedError
+
+    def _arguments(self, home: Path) -> list[str]:
+        raise NotImplementedError
+
+    def _ready_path(self) -> str:
+        raise NotImplementedError
+
+
+class DockerRegistry(_Server):
+    """CNCF distribution, with its store in ``root``."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        users: Mapping[str, str] | None = None,
+        delete: bool = True,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
+        """Prepare it; ``tls`` is a certificate chain and its key as PEM files."""
+        self.root = root
+        self._program = require("docker-registry")
+        self._users = users
+        self._delete = delete
+        self._tls = tls
+        self._port = free_port()
+        super().__init__(f"{'https' if tls else 'http'}://127.0.0.1:{self._port}")
+
+    def garbage_collect(self, *, dry_run: bool = False, delete_untagged: bool = False) -> str:
+        """Run the registry's own collector on the store; return all that it printed."""
+        arguments = [self._program, "garbage-collect"]
+        arguments += ["--dry-run"] * dry_run + ["--delete-untagged"] * delete_untagged
+        arguments.append(str(self.home / "config.yml"))
+        done = subprocess.run(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"garbage-collect ended with {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
+    def _configure(self, home: Path) -> None:
+        http: dict[str, Any] = {"addr": f"127.0.0.1:{self._port}", "secret": "of-a-test"}
+        if self._tls is not None:
+            certificate, key = self._tls
+            http["tls"] = {"certificate": str(certificate), "key": str(key)}
+        config: dict[str, Any] = {
+            "version": 0.1,
+            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.root)},
+                "delete": {"enabled": self._delete},
+            },
+            "http": http,
+        }
+        if self._users is not None:
+            path = home / "htpasswd"
+            path.write_text("".join(_htpasswd(*user) for user in self._users.items()))
+            config["auth"] = {"htpasswd": {"realm": "a test", "path": str(path)}}
+        (home / "config.yml").write_text(json.dumps(config, indent=2))
+
+    def _arguments(self, home: Path) -> list[str]:
+        return [self._program, "serve", str(home / "config.yml")]
+
+    def _ready_path(self) -> str:
+        return "/v2/"
+
+
+def _htpasswd(username: str, password: str) -> str:
+    cheapest = ["-B", "-C", "4"]  # bcrypt is slow on purpose, and each request pays for it
+    done = subprocess.run(
+        [require("htpasswd"), "-n", "-i", *cheapest, username],
+        input=password,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"{done.stdout.strip()}\n"
+
+
+class Prometheus(_Server):
+    """A Prometheus that scrapes ``targets`` (``host:port``) every second."""
+
+    def __init__(
+        self,
+        config_dir: Path,
+        targets: Sequence[str],
+        *,
+        job: str = "registry-storage",
+        rule_files: Sequence[Path] = (),
+    ) -> None:
+        """Prepare it; its configuration and its data go to ``config_dir``."""
+        self.config_dir = config_dir
+        self._program = require("prometheus")
+        self._targets = targets
+        self._job = job
+        self._rule_files = rule_files
+        self._port = free_port()
+        super().__init__(f"http://127.0.0.1:{self._port}")
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """Evaluate an expression now; return the vector."""
+        answer = httpx.get(
+            f"{self.url}/api/v1/query", params={"query": promql}, trust_env=False, timeout=10
+        )
+        answer.raise_for_status()
+        result: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return result
+
+    def wait_for(self, promql: str, seconds: float = START_SECONDS) -> list[dict[str, Any]]:
+        """Evaluate an expression until it gives something; return that."""
+        wait_until(lambda: bool(self.query(promql)), f"{promql} stays empty", seconds)
+        return self.query(promql)
+
+    def _configure(self, home: Path) -> None:  # noqa: ARG002 - its files go where it was told
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(path) for path in self._rule_files],
+            "scrape_configs": [
+                {"job_name": self._job, "static_configs": [{"targets": list(self._targets)}]}
+            ],
+        }
+        self.config_dir.mkdir(parents=True, exist_ok=True)
+        (self.config_dir / "prometheus.yml").write_text(json.dumps(config, indent=2))
+
+    def _arguments(self, home: Path) -> list[str]:  # noqa: ARG002 - the same
+        return [
+            self._program,
+            f"--config.file={self.config_dir / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.config_dir / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self._port}",
+            "--log.level=warn",
+        ]
+
+    def _ready_path(self) -> str:
+        return "/-/ready"
+
+
+class RegistryClient:
+    """Pushes to a registry and deletes from it, one HTTP request after the other."""
+
+    def __init__(
+        self,
+        url: str,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        auth = (username, password) if username is not None and password is not None else None
+        self._http = httpx.Client(
+            base_url=url, auth=auth, verify=verify, trust_env=False, timeout=30
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def push_blob(self, repository: str, content: bytes) -> str:
+        """Upload a blob in one piece; return its digest."""
+        digest = digest_of(content)
+        self._finish_upload(self._begin_upload(repository), digest, content)
+        return digest
+
+    def mount_blob(self, repository: str, digest: str, source: str) -> None:
+        """Make a blob of the repository ``source`` one of ``repository`` too."""
+        parameters = {"mount": digest, "from": source}
+        self._send("POST", f"/v2/{repository}/blobs/uploads/", 201, params=parameters)
+
+    def start_upload(self, repository: str, content: bytes) -> str:
+        """Send a part of a blob and leave the upload unfinished; return the upload's UUID."""
+        location = self._begin_upload(repository)
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._send("PATCH", location, 202, content=content, headers=headers)
+        return answer.headers["Docker-Upload-UUID"]
+
+    def push_manifest(
+        self, repository: str, reference: str, manifest: Mapping[str, Any] | bytes, media_type: str
+    ) -> str:
+        """Store a manifest under a tag or its digest; return its digest."""
+        content = manifest if isinstance(manifest, bytes) else encode(manifest)
+        headers = {"Content-Type": media_type}
+        path = f"/v2/{repository}/manifests/{reference}"
+        answer = self._send("PUT", path, 201, content=content, headers=headers)
+        return answer.headers["Docker-Content-Digest"]
+
+    def push_image(
+        self,
+        repository: str,
+        tag: str | None,
+        layers: Sequence[bytes],
+        config: bytes | None = None,
+        *,
+        oci: bool = False,
+    ) -> str:
+        """Push an image with its blobs, untagged where ``tag`` is None; return its digest."""
+        manifest_type = OCI_MANIFEST if oci else DOCKER_MANIFEST
+        manifest = image_manifest(layers, config, oci=oci)
+        for content in (*layers, image_config(layers) if config is None else config):
+            self.push_blob(repository, content)
+        reference = tag or digest_of(encode(manifest))
+        return self.push_manifest(repository, reference, manifest, manifest_type)
+
+    def push_index(
+        self, repository: str, tag: str | None, images: Sequence[str], *, oci: bool = False
+    ) -> str:
+        """Push an index of manifests that the repository has already; return its digest."""
+        children = []
+        for number, digest in enumerate(images):
+            content, media_type = self.manifest(repository, digest)
+            child = descriptor(content, media_type)
+            architecture = _ARCHITECTURES[number % len(_ARCHITECTURES)]
+            children.append(child | {"platform": {"architecture": architecture, "os": "linux"}})
+        media_type = OCI_INDEX if oci else DOCKER_LIST
+        index = {"schemaVersion": 2, "mediaType": media_type, "manifests": children}
+        return self.push_manifest(repository, tag or digest_of(encode(index)), index, media_type)
+
+    def manifest(self, repository: str, reference: str) -> tuple[bytes, str]:
+        """Return a manifest's content and media type."""
+        accepted = f"{DOCKER_MANIFEST}, {DOCKER_LIST}, {OCI_MANIFEST}, {OCI_INDEX}"
+        path = f"/v2/{repository}/manifests/{reference}"
+        answer = self._send("GET", path, 200, headers={"Accept": accepted})
+        return answer.content, answer.headers["Content-Type"]
+
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        """Delete a manifest, and with it every tag that points to it."""
+        self._send("DELETE", f"/v2/{repository}/manifests/{digest}", 202)
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the tags, sorted; none for a repository the registry does not know."""
+        answer = self._http.get(f"/v2/{repository}/tags/list")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return []
+        return sorted(answer.raise_for_status().json()["tags"] or [])
+
+    def _begin_upload(self, repository: str) -> str:
+        answer = self._send("POST", f"/v2/{repository}/blobs/uploads/", 202)
+        return answer.headers["Location"]
+
+    def _finish_upload(self, location: str, digest: str, content: bytes) -> None:
+        url = httpx.URL(location).copy_merge_params({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream"}
+        self._send("PUT", url, 201, content=content, headers=headers)
+
+    def _send(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        expected: int,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        answer = self._http.request(method, url, params=params, headers=headers, content=content)
+        if answer.status_code != expected:
+            raise RuntimeError(f"{method} {url} answered {answer.status_code}: {answer.text}")
+        return answer
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str, seconds: float) -> None:
+    """Wait for a condition; raise TimeoutError with ``otherwise`` where it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{otherwise} after {seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def digest_of(content: bytes) -> str:
+    """Give the sha256 digest as text."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def encode(manifest: Mapping[str, Any]) -> bytes:
+    """Give a manifest the bytes that :class:`RegistryClient` pushes."""
+    return json.dumps(manifest, indent=3).encode()
+
+
+def descriptor(content: bytes, media_type: str) -> dict[str, Any]:
+    """Describe a blob the way manifests do."""
+    return {"mediaType": media_type, "size": len(content), "digest": digest_of(content)}
+
+
+def image_config(layers: Sequence[bytes]) -> bytes:
+    """Give the least configuration that makes ``layers`` an image."""
+    layer_digests = [digest_of(layer) for layer in layers]
+    return encode(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": layer_digests},
+        }
+    )
+
+
+def image_manifest(
+    layers: Sequence[bytes], config: bytes | None = None, *, oci: bool = False
+) -> dict[str, Any]:
+    """Give the manifest of an image."""
+    layer_type = OCI_LAYER if oci else DOCKER_LAYER
+    content = image_config(layers) if config is None else config
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST if oci else DOCKER_MANIFEST,
+        "config": descriptor(content, OCI_CONFIG if oci else DOCKER_CONFIG),
+        "layers": [descriptor(layer, layer_type) for layer in layers],
+    }
