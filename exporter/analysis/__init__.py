@@ -1,0 +1,1 @@
+"""Figures drawn from what was read. Pure: no disk, no network, no clock."""

@@ -1,0 +1,58 @@
+"""Whose the bytes are: referenced, exclusive and shared, repository by repository."""
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+from exporter.analysis.reachability import RepositoryReach
+from exporter.model import BlobNumber, Repository
+
+_NOBODY = -1
+_SHARED = -2
+
+
+class Ownership:
+    """Tells for every blob which repository alone accounts for it, fed repository by repository."""
+
+    def __init__(self, blobs: int) -> None:
+        self._owners = array("l", [_NOBODY]) * blobs
+        self._repositories = 0
+
+    def add(self, reach: RepositoryReach) -> None:
+        """Take in the next repository; they count from 0."""
+        owners, repository = self._owners, self._repositories
+        for number in reach.all:
+            owners[number] = repository if owners[number] == _NOBODY else _SHARED
+        self._repositories += 1
+
+    def exclusive_bytes(self, sizes: Sequence[int]) -> list[int]:
+        """Give the bytes that each repository alone accounts for."""
+        totals = self._bytes(sizes)
+        return [totals[repository] for repository in range(self._repositories)]
+
+    def shared_bytes(self, sizes: Sequence[int]) -> int:
+        """Give the bytes that two or more repositories account for."""
+        return self._bytes(sizes)[_SHARED]
+
+    def _bytes(self, sizes: Sequence[int]) -> Counter[int]:
+        totals: Counter[int] = Counter()
+        for owner, size in zip(self._owners, sizes, strict=True):
+            totals[owner] += size
+        return totals
+
+
+def count_untagged(repository: Repository, reach: RepositoryReach) -> int:
+    """Count the revisions that no tag of the repository reaches."""
+    return sum(revision.manifest not in reach.tagged for revision in repository.revisions)
+
+
+def last_push_at(repository: Repository) -> float | None:
+    """Give the time of the newest link, Unix seconds; None where there is no link."""
+    times = [tag.updated_at for tag in repository.tags]
+    times += [revision.linked_at for revision in repository.revisions]
+    return max((time for time in times if time is not None), default=None)
+
+
+def total_bytes(blobs: set[BlobNumber], sizes: Sequence[int]) -> int:
+    """Add up the sizes of ``blobs``."""
+    return sum(map(sizes.__getitem__, blobs))

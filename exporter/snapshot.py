@@ -1,0 +1,164 @@
+"""What is published: figures, and the one immutable :class:`Snapshot` that holds them all."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exporter.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
+
+
+class BlobState(enum.StrEnum):
+    """What a blob is there for.
+
+    ``tagged``: reachable from a tag of any repository. ``untagged``: else a manifest that some
+    repository holds, or reachable from one. ``unreferenced``: neither.
+    """
+
+    TAGGED = "tagged"
+    UNTAGGED = "untagged"
+    UNREFERENCED = "unreferenced"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobTotal:
+    """A number of blobs and their bytes on disk."""
+
+    blobs: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFigures:
+    """One repository in numbers.
+
+    Attributes:
+        name: with slashes.
+        tags: how many.
+        manifests: revisions, tagged or not.
+        untagged_manifests: revisions that no tag of this repository reaches.
+        referenced_bytes: distinct blobs that its manifests reference, shared ones included.
+        exclusive_bytes: the part of it that no other repository references.
+        last_push_at: newest link of a tag or revision, Unix seconds; None where there is none.
+
+    """
+
+    name: str
+    tags: int
+    manifests: int
+    untagged_manifests: int
+    referenced_bytes: int
+    exclusive_bytes: int
+    last_push_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFigures:
+    """Unfinished uploads in numbers.
+
+    Attributes:
+        uploads: how many.
+        bytes: received so far.
+        unpurgeable: those that the registry's own purging never removes.
+        oldest_start_at: Unix seconds; None where there is no upload.
+
+    """
+
+    uploads: int = 0
+    bytes: int = 0
+    unpurgeable: int = 0
+    oldest_start_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """The store in numbers, all of one scan.
+
+    Attributes:
+        blobs: by state; together all blobs on disk, each once.
+        logical_bytes: what all tags would take if nothing were shared between them.
+        shared_bytes: of blobs that two or more repositories reference.
+        repositories: largest first, by referenced bytes.
+        uploads: unfinished uploads.
+        strays: files that are no part of the layout.
+        issues: how many by cause; every cause is there.
+        complete: whether all that was found could be read.
+
+    """
+
+    blobs: Mapping[BlobState, BlobTotal]
+    logical_bytes: int
+    shared_bytes: int
+    repositories: tuple[RepositoryFigures, ...]
+    uploads: UploadFigures
+    strays: Strays
+    issues: Mapping[IssueCause, int]
+    complete: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all blobs."""
+        return sum(total.bytes for total in self.blobs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReading:
+    """One successful scan: what was found, and the figures drawn from it."""
+
+    inventory: Inventory
+    figures: StoreFigures
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatus:
+    """How scanning goes.
+
+    Attributes:
+        scans: scans ended so far, in whatever way.
+        failures: those of them that failed.
+        succeeded: whether the last one did; None before the first has ended.
+        duration_seconds: of the last one that succeeded, wall clock.
+        last_success_at: when that one ended, Unix seconds.
+        failure: why the last one failed; None where it did not.
+
+    """
+
+    scans: int = 0
+    failures: int = 0
+    succeeded: bool | None = None
+    duration_seconds: float | None = None
+    last_success_at: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiStatus:
+    """What is known of the registry's HTTP API.
+
+    Attributes:
+        view: what it told; None where it gave no whole answer.
+        certificate_not_after: end of the certificate served, Unix seconds; None without TLS.
+
+    """
+
+    view: ApiView | None
+    certificate_not_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that ``/metrics`` and the pages say, at one moment. None means not known.
+
+    Attributes:
+        store: the last scan that succeeded.
+        scan: how scanning goes.
+        filesystem: the filesystem that holds the store.
+        api: the registry's HTTP API; None also where none is configured.
+        tag_differences: (repository, tag) pairs that only one of disk and API has.
+
+    """
+
+    store: StoreReading | None = None
+    scan: ScanStatus = field(default_factory=ScanStatus)
+    filesystem: FilesystemUsage | None = None
+    api: ApiStatus | None = None
+    tag_differences: int | None = None

@@ -1,0 +1,187 @@
+"""Reading ``blobs``: which are there, how large they are, and what those say that are manifests."""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from exporter.errors import ManifestUnreadableError, StoreUnreadableError
+from exporter.model import Digest, IssueCause, format_digest, parse_digest
+from exporter.storage.layout import BLOBS, blob_directory, is_algorithm
+from exporter.storage.manifests import MAX_MANIFEST_BYTES, ManifestContent, parse_manifest
+from exporter.storage.reading import (
+    GONE,
+    WRONG_KIND,
+    IssueLog,
+    open_directory,
+    read_file,
+    refuse_symlink,
+)
+from exporter.storage.strays import StrayCounter
+
+Prefix = tuple[str, str]
+"""Algorithm and first two hexadecimal digits: one directory of blobs."""
+
+_DATA = "data"
+_PREFIX_LENGTH = 2
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(slots=True)
+class PrefixBlobs:
+    """The blobs of one directory.
+
+    Attributes:
+        digests: those whose size is known.
+        sizes: their sizes, bytes.
+        unknown: those that are there but could not be measured.
+
+    """
+
+    digests: list[Digest] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    unknown: list[Digest] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestBlob:
+    """A blob that should be a manifest.
+
+    Attributes:
+        size: bytes; None where it could not be opened.
+        content: what it references; None where it cannot be understood.
+
+    """
+
+    size: int | None
+    content: ManifestContent | None
+
+
+class BlobReader:
+    """Reads the blobs of the store whose version directory is open as ``store``."""
+
+    def __init__(self, store: int, issues: IssueLog, strays: StrayCounter) -> None:
+        self._store = store
+        self._issues = issues
+        self._strays = strays
+
+    def prefixes(self) -> list[Prefix]:
+        """List the directories of blobs. Raises StoreUnreadableError where that is not allowed."""
+        return sorted(
+            (algorithm, prefix)
+            for algorithm in self._subdirectories(BLOBS, is_algorithm)
+            for prefix in self._subdirectories(f"{BLOBS}/{algorithm}", _is_prefix)
+        )
+
+    def _subdirectories(self, path: str, accept: Callable[[str], bool]) -> list[str]:
+        """List a main directory; what does not belong there is counted as stray."""
+        found = []
+        try:
+            with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                for entry in entries:
+                    if accept(entry.name) and entry.is_dir(follow_symlinks=False):
+                        found.append(entry.name)
+                    else:
+                        self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+        except FileNotFoundError:
+            return []  # nothing was pushed yet
+        except OSError as error:
+            raise StoreUnreadableError(f"cannot list {path}: {error.strerror}") from error
+        return found
+
+    def scan_prefix(self, prefix: Prefix) -> PrefixBlobs | None:
+        """Measure the blobs of one directory; None where it could not be listed.
+
+        A digest's own directory is not opened, which would cost five times the rest: one ``stat``
+        of ``<hex>/data`` tells all.
+        """
+        algorithm, start = prefix
+        path = f"{BLOBS}/{algorithm}/{start}"
+        found = PrefixBlobs()
+        try:
+            with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                for entry in entries:
+                    name = entry.name
+                    digest = parse_digest(f"{algorithm}:{name}") if name.startswith(start) else None
+                    if digest is None or not entry.is_dir(follow_symlinks=False):
+                        self._strays.add(name, parent, f"{path}/{name}")
+                        continue
+                    self._measure(digest, name, parent, found, path)
+        except GONE:
+            return PrefixBlobs()
+        except OSError as error:
+            self._issues.add_error(error, path, hides=False)
+            return None
+        return found
+
+    def _measure(
+        self, digest: Digest, name: str, parent: int, found: PrefixBlobs, path: str
+    ) -> None:
+        try:
+            status = os.stat(f"{name}/{_DATA}", dir_fd=parent, follow_symlinks=False)
+        except GONE:
+            self._look_for_leftovers(name, parent, f"{path}/{name}")
+        except OSError as error:
+            self._issues.add_error(error, f"{path}/{name}/{_DATA}", hides=False)
+            found.unknown.append(digest)
+        else:
+            if stat.S_ISREG(status.st_mode):
+                found.digests.append(digest)
+                found.sizes.append(status.st_size)
+            else:
+                cause = IssueCause.SYMLINK if stat.S_ISLNK(status.st_mode) else IssueCause.IO_ERROR
+                where = f"{path}/{name}/{_DATA}"
+                self._issues.add(cause, where, "not a regular file", hides=False)
+
+    def _look_for_leftovers(self, name: str, parent: int, path: str) -> None:
+        """Count what a crash left in a digest's directory that has no data.
+
+        Version 3 of the registry writes ``data.<uuid>.tmp`` first.
+        """
+        try:
+            with open_directory(name, parent) as directory:
+                for entry in os.listdir(directory):
+                    if entry != _DATA:
+                        self._strays.add(entry, directory, f"{path}/{entry}")
+        except GONE:
+            return
+        except OSError as error:
+            self._issues.add_error(error, path, hides=False)
+
+    def measure(self, digest: Digest) -> int | None:
+        """Give the size in bytes of a blob that no scan of its directory saw, or None.
+
+        It came since, or is not there.
+        """
+        directory = blob_directory(format_digest(digest))
+        try:
+            refuse_symlink(directory, self._store)
+            status = os.stat(f"{directory}/{_DATA}", dir_fd=self._store, follow_symlinks=False)
+        except OSError:
+            return None  # noted when its directory was scanned
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def read_manifest(self, digest: Digest) -> ManifestBlob | None:
+        """Read one manifest; None where the blob is not there."""
+        directory = blob_directory(format_digest(digest))
+        path = f"{directory}/{_DATA}"
+        try:
+            content, status = read_file(path, self._store, MAX_MANIFEST_BYTES)
+        except GONE:
+            return None
+        except OSError as error:
+            if error.errno in WRONG_KIND:
+                detail = error.strerror or ""
+                self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
+            else:
+                self._issues.add_error(error, path)
+            return ManifestBlob(None, None)
+        try:
+            return ManifestBlob(status.st_size, parse_manifest(content))
+        except ManifestUnreadableError as error:
+            self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, str(error))
+            return ManifestBlob(status.st_size, None)
+
+
+def _is_prefix(name: str) -> bool:
+    return len(name) == _PREFIX_LENGTH and _HEX.issuperset(name)

@@ -1,0 +1,104 @@
+"""The filesystem that holds the store: space, inodes, read-only or not."""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from exporter.model import FilesystemUsage
+from exporter.storage.layout import VERSION_PATH
+
+_log = logging.getLogger(__name__)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def read_usage(root: Path) -> FilesystemUsage:
+    """Read the usage of the filesystem that holds the store below ``root``. Raises OSError."""
+    path = root.joinpath(*VERSION_PATH)
+    path = (path if path.exists() else root).resolve(strict=True)
+    space = psutil.disk_usage(str(path))
+    status = os.statvfs(path)
+    return FilesystemUsage(
+        size_bytes=space.total,
+        avail_bytes=space.free,
+        free_bytes=status.f_bfree * status.f_frsize,
+        files=status.f_files,
+        files_free=status.f_ffree,
+        readonly=_is_readonly(path, status),
+    )
+
+
+def _is_readonly(path: Path, status: os.statvfs_result) -> bool:
+    """Tell whether the filesystem as a whole is read-only.
+
+    ``statvfs`` cannot tell that from a read-only mount of a writable filesystem, which is how the
+    exporter should see the store: a page in the night for nothing. The mount table can.
+    """
+    try:
+        readonly = readonly_superblock(str(path), _MOUNTS.read_text(errors="surrogateescape"))
+    except OSError:
+        readonly = None
+    return bool(status.f_flag & os.ST_RDONLY) if readonly is None else readonly
+
+
+def readonly_superblock(path: str, mountinfo: str) -> bool | None:
+    """Tell from a mount table whether the filesystem under ``path`` is read-only.
+
+    ``mountinfo`` has the format of ``/proc/self/mountinfo``, see proc(5). None where no mount point
+    in it holds ``path``.
+    """
+    best, readonly = -1, None
+    for line in mountinfo.splitlines():
+        mount, separator, filesystem = line.partition(" - ")
+        fields, options = mount.split(" "), filesystem.split(" ")
+        if not separator or len(fields) < 5 or len(options) < 3:  # noqa: PLR2004 - proc(5)
+            continue
+        point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]).rstrip("/")
+        # the last of several mounts on one point is the one that is seen
+        if len(point) >= best and (path == point or path.startswith(f"{point}/")):
+            best, readonly = len(point), "ro" in options[2].split(",")
+    return readonly
+
+
+class FilesystemProbe:
+    """Reads the usage, but never hangs with a filesystem that does."""
+
+    def __init__(
+        self,
+        root: Path,
+        timeout: float = 5.0,
+        read: Callable[[Path], FilesystemUsage] = read_usage,
+    ) -> None:
+        self._root = root
+        self._timeout = timeout
+        self._read = read
+        self._thread: threading.Thread | None = None
+        self._usage: FilesystemUsage | None = None
+
+    def read(self) -> FilesystemUsage | None:
+        """Give the usage; None where it cannot be read, or not within ``timeout`` seconds.
+
+        A read that hangs is left alone and none is started beside it.
+        """
+        if self._thread is None:
+            self._usage = None
+            self._thread = threading.Thread(target=self._fetch, daemon=True, name="statvfs")
+            self._thread.start()
+        self._thread.join(self._timeout)
+        if self._thread.is_alive():
+            _log.warning("the filesystem of %s does not answer; is its mount hanging?", self._root)
+            return None
+        self._thread = None
+        return self._usage
+
+    def _fetch(self) -> None:
+        try:
+            self._usage = self._read(self._root)
+        except OSError as error:
+            _log.warning("cannot read the filesystem of %s: %s", self._root, error.strerror)

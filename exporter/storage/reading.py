@@ -1,0 +1,95 @@
+"""Opening directories and small files of a store that may be damaged, hostile or changing.
+
+Symbolic links are never followed, FIFOs never block, and nothing is read without a limit.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporter.model import IssueCause, ScanIssue
+from exporter.storage.layout import printable
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+GONE = (FileNotFoundError, NotADirectoryError)
+"""What a place raises that vanished, or became something else, since it was listed."""
+
+WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
+"""What :func:`read_file` answers for a file that is too large, or no file at all."""
+
+_CAUSES = {
+    errno.EACCES: IssueCause.PERMISSION,
+    errno.EPERM: IssueCause.PERMISSION,
+    errno.ELOOP: IssueCause.SYMLINK,
+}
+
+
+class IssueLog:
+    """Collects what could not be read; may be used from several threads."""
+
+    def __init__(self) -> None:
+        self._issues: dict[str, ScanIssue] = {}
+        self.hides_references = False
+        """Whether something unread may reference blobs."""
+
+    def add(self, cause: IssueCause, path: str, detail: str, *, hides: bool = True) -> None:
+        """Note one issue of a place; ``hides`` tells whether references may be behind it."""
+        self._issues.setdefault(path, ScanIssue(cause, printable(path), printable(detail)))
+        self.hides_references |= hides
+
+    def add_error(self, error: OSError, path: str, *, hides: bool = True) -> None:
+        """Note what the operating system said of a path."""
+        cause = _CAUSES.get(error.errno or 0, IssueCause.IO_ERROR)
+        self.add(cause, path, error.strerror or str(error), hides=hides)
+
+    def sorted(self) -> tuple[ScanIssue, ...]:
+        """Give the issues in a stable order."""
+        return tuple(sorted(self._issues.values(), key=lambda issue: (issue.cause, issue.path)))
+
+
+@contextmanager
+def open_directory(path: str, parent: int | None = None) -> Iterator[int]:
+    """Open a directory below ``parent`` and give its descriptor.
+
+    Raises OSError: ELOOP where it is a symbolic link.
+    """
+    try:
+        descriptor = os.open(path, _DIRECTORY, dir_fd=parent)
+    except NotADirectoryError:
+        refuse_symlink(path, parent)
+        raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def refuse_symlink(path: str, parent: int | None) -> None:
+    """Raise OSError (ELOOP) where the last component of ``path`` is a symbolic link."""
+    if stat.S_ISLNK(os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link; not followed")
+
+
+def read_file(path: str, parent: int, limit: int) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of at most ``limit`` bytes.
+
+    Raises OSError: EFBIG where it is larger, EINVAL where it is no regular file, ELOOP where it
+    is a symbolic link.
+    """
+    descriptor = os.open(path, _FILE, dir_fd=parent)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {limit} make sense here")
+        content = os.read(descriptor, limit + 1)
+        while len(content) < status.st_size and (more := os.read(descriptor, limit)):
+            content += more
+        return content, status
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,278 @@
+"""Reading ``repositories``: names, revisions, tags, uploads. Blobs are not touched."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from exporter.errors import StoreUnreadableError
+from exporter.model import Digest, IssueCause, Upload, parse_digest
+from exporter.storage.layout import (
+    MANIFESTS,
+    MAX_LINK_BYTES,
+    REPOSITORIES,
+    REPOSITORY_MARKS,
+    REVISIONS,
+    TAGS,
+    UPLOADS,
+    is_algorithm,
+    is_repository_name,
+    is_tag_name,
+    is_upload_id,
+    parse_link,
+    parse_started_at,
+)
+from exporter.storage.reading import (
+    GONE,
+    WRONG_KIND,
+    IssueLog,
+    open_directory,
+    read_file,
+    refuse_symlink,
+)
+from exporter.storage.strays import StrayCounter
+
+_LINK = "link"
+_CURRENT = "current"
+_REWRITE_RETRIES = 5
+_REWRITE_SECONDS = 0.001
+"""A link is empty, or not there yet, for about 0.2 ms while version 2 of the registry writes it."""
+_MAX_STARTED_AT_BYTES = 64
+
+
+@dataclass(slots=True)
+class RepositoryContent:
+    """One repository as read.
+
+    Attributes:
+        name: with slashes.
+        tags: name, digest of the target (None: not known), modification time (None: no link).
+        revisions: digest of the manifest, modification time of its link (None: unreadable).
+        uploads: unfinished uploads.
+        partial: whether some of it could not be listed.
+
+    """
+
+    name: str
+    tags: list[tuple[str, Digest | None, float | None]] = field(default_factory=list)
+    revisions: list[tuple[Digest, float | None]] = field(default_factory=list)
+    uploads: list[Upload] = field(default_factory=list)
+    partial: bool = False
+
+
+class RepositoryReader:
+    """Reads the repositories of the store whose version directory is open as ``store``."""
+
+    def __init__(self, store: int, issues: IssueLog, strays: StrayCounter) -> None:
+        self._store = store
+        self._issues = issues
+        self._strays = strays
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """List all repositories, and the directories that could not be listed.
+
+        Raises StoreUnreadableError where ``repositories`` itself cannot be listed.
+        """
+        found: list[str] = []
+        unlisted: list[str] = []
+        pending = [""]
+        while pending:
+            name = pending.pop()
+            path = f"{REPOSITORIES}/{name}".rstrip("/")
+            try:
+                with open_directory(path, self._store) as parent:
+                    nested = self._namespace(parent, name, path, found)
+            except GONE:
+                continue
+            except OSError as error:
+                if not name:
+                    message = f"cannot list {path}: {error.strerror}"
+                    raise StoreUnreadableError(message) from error
+                self._issues.add_error(error, path)
+                unlisted.append(name)
+                continue
+            pending += nested
+        return sorted(found), unlisted
+
+    def _namespace(self, parent: int, name: str, path: str, found: list[str]) -> list[str]:
+        """Look into one directory; give the names of those below it that may be repositories."""
+        nested = []
+        is_repository = False
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                child = f"{name}/{entry.name}".lstrip("/")
+                is_directory = entry.is_dir(follow_symlinks=False)
+                if is_directory and name and entry.name in REPOSITORY_MARKS:
+                    is_repository = True
+                elif is_directory and is_repository_name(child):
+                    nested.append(child)
+                else:
+                    if is_directory:
+                        detail = "not the name of a repository"
+                        where = f"{path}/{entry.name}"
+                        self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
+                    self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+        if is_repository:
+            found.append(name)
+        return nested
+
+    def read(self, name: str) -> RepositoryContent:
+        """Read one repository."""
+        content = RepositoryContent(name)
+        path = f"{REPOSITORIES}/{name}"
+        manifests = f"{path}/{MANIFESTS}"
+        # listed first: what lies below a symbolic link would be followed unseen
+        for parent, entry in self._entries(content, manifests):
+            if entry.name == REVISIONS:
+                self._read_revisions(content, f"{manifests}/{REVISIONS}")
+            elif entry.name == TAGS:
+                self._read_tags(content, f"{manifests}/{TAGS}")
+            else:
+                self._misplaced(entry, parent, manifests)
+        self._read_uploads(content, f"{path}/{UPLOADS}")
+        return content
+
+    def _entries(
+        self, content: RepositoryContent, path: str
+    ) -> Iterator[tuple[int, "os.DirEntry[str]"]]:
+        """Give a directory's descriptor with each of its entries; note where it is unreadable."""
+        try:
+            with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                for entry in entries:
+                    yield parent, entry
+        except GONE:
+            return
+        except OSError as error:
+            self._issues.add_error(error, path)
+            content.partial = True
+
+    def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
+        """Note what has a name that nothing in this directory can have."""
+        where = f"{path}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            self._issues.add(IssueCause.BAD_NAME, where, "not a name that can stand here")
+        self._strays.add(entry.name, parent, where)
+
+    def _read_revisions(self, content: RepositoryContent, path: str) -> None:
+        for parent, algorithm in self._entries(content, path):
+            if not is_algorithm(algorithm.name) or not algorithm.is_dir(follow_symlinks=False):
+                self._misplaced(algorithm, parent, path)
+                continue
+            directory = f"{path}/{algorithm.name}"
+            for revisions, entry in self._entries(content, directory):
+                digest = parse_digest(f"{algorithm.name}:{entry.name}")
+                if digest is None or not entry.is_dir(follow_symlinks=False):
+                    self._misplaced(entry, revisions, directory)
+                else:
+                    self._read_revision(content, digest, entry.name, revisions, directory)
+
+    def _read_revision(
+        self, content: RepositoryContent, digest: Digest, name: str, parent: int, path: str
+    ) -> None:
+        """Read one revision link; a directory without one is a manifest that was deleted.
+
+        Where the link is damaged the directory's name still tells the digest, so the manifest and
+        what it references stay accounted for.
+        """
+        where = f"{path}/{name}/{_LINK}"
+        try:
+            link, status = self._read_link(f"{name}/{_LINK}", parent)
+        except GONE:
+            return
+        except OSError as error:
+            self._note_link_error(error, where)
+            content.revisions.append((digest, None))
+            return
+        if parse_link(link) != digest:
+            detail = "does not hold the digest that its directory is named by"
+            self._issues.add(IssueCause.INVALID_LINK, where, detail)
+        content.revisions.append((digest, status.st_mtime))
+
+    def _read_tags(self, content: RepositoryContent, path: str) -> None:
+        for parent, entry in self._entries(content, path):
+            if is_tag_name(entry.name) and entry.is_dir(follow_symlinks=False):
+                self._read_tag(content, entry.name, parent, path)
+            else:
+                self._misplaced(entry, parent, path)
+
+    def _read_tag(self, content: RepositoryContent, tag: str, parent: int, path: str) -> None:
+        """Read where a tag points.
+
+        The directory is what makes a tag, as it does for the registry's own list of tags; where
+        its link cannot be understood, its target is unknown.
+        """
+        where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
+        target, updated_at = None, None
+        try:
+            refuse_symlink(f"{tag}/{_CURRENT}", parent)
+            link, status = self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
+        except GONE:
+            if self._stat(tag, parent, where) is None:
+                return
+            self._issues.add(IssueCause.INVALID_LINK, where, "missing")
+        except OSError as error:
+            self._note_link_error(error, where)
+        else:
+            target, updated_at = parse_link(link), status.st_mtime
+            if target is None:
+                self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
+        content.tags.append((tag, target, updated_at))
+
+    def _read_link(self, path: str, parent: int) -> tuple[bytes, os.stat_result]:
+        """Read a link, once more where it is being rewritten. Raises OSError."""
+        for _ in range(_REWRITE_RETRIES):
+            link, status = read_file(path, parent, MAX_LINK_BYTES)
+            if link:
+                return link, status
+            time.sleep(_REWRITE_SECONDS)
+        return read_file(path, parent, MAX_LINK_BYTES)
+
+    def _note_link_error(self, error: OSError, path: str) -> None:
+        if error.errno in WRONG_KIND:
+            self._issues.add(IssueCause.INVALID_LINK, path, error.strerror or "")
+        else:
+            self._issues.add_error(error, path)
+
+    def _read_uploads(self, content: RepositoryContent, path: str) -> None:
+        for parent, entry in self._entries(content, path):
+            if entry.is_dir(follow_symlinks=False):
+                upload = self._read_upload(entry.name, parent, f"{path}/{entry.name}")
+                if upload is not None:
+                    content.uploads.append(upload)
+            else:
+                self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+
+    def _read_upload(self, upload_id: str, parent: int, path: str) -> Upload | None:
+        """Measure one unfinished upload; None where it has just been finished or cancelled."""
+        started_at = self._read_started_at(upload_id, parent, path)
+        directory = self._stat(upload_id, parent, path)
+        if directory is None:
+            return None
+        size, oldest = 0, directory.st_mtime
+        data = self._stat(f"{upload_id}/data", parent, path)
+        if data is not None and stat.S_ISREG(data.st_mode):
+            size, oldest = data.st_size, min(oldest, data.st_mtime)
+        purgeable = started_at is not None and is_upload_id(upload_id)
+        return Upload(size, oldest if started_at is None else started_at, purgeable)
+
+    def _read_started_at(self, upload_id: str, parent: int, path: str) -> float | None:
+        try:
+            note, _ = read_file(f"{upload_id}/startedat", parent, _MAX_STARTED_AT_BYTES)
+        except GONE:
+            return None
+        except OSError as error:
+            if error.errno not in WRONG_KIND:
+                self._issues.add_error(error, f"{path}/startedat", hides=False)
+            return None
+        return parse_started_at(note)
+
+    def _stat(self, name: str, parent: int, path: str) -> os.stat_result | None:
+        """Stat a place; None where it is gone, or unreadable, which is noted."""
+        try:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except GONE:
+            return None
+        except OSError as error:
+            self._issues.add_error(error, path, hides=False)
+            return None

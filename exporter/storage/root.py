@@ -1,0 +1,87 @@
+"""Opening a store: the way from the registry's root directory down to ``docker/registry/v2``."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporter.errors import StoreUnreadableError
+from exporter.storage.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH, printable
+from exporter.storage.strays import StrayCounter
+
+
+def open_store(root: Path, strays: StrayCounter) -> int | None:
+    """Open the version directory; None where nothing was ever pushed.
+
+    The root directory and the way down to the version directory may be symbolic links: that is how
+    stores are moved to other disks. Below it none is followed.
+    """
+    path = root
+    expected: frozenset[str] = ROOT_EXTRAS
+    for name in VERSION_PATH:
+        with _main_directory(path, root) as descriptor:
+            if descriptor is None:
+                return None
+            names = _list(descriptor, path)
+            if path == root and name not in names:
+                _refuse_wrong_root(root, names)
+            _count_beside(descriptor, names, path, expected | {name}, strays)
+        path, expected = path / name, frozenset()
+    with _main_directory(path, root) as descriptor:
+        if descriptor is None:
+            return None
+        names = _list(descriptor, path)
+        _count_beside(descriptor, names, path, frozenset({BLOBS, REPOSITORIES}), strays)
+        return os.dup(descriptor)
+
+
+def _refuse_wrong_root(root: Path, names: list[str]) -> None:
+    """Tell a directory that was named by mistake from a registry that has no content yet.
+
+    Taking the one for the other would report an empty store, and walk whatever is there for strays.
+    """
+    others = [name for name in names if name not in ROOT_EXTRAS and not name.startswith(".")]
+    if not others:
+        return
+    mend = "give the registry's root directory, the one that holds docker/registry/v2"
+    candidates = (root.parent, root.parent.parent, root.parent.parent.parent)
+    for candidate in (*candidates, *(root / name for name in others)):
+        if candidate.joinpath(*VERSION_PATH).is_dir():
+            mend = f"did you mean {candidate}?"
+            break
+    raise StoreUnreadableError(f"{root} holds {printable(others[0])} but no docker/: {mend}")
+
+
+@contextmanager
+def _main_directory(path: Path, root: Path) -> Iterator[int | None]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        if path == root:
+            mend = "give the directory that holds docker/registry/v2 as --storage.root"
+            raise StoreUnreadableError(f"{root} does not exist: {mend}") from error
+        descriptor = None
+    except OSError as error:
+        mend = f"it must be a directory that uid {os.geteuid()} may read"
+        raise StoreUnreadableError(f"cannot open {path}: {error.strerror}; {mend}") from error
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _list(directory: int, path: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError as error:
+        raise StoreUnreadableError(f"cannot list {path}: {error.strerror}") from error
+
+
+def _count_beside(
+    directory: int, names: list[str], path: Path, expected: frozenset[str], strays: StrayCounter
+) -> None:
+    """Count what lies beside the directories that belong there."""
+    for name in names:
+        if name not in expected:
+            strays.add(name, directory, f"{path}/{name}")

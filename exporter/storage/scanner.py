@@ -1,0 +1,316 @@
+"""The walk over a whole store, giving an :class:`~exporter.model.Inventory`.
+
+Blobs are measured first and repositories read after them, so that a push in between never leaves
+a blob without the manifest that references it. What vanishes meanwhile is no error.
+"""
+
+import os
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporter.errors import ScanCancelledError
+from exporter.model import (
+    ABSENT,
+    BlobNumber,
+    Digest,
+    DigestTable,
+    Inventory,
+    IssueCause,
+    Manifest,
+    Repository,
+    Revision,
+    Tag,
+    format_digest,
+)
+from exporter.storage.blobs import BlobReader, ManifestBlob, Prefix
+from exporter.storage.manifests import ManifestContent
+from exporter.storage.reading import IssueLog
+from exporter.storage.repositories import RepositoryContent, RepositoryReader
+from exporter.storage.root import open_store
+from exporter.storage.strays import StrayCounter
+from exporter.storage.workers import Workers
+
+_MANIFEST_BATCH = 64
+_PARTIAL = frozenset(
+    {
+        IssueCause.PERMISSION,
+        IssueCause.IO_ERROR,
+        IssueCause.SYMLINK,
+        IssueCause.UNREADABLE_MANIFEST,
+    }
+)
+"""Causes that leave something unread; the others are damage that was read and understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProgress:
+    """How far a scan is.
+
+    Attributes:
+        stage: ``blobs``, ``repositories`` or ``manifests``.
+        done: parts done of this stage.
+        total: parts known so far.
+
+    """
+
+    stage: str
+    done: int
+    total: int
+
+
+ProgressListener = Callable[[ScanProgress], None]
+
+
+def scan_store(
+    root: Path,
+    previous: Inventory | None = None,
+    *,
+    on_progress: ProgressListener = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Inventory:
+    """Read the whole store below ``root``, the registry's root directory.
+
+    What cannot be read now keeps what ``previous`` knew of it, so that a place that became
+    unreadable does not look like one that became empty.
+
+    Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
+    after ``should_stop`` says so.
+    """
+
+    def report(progress: ScanProgress) -> None:
+        if should_stop():
+            raise ScanCancelledError("the scan was told to stop")
+        on_progress(progress)
+
+    issues = IssueLog()
+    strays = StrayCounter(issues)
+    store = open_store(root, strays)
+    if store is None:
+        return Inventory(strays=strays.total(), issues=issues.sorted())
+    try:
+        return _Scan(store, issues, strays, previous or Inventory(), report).run()
+    finally:
+        os.close(store)
+
+
+class _Scan:
+    """One scan: collects blobs, repositories and manifests into numbered tables."""
+
+    def __init__(
+        self,
+        store: int,
+        issues: IssueLog,
+        strays: StrayCounter,
+        previous: Inventory,
+        report: ProgressListener,
+    ) -> None:
+        self._issues = issues
+        self._strays = strays
+        self._previous = previous
+        self._report = report
+        self._workers = Workers()
+        self._blob_reader = BlobReader(store, issues, strays)
+        self._repository_reader = RepositoryReader(store, issues, strays)
+        self._digests = DigestTable()
+        self._sizes = array("q")
+        self._manifests: dict[BlobNumber, Manifest] = {}
+        self._repositories: dict[str, Repository] = {}
+        self._manifest_missing = False
+
+    def run(self) -> Inventory:
+        """Do it all."""
+        try:
+            self._scan_blobs()
+            self._scan_repositories()
+            self._read_manifests()
+            self._measure_late_blobs()
+        finally:
+            self._workers.close()
+        issues = self._issues.sorted()
+        return Inventory(
+            digests=self._digests,
+            sizes=self._sizes,
+            manifests=self._manifests,
+            repositories=tuple(sorted(self._repositories.values(), key=lambda each: each.name)),
+            strays=self._strays.total(),
+            issues=issues,
+            complete=_PARTIAL.isdisjoint(issue.cause for issue in issues),
+            references_known=not (self._issues.hides_references or self._manifest_missing),
+        )
+
+    # blobs
+
+    def _scan_blobs(self) -> None:
+        prefixes = self._blob_reader.prefixes()
+        scans = self._workers.map(self._blob_reader.scan_prefix, prefixes)
+        for done, (prefix, found) in enumerate(scans, 1):
+            if found is None:
+                self._keep_blobs(self._previous_blobs(prefix))
+            else:
+                for digest, size in zip(found.digests, found.sizes, strict=True):
+                    self._set_size(digest, size)
+                self._keep_blobs(found.unknown)
+            self._report(ScanProgress("blobs", done, len(prefixes)))
+
+    def _set_size(self, digest: Digest, size: int) -> None:
+        number = self._digests.intern(digest)
+        self._make_room()
+        self._sizes[number] = size
+
+    def _make_room(self) -> None:
+        missing = len(self._digests) - len(self._sizes)
+        if missing:
+            self._sizes.extend([ABSENT] * missing)
+
+    def _previous_blobs(self, prefix: Prefix) -> list[Digest]:
+        start = f"{prefix[0]}:{prefix[1]}"
+        known = self._previous.digests
+        return [digest for digest in known if format_digest(digest).startswith(start)]
+
+    def _keep_blobs(self, digests: Iterable[Digest]) -> None:
+        """Keep the sizes that the previous scan found; blobs never change theirs."""
+        for digest in digests:
+            number = self._previous.digests.find(digest)
+            if number is not None and self._previous.sizes[number] != ABSENT:
+                self._set_size(digest, self._previous.sizes[number])
+
+    # repositories
+
+    def _scan_repositories(self) -> None:
+        before = {repository.name: repository for repository in self._previous.repositories}
+        names, unlisted = self._repository_reader.names()
+        contents = self._workers.map(self._repository_reader.read, names)
+        for done, (name, content) in enumerate(contents, 1):
+            if content.partial and name in before:
+                self._keep_repository(before[name])
+            else:
+                self._repositories[name] = self._repository(content)
+            self._report(ScanProgress("repositories", done, len(names)))
+        for name, repository in before.items():
+            if name not in self._repositories and _is_below(name, unlisted):
+                self._keep_repository(repository)
+
+    def _repository(self, content: RepositoryContent) -> Repository:
+        intern = self._digests.intern
+        tags = [
+            Tag(name, None if target is None else intern(target), updated_at)
+            for name, target, updated_at in sorted(content.tags, key=lambda tag: tag[0])
+        ]
+        revisions = [Revision(intern(digest), linked) for digest, linked in content.revisions]
+        return Repository(content.name, tuple(tags), tuple(revisions), tuple(content.uploads))
+
+    def _keep_repository(self, repository: Repository) -> None:
+        tags = [replace(tag, target=self._renumber(tag.target)) for tag in repository.tags]
+        revisions = [
+            replace(revision, manifest=self._digests.intern(self._digest_before(revision.manifest)))
+            for revision in repository.revisions
+        ]
+        self._repositories[repository.name] = replace(
+            repository, tags=tuple(tags), revisions=tuple(revisions)
+        )
+
+    def _digest_before(self, number: BlobNumber) -> Digest:
+        return self._previous.digests[number]
+
+    def _renumber(self, number: BlobNumber | None) -> BlobNumber | None:
+        return None if number is None else self._digests.intern(self._digest_before(number))
+
+    # manifests
+
+    def _read_manifests(self) -> None:
+        named = self._named_manifests()
+        pending, seen = list(named), set(named)
+        done = 0
+        while pending:
+            self._make_room()
+            batches = list(_batches(pending, _MANIFEST_BATCH))
+            pending = []
+            for batch, blobs in self._workers.map(self._read_batch, batches):
+                for number, blob in zip(batch, blobs, strict=True):
+                    children = self._take_manifest(number, blob, named=number in named)
+                    new = [child for child in children if child not in seen]
+                    pending += new
+                    seen.update(new)
+                done += len(batch)
+                self._report(ScanProgress("manifests", done, len(seen)))
+
+    def _named_manifests(self) -> dict[BlobNumber, None]:
+        """Give all that a revision or a tag names, each once, in a stable order."""
+        named: dict[BlobNumber, None] = {}
+        for repository in self._repositories.values():
+            named.update(dict.fromkeys(revision.manifest for revision in repository.revisions))
+            targets = (tag.target for tag in repository.tags)
+            named.update(dict.fromkeys(target for target in targets if target is not None))
+        return named
+
+    def _read_batch(self, numbers: Sequence[BlobNumber]) -> list[ManifestBlob | None]:
+        return [self._read_manifest(self._digests[number], number) for number in numbers]
+
+    def _read_manifest(self, digest: Digest, number: BlobNumber) -> ManifestBlob | None:
+        # measured first: that leaves out what lies behind a symbolic link
+        if self._sizes[number] == ABSENT and self._blob_reader.measure(digest) is None:
+            return None
+        return self._blob_reader.read_manifest(digest)
+
+    def _take_manifest(
+        self, number: BlobNumber, blob: ManifestBlob | None, *, named: bool
+    ) -> tuple[BlobNumber, ...]:
+        """Keep one manifest; give the manifests that it lists."""
+        if blob is None:
+            self._manifest_missing |= named
+            return ()
+        if blob.size is not None:
+            self._set_size(self._digests[number], blob.size)
+        manifest = self._previous_manifest(number) if blob.content is None else None
+        if blob.content is not None:
+            manifest = self._manifest(blob.content)
+        if manifest is None:
+            return ()
+        self._manifests[number] = manifest
+        return manifest.children
+
+    def _manifest(self, content: ManifestContent) -> Manifest:
+        intern = self._digests.intern
+        return Manifest(
+            media_type=sys.intern(content.media_type),
+            children=tuple(map(intern, content.children)),
+            blobs=tuple(map(intern, content.blobs)),
+            foreign=tuple(map(intern, content.foreign)),
+        )
+
+    def _previous_manifest(self, number: BlobNumber) -> Manifest | None:
+        """Give what the previous scan read of a manifest that cannot be read now."""
+        before = self._previous.digests.find(self._digests[number])
+        manifest = None if before is None else self._previous.manifests.get(before)
+        if manifest is None:
+            return None
+
+        def renumber(numbers: tuple[BlobNumber, ...]) -> tuple[BlobNumber, ...]:
+            return tuple(self._digests.intern(self._digest_before(each)) for each in numbers)
+
+        return replace(
+            manifest,
+            children=renumber(manifest.children),
+            blobs=renumber(manifest.blobs),
+            foreign=renumber(manifest.foreign),
+        )
+
+    def _measure_late_blobs(self) -> None:
+        """Measure what a manifest references and its directory's scan did not see."""
+        self._make_room()
+        for number, size in enumerate(self._sizes):
+            if size == ABSENT:
+                late = self._blob_reader.measure(self._digests[number])
+                self._sizes[number] = ABSENT if late is None else late
+
+
+def _is_below(name: str, directories: Iterable[str]) -> bool:
+    return any(name == each or name.startswith(f"{each}/") for each in directories)
+
+
+def _batches(items: Sequence[BlobNumber], size: int) -> Iterator[Sequence[BlobNumber]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

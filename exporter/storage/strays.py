@@ -1,0 +1,58 @@
+"""Counting files that are no part of the layout."""
+
+import os
+import stat
+
+from exporter.model import IssueCause, Strays
+from exporter.storage.layout import REPOSITORY_MARKS
+from exporter.storage.reading import GONE, IssueLog
+
+
+class StrayCounter:
+    """Counts stray files and their bytes; may be used from several threads."""
+
+    def __init__(self, issues: IssueLog) -> None:
+        self._issues = issues
+        self._sizes: list[int] = []
+
+    def total(self) -> Strays:
+        """Give what was counted so far."""
+        return Strays(len(self._sizes), sum(self._sizes))
+
+    def add(self, name: str, parent: int, path: str) -> None:
+        """Count ``name``, an entry of the directory ``parent``, with all that is below it.
+
+        A directory that looks like a repository may reference blobs although its name is none
+        that the registry can serve: that is noted, so that nothing is called garbage meanwhile.
+        """
+        if not self._add_entry(name, parent, path):
+            return
+        walk = os.fwalk(
+            name,
+            dir_fd=parent,
+            follow_symlinks=False,
+            onerror=lambda error: self._note(error, path),
+        )
+        for root, directories, files, descriptor in walk:
+            where = path + root[len(name) :]
+            if not REPOSITORY_MARKS.isdisjoint(directories):
+                self._issues.add(IssueCause.BAD_NAME, where, "not the name of a repository")
+            for entry in files:
+                self._add_entry(entry, descriptor, f"{where}/{entry}")
+
+    def _add_entry(self, name: str, parent: int, path: str) -> bool:
+        """Count one entry; tell whether it is a directory to look into."""
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            self._note(error, path)
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            self._issues.add(IssueCause.SYMLINK, path, "a symbolic link; not followed")
+        elif not stat.S_ISDIR(status.st_mode):
+            self._sizes.append(status.st_size)
+        return stat.S_ISDIR(status.st_mode)
+
+    def _note(self, error: OSError, path: str) -> None:
+        if not isinstance(error, GONE):
+            self._issues.add_error(error, path)

@@ -1,0 +1,520 @@
+"""Stores as they are: healthy, empty, damaged, hostile, changing."""
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, digest_of, noise
+from exporter.analysis.store import analyse
+from exporter.errors import ScanCancelledError, StoreUnreadableError
+from exporter.model import ABSENT, Inventory, IssueCause, format_digest
+from exporter.snapshot import BlobState, StoreFigures
+from exporter.storage.scanner import ScanProgress, scan_store
+
+needs_other_user = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root, to become a user who may not read"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(tmp_path / "registry")
+
+
+def scan(store: StoreBuilder, previous: Inventory | None = None) -> Inventory:
+    return scan_store(store.root, previous)
+
+
+def figures(store: StoreBuilder) -> StoreFigures:
+    return analyse(scan(store))
+
+
+def causes(inventory: Inventory) -> list[IssueCause]:
+    return [issue.cause for issue in inventory.issues]
+
+
+def blobs_on_disk(inventory: Inventory) -> dict[str, int]:
+    pairs = zip(inventory.digests, inventory.sizes, strict=True)
+    return {format_digest(digest): size for digest, size in pairs if size != ABSENT}
+
+
+def unreferenced(inventory: Inventory) -> int:
+    return analyse(inventory).blobs[BlobState.UNREFERENCED].blobs
+
+
+def test_blobs_are_measured_to_the_byte(store: StoreBuilder) -> None:
+    expected = {store.blob(noise(f"{size}", size)): size for size in (0, 1, 255, 70_000)}
+    expected[store.blob(b"other", algorithm="sha512")] = 5
+    assert blobs_on_disk(scan(store)) == expected
+
+
+def test_repositories_may_be_nested_in_repositories(store: StoreBuilder) -> None:
+    for name in ("a", "a/b", "a/b/c/d"):
+        store.image(name, "1")
+    assert [each.name for each in scan(store).repositories] == ["a", "a/b", "a/b/c/d"]
+
+
+def test_a_repository_may_hold_only_an_upload(store: StoreBuilder) -> None:
+    store.upload("new", b"half", started_at=1000.0)
+    (repository,) = scan(store).repositories
+    assert [each.size for each in repository.uploads] == [4]
+
+
+def test_tags_carry_target_and_time(store: StoreBuilder) -> None:
+    digest = store.image("app", "1", at=5000.0)
+    inventory = scan(store)
+    (tag,) = inventory.repositories[0].tags
+    assert (tag.name, tag.updated_at) == ("1", 5000.0)
+    assert tag.target is not None
+    assert format_digest(inventory.digests[tag.target]) == digest
+
+
+def test_an_empty_root_is_an_empty_store(tmp_path: Path) -> None:
+    inventory = scan_store(tmp_path)
+    assert inventory.complete
+    assert inventory.repositories == ()
+    assert len(inventory.digests) == 0
+
+
+@pytest.mark.parametrize("there", ["docker", "docker/registry", "docker/registry/v2"])
+def test_a_store_that_was_only_begun_is_empty(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).mkdir(parents=True)
+    assert scan_store(tmp_path).complete
+
+
+def test_a_root_that_does_not_exist_is_an_error_with_a_mend(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreadableError, match=r"does not exist.*--storage\.root"):
+        scan_store(tmp_path / "none")
+
+
+def test_a_root_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnreadableError, match="must be a directory"):
+        scan_store(tmp_path / "file")
+
+
+def test_a_directory_named_by_mistake_is_no_empty_store(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    for wrong in (store.root.parent, store.root / "docker", store.version_path):
+        with pytest.raises(StoreUnreadableError, match=f"did you mean {store.root}"):
+            scan_store(wrong)
+
+
+def test_the_root_may_be_a_symbolic_link(store: StoreBuilder, tmp_path: Path) -> None:
+    store.image("app", "1")
+    (tmp_path / "moved").symlink_to(store.root)
+    assert len(scan_store(tmp_path / "moved").repositories) == 1
+
+
+def test_a_revision_directory_without_link_is_a_deleted_manifest(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    store.delete_revision("app", digest)
+    inventory = scan(store)
+    assert inventory.repositories[0].revisions == ()
+    assert inventory.issues == ()
+    assert unreferenced(inventory) == len(blobs_on_disk(inventory)) == 3
+
+
+def test_children_of_a_tagged_index_are_tagged(store: StoreBuilder) -> None:
+    children = [store.image("app", None, [noise(p, 64)], platform=p) for p in ("linux/a", "x/b")]
+    inner = store.index("app", None, children)
+    store.index("app", "1", [inner])
+    result = figures(store)
+    assert result.blobs[BlobState.TAGGED].blobs == 8
+    assert result.blobs[BlobState.UNTAGGED].blobs == 0
+    assert result.repositories[0].untagged_manifests == 0
+
+
+def test_index_children_that_are_no_revisions_are_read_too(store: StoreBuilder) -> None:
+    child = store.image("app", None)
+    store.index("app", "1", [child])
+    shutil.rmtree(store.revision_link("app", child).parent)
+    assert figures(store).blobs[BlobState.TAGGED].blobs == 4
+
+
+# damage
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\x00binary\xff", b"[" * 100_000, b"{}", b"x" * (17 * 1024 * 1024)]
+)
+def test_one_unreadable_manifest_costs_one_issue_and_no_live_blob(
+    store: StoreBuilder, content: bytes
+) -> None:
+    store.image("sound", "1")
+    store.unlinked_blob(b"perhaps a layer of the broken one")
+    broken = store.image("broken", "1")
+    store.blob_path(broken).write_bytes(content)
+    inventory = scan(store)
+    assert causes(inventory) == [IssueCause.UNREADABLE_MANIFEST]
+    assert not inventory.complete
+    assert unreferenced(inventory) == 0
+    assert len(inventory.repositories) == 2
+    assert len(blobs_on_disk(inventory)) == 7
+
+
+def test_a_missing_manifest_leaves_nothing_unreferenced_but_the_scan_complete(
+    store: StoreBuilder,
+) -> None:
+    store.image("sound", "1")
+    digest = store.image("broken", "1")
+    store.blob_path(digest).unlink()
+    inventory = scan(store)
+    assert inventory.complete
+    assert causes(inventory) == []
+    result = analyse(inventory)
+    assert result.blobs[BlobState.UNREFERENCED].blobs == 0
+    assert result.blobs[BlobState.UNTAGGED].blobs == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 71, b"x" * 50_000_000])
+@pytest.mark.parametrize("kind", ["tag", "revision"])
+def test_a_damaged_link_is_one_issue_and_no_live_blob_is_garbage(
+    store: StoreBuilder, kind: str, content: bytes
+) -> None:
+    digest = store.image("app", "1")
+    link = store.tag_link("app", "1") if kind == "tag" else store.revision_link("app", digest)
+    link.write_bytes(content)
+    inventory = scan(store)
+    assert causes(inventory) == [IssueCause.INVALID_LINK]
+    assert unreferenced(inventory) == 0
+    (repository,) = inventory.repositories
+    assert (len(repository.tags), len(repository.revisions)) == (1, 1)
+
+
+def test_a_tag_without_link_is_a_tag_with_an_issue(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").unlink()
+    inventory = scan(store)
+    assert causes(inventory) == [IssueCause.INVALID_LINK]
+    assert inventory.repositories[0].tags[0].target is None
+
+
+def test_what_is_no_part_of_the_layout_is_stray(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    version = "docker/registry/v2"
+    hexadecimal = digest.removeprefix("sha256:")
+    strays = [
+        "backup.tar",
+        "docker/x",
+        "docker/registry/y/z",
+        f"{version}/notes",
+        f"{version}/blobs/file",
+        f"{version}/blobs/sha256/file",
+        f"{version}/blobs/sha256/{hexadecimal[:2]}/file",
+        f"{version}/blobs/sha256/00/{'0' * 64}/data.4a.tmp",
+        f"{version}/repositories/file",
+        f"{version}/repositories/app/file",
+        f"{version}/repositories/app/_manifests/file",
+        f"{version}/repositories/app/_manifests/revisions/file",
+        f"{version}/repositories/app/_manifests/tags/file",
+        f"{version}/repositories/app/_uploads/file",
+    ]
+    for place, path in enumerate(strays, 1):
+        store.stray(path, b"." * place)
+    inventory = scan(store)
+    assert inventory.strays.files == len(strays)
+    assert inventory.strays.bytes == sum(range(1, len(strays) + 1))
+    assert inventory.complete
+    assert len(blobs_on_disk(inventory)) == 3
+
+
+def test_a_pull_through_caches_state_and_a_mount_points_own_directory_are_no_strays(
+    store: StoreBuilder,
+) -> None:
+    store.image("app", "1")
+    store.stray("scheduler-state.json", b"{}")
+    (store.root / "lost+found").mkdir()
+    assert scan(store).strays.files == 0
+
+
+# hostile
+
+
+BAD_NAMES = [b"\xff\xfe", b'quo"te', b"new\nline", b"back\\slash", b"UPPER", b"-dash", b"sp ace"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_repository_with_an_impossible_name_hides_nothing(
+    store: StoreBuilder, name: bytes
+) -> None:
+    store.image("app", "1")
+    good = os.fsencode(store.repository_path("app"))
+    os.rename(good, os.path.join(os.path.dirname(good), name))  # noqa: PTH104, PTH118, PTH120
+    inventory = scan(store)
+    assert IssueCause.BAD_NAME in causes(inventory)
+    assert inventory.repositories == ()
+    assert unreferenced(inventory) == 0
+    assert all(issue.path.isprintable() and issue.path.isascii() for issue in inventory.issues)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_an_empty_directory_with_an_impossible_name_stops_nothing(
+    store: StoreBuilder, name: bytes
+) -> None:
+    store.unlinked_blob(b"garbage")
+    store.image("app", "1")
+    os.mkdir(os.path.join(os.fsencode(store.version_path), b"repositories", name))  # noqa: PTH102, PTH118
+    inventory = scan(store)
+    assert causes(inventory) == [IssueCause.BAD_NAME]
+    assert unreferenced(inventory) == 1
+
+
+def test_a_tag_with_an_impossible_name_is_an_issue(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    shutil.copytree(store.tag_link("app", "1").parents[1], store.tag_link("app", "a\nb").parents[1])
+    inventory = scan(store)
+    assert causes(inventory) == [IssueCause.BAD_NAME]
+    assert [tag.name for tag in inventory.repositories[0].tags] == ["1"]
+
+
+def _outside(store: StoreBuilder) -> Path:
+    """Make a directory beside the store that looks like anything a link could point to."""
+    outside = store.root.parent / "outside"
+    outside.mkdir()
+    for name in ("data", "link", "current", "secret"):
+        (outside / name).write_bytes(b"0" * 100_000)
+    return outside
+
+
+LINK_PLACES: dict[str, Callable[[StoreBuilder, str], Path]] = {
+    "blob data": lambda store, digest: store.blob_path(digest),
+    "blob directory": lambda store, digest: store.blob_path(digest).parent,
+    "prefix directory": lambda store, digest: store.blob_path(digest).parents[1],
+    "revision link": lambda store, digest: store.revision_link("app", digest),
+    "revision directory": lambda store, digest: store.revision_link("app", digest).parent,
+    "tag link": lambda store, _: store.tag_link("app", "1"),
+    "current": lambda store, _: store.tag_link("app", "1").parent,
+    "tag": lambda store, _: store.tag_link("app", "1").parents[1],
+    "tags": lambda store, _: store.tag_link("app", "1").parents[2],
+    "manifests": lambda store, _: store.repository_path("app") / "_manifests",
+    "repository": lambda store, _: store.repository_path("app"),
+    "uploads": lambda store, _: store.repository_path("app") / "_uploads",
+}
+
+
+@pytest.mark.parametrize("place", LINK_PLACES)
+@pytest.mark.parametrize("looped", [False, True])
+def test_symbolic_links_are_never_followed(
+    store: StoreBuilder, place: str, *, looped: bool
+) -> None:
+    digest = store.image("app", "1")
+    path = LINK_PLACES[place](store, digest)
+    outside = _outside(store)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    path.symlink_to(path if looped else outside / path.name)
+    inventory = scan(store)
+    assert IssueCause.SYMLINK in causes(inventory)
+    assert not inventory.complete
+    assert unreferenced(inventory) == 0
+    assert 100_000 not in inventory.sizes
+    assert inventory.strays.bytes < 100_000
+
+
+def test_links_up_the_tree_are_no_endless_walk(store: StoreBuilder) -> None:
+    store.image("a/b", "1")
+    (store.repository_path("a") / "loop").symlink_to(store.repository_path("a"))
+    (store.root / "loop").symlink_to(store.root)
+    assert [each.name for each in scan(store).repositories] == ["a/b"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "socket"])
+@pytest.mark.parametrize("place", ["blob data", "revision link", "tag link"])
+def test_what_is_no_file_where_one_belongs_neither_blocks_nor_counts(
+    store: StoreBuilder, place: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.image("app", "1")
+    path = LINK_PLACES[place](store, digest)
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        monkeypatch.chdir(path.parent)  # a socket's address is short
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    inventory = scan(store)
+    assert len(inventory.issues) == 1
+    assert unreferenced(inventory) == 0
+    assert len(blobs_on_disk(inventory)) == (2 if place == "blob data" else 3)
+
+
+def test_fifos_and_sockets_among_uploads_do_not_block(store: StoreBuilder) -> None:
+    upload = store.upload("app", b"x", started_at=None)
+    os.mkfifo(upload / "startedat")
+    (upload / "data").unlink()
+    os.mkfifo(upload / "data")
+    (found,) = scan(store).repositories[0].uploads
+    assert (found.size, found.purgeable) == (0, False)
+
+
+# permissions: as a user who is not root
+
+
+@pytest.fixture
+def as_nobody(store: StoreBuilder) -> "Callable[[Inventory | None], Inventory]":
+    """Scan in a child process as a user without rights; the result comes back by pickle."""
+
+    def run(previous: Inventory | None = None) -> Inventory:
+        for parent in (store.root, *store.root.parents):
+            mode = parent.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                parent.chmod(mode | stat.S_IXOTH)
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            return scan_store(store.root, previous)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    return run
+
+
+@needs_other_user
+@pytest.mark.parametrize(
+    "place", ["repository", "manifests", "tags", "tag", "revision directory", "blob directory"]
+)
+def test_what_may_not_be_read_keeps_what_was_known_of_it(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory], place: str
+) -> None:
+    digest = store.image("app", "1")
+    store.image("other", "1")
+    before = scan(store)
+    LINK_PLACES[place](store, digest).chmod(0)
+    after = as_nobody(before)
+    assert set(causes(after)) == {IssueCause.PERMISSION}
+    assert not after.complete
+    assert unreferenced(after) == 0
+    assert blobs_on_disk(after) == blobs_on_disk(before)
+    assert [each.name for each in after.repositories] == ["app", "other"]
+
+
+@needs_other_user
+def test_blobs_of_an_unreadable_directory_do_not_look_gone(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    digest = store.image("app", "1")
+    before = scan(store)
+    store.blob_path(digest).parents[1].chmod(0)
+    after = as_nobody(before)
+    assert blobs_on_disk(after) == blobs_on_disk(before)
+    assert analyse(after).blobs == analyse(before).blobs
+    first_look = as_nobody(None)
+    assert not first_look.complete
+    assert len(blobs_on_disk(first_look)) == 2
+    assert unreferenced(first_look) == 0
+
+
+@needs_other_user
+@pytest.mark.parametrize("place", ["", "blobs", "repositories", "blobs/sha256"])
+def test_a_store_that_may_not_be_listed_at_all_is_an_error(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory], place: str
+) -> None:
+    store.image("app", "1")
+    (store.version_path / place).chmod(0)
+    with pytest.raises(StoreUnreadableError, match="Permission denied"):
+        as_nobody(None)
+
+
+# change
+
+
+def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    link = store.tag_link("app", "1")
+    link.write_bytes(b"")
+    stages: list[str] = []
+
+    def rewrite(progress: ScanProgress) -> None:
+        if progress.stage == "blobs":
+            stages.append(progress.stage)
+            link.write_text(digest)
+
+    inventory = scan_store(store.root, on_progress=rewrite)
+    assert stages
+    assert inventory.issues == ()
+
+
+def test_a_push_between_blobs_and_repositories_is_seen_whole(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    pushed = []
+
+    def push(progress: ScanProgress) -> None:
+        if progress.stage == "blobs" and progress.done == progress.total:
+            pushed.append(store.image("app", "2"))
+
+    inventory = scan_store(store.root, on_progress=push)
+    assert len(pushed) == 1
+    assert len(blobs_on_disk(inventory)) == 6
+    assert unreferenced(inventory) == 0
+
+
+def test_a_repository_that_vanishes_during_the_walk_is_no_error(store: StoreBuilder) -> None:
+    for name in ("a", "b", "c"):
+        store.image(name, "1")
+
+    def delete(progress: ScanProgress) -> None:
+        if progress.stage == "repositories":
+            shutil.rmtree(store.repository_path("c"), ignore_errors=True)
+
+    inventory = scan_store(store.root, on_progress=delete)
+    assert inventory.issues == ()
+    assert inventory.complete
+
+
+def test_progress_goes_through_all_stages(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    seen: list[ScanProgress] = []
+    scan_store(store.root, on_progress=seen.append)
+    assert {each.stage for each in seen} == {"blobs", "repositories", "manifests"}
+    assert all(0 < each.done <= each.total for each in seen)
+
+
+def test_a_scan_stops_when_told_to(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    with pytest.raises(ScanCancelledError):
+        scan_store(store.root, should_stop=lambda: True)
+
+
+def test_the_store_is_left_as_it_was(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    store.upload("app", b"x", started_at=1.0)
+
+    def state() -> dict[Path, tuple[int, int]]:
+        return {
+            path: (path.stat().st_mtime_ns, path.stat().st_size) for path in store.root.rglob("*")
+        }
+
+    before = state()
+    scan(store)
+    assert state() == before
+
+
+# uploads
+
+
+def test_uploads_are_told_apart_by_whether_the_registry_purges_them(store: StoreBuilder) -> None:
+    store.upload("app", b"12345", started_at=1000.0, at=2000.0)
+    store.upload("app", b"1", started_at=None, at=500.0)
+    store.upload("app", b"22", started_at=3000.0, upload_id="not-a-uuid")
+    broken = store.upload("app", b"333", started_at=4000.0, at=900.0)
+    (broken / "startedat").write_text("yesterday")
+    uploads = figures(store).uploads
+    assert (uploads.uploads, uploads.bytes, uploads.unpurgeable) == (4, 11, 3)
+    assert uploads.oldest_start_at == 500.0
+
+
+def test_digests_of_the_builder_are_those_of_the_registry() -> None:
+    assert digest_of(b"") == (
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
