@@ -41,7 +41,7 @@ def _is_readonly(path: Path, status: os.statvfs_result) -> bool:
     exporter should see the store: a page in the night for nothing. The mount table can.
     """
     try:
-        readonly = readonly_superblock(str(path), _MOUNTS.read_text(errors="surrogateescape"))
+        readonly = readonly_superblock(str(path), os.fsdecode(_MOUNTS.read_bytes()))
     except OSError:
         readonly = None
     return bool(status.f_flag & os.ST_RDONLY) if readonly is None else readonly
@@ -54,7 +54,7 @@ def readonly_superblock(path: str, mountinfo: str) -> bool | None:
     in it holds ``path``.
     """
     best, readonly = -1, None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # a mount point may hold what else counts as a line break
         mount, separator, filesystem = line.partition(" - ")
         fields, options = mount.split(" "), filesystem.split(" ")
         if not separator or len(fields) < 5 or len(options) < 3:  # noqa: PLR2004 - proc(5)
