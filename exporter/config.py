@@ -1,0 +1,113 @@
+"""The settings: one typed, frozen model, whatever they come from.
+
+Where each value comes from (flag, variable, file) is the business of
+:mod:`exporter.config_sources`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from exporter.alert_thresholds import AlertSettings
+from exporter.quantities import ListenAddress
+from exporter.setting_types import Address, Duration, FilePath, SettingsGroup, Size, Url
+
+
+class StorageSettings(SettingsGroup):
+    """The store itself."""
+
+    root: FilePath = Field(
+        Path("/captain/data/registry"),
+        description="the registry's root directory (holds docker/registry/v2)",
+    )
+    limit: Size | None = Field(None, description="a budget for the store, e.g. 50GiB")
+
+
+class ScanSettings(SettingsGroup):
+    """When the store is read."""
+
+    interval: Duration = Field(300.0, description="time between refreshes, e.g. 5m")
+
+
+class RegistrySettings(SettingsGroup):
+    """The registry's HTTP API."""
+
+    url: Url | None = Field(
+        None, description="the registry's address; without it there are no API metrics"
+    )
+    username: str | None = Field(None, description="user name for the registry")
+    password: SecretStr | None = Field(None, description=argparse.SUPPRESS)
+    password_file: FilePath | None = Field(None, description="file that holds the password")
+    ca_file: FilePath | None = Field(None, description="certificate authorities to trust (PEM)")
+    insecure_skip_verify: bool = Field(
+        default=False, description="do not verify the registry's certificate"
+    )
+    timeout: Duration = Field(10.0, description="for each request")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        has_password = self.password is not None or self.password_file is not None
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password-file are both given; give one")
+        if has_password != (self.username is not None):
+            raise ValueError("username and password-file go together; one is missing")
+        if self.username is not None and self.url is None:
+            raise ValueError("username is given without url; give the registry's address")
+        return self
+
+
+class MetricsSettings(SettingsGroup):
+    """What is exposed."""
+
+    max_repositories: int = Field(
+        1000, ge=0, description="the largest N repositories get their own series"
+    )
+
+
+class WebSettings(SettingsGroup):
+    """The HTTP server."""
+
+    listen_address: Address = Field(
+        ListenAddress("", 10996), description="where to serve, e.g. 127.0.0.1:10996"
+    )
+
+
+class LogSettings(SettingsGroup):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    format: Literal["logfmt", "json"] = Field("logfmt", description="logfmt or json")
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
+    )
+
+    storage: StorageSettings = StorageSettings()
+    scan: ScanSettings = ScanSettings()
+    registry: RegistrySettings = RegistrySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from nowhere but the caller: it merges the sources and knows their names."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

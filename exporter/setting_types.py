@@ -1,0 +1,90 @@
+"""Types of single settings: what each accepts, and what it says of anything else."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from exporter.quantities import ListenAddress, parse_duration, parse_listen_address, parse_size
+
+
+class SettingsGroup(BaseModel):
+    """Settings that share the first part of their name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+_NOT_A_URL = "is not a URL; write e.g. https://registry.example.com:996"
+_LONGEST_SECONDS = 366 * 86400.0
+_MOST_BYTES = 2**63
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    """Take thresholds in seconds as a bare number too: that is what the rules compare with."""
+    if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+        return parse_duration(value)
+    return value
+
+
+def _write_seconds(seconds: float) -> str:
+    """Write a duration so that it reads back as the same one: never with an exponent."""
+    return f"{Decimal(repr(seconds)).normalize():f}s"
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("is not a path; write e.g. /srv/registry")
+    return value
+
+
+def _address(value: object) -> object:
+    return value if isinstance(value, ListenAddress) else parse_listen_address(str(value))
+
+
+def _url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(_NOT_A_URL) from error
+    if not has_host or parts.scheme not in ("http", "https"):
+        raise ValueError(_NOT_A_URL)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds credentials; use registry.username and registry.password-file")
+    if parts.query or parts.fragment:
+        raise ValueError("has a query or fragment; give the registry's address alone")
+    return value.rstrip("/")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    Field(gt=0, le=_LONGEST_SECONDS),
+    PlainSerializer(_write_seconds),
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0, allow_inf_nan=False),
+    PlainSerializer(_write_seconds),
+]
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0, lt=_MOST_BYTES)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Url = Annotated[str, BeforeValidator(_url)]
+Address = Annotated[ListenAddress, BeforeValidator(_address), PlainSerializer(str)]

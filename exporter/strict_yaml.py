@@ -1,0 +1,66 @@
+"""YAML as settings need it: text, lists and mappings, and nothing that surprises. Pure."""
+
+import re
+from collections.abc import Hashable
+
+import yaml
+from yaml.error import MarkedYAMLError
+
+_PREFIX = "tag:yaml.org,2002:"
+_NULL = f"{_PREFIX}null"
+_TAGS = {_NULL, f"{_PREFIX}map", f"{_PREFIX}seq", f"{_PREFIX}str", None}
+
+_Resolvers = dict[str, list[tuple[str, re.Pattern[str]]]]
+
+
+def parse_yaml(text: str) -> object:
+    """Read one document; a scalar is None or text: ``007`` is no number, ``no`` no boolean.
+
+    Raises ValueError, and says where, on aliases, tags, keys that come twice and what is no YAML.
+    It does not quote the line: that may hold a secret.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - it knows no tags
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+        raise ValueError(f"{where}{error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows no types but text; refuses what means something else than it seems to."""
+
+    yaml_implicit_resolvers: _Resolvers = {  # noqa: RUF012 - declared by the base class
+        start: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
+        for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {  # noqa: RUF012 - the same
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag in _TAGS
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases: they can hold themselves, or a file of any size in a few lines."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 - declared by the base class
+    ) -> dict[Hashable, object]:
+        """Refuse a key that comes twice: the first would be lost without a word."""
+        names = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                problem = f"{key.value} comes twice"
+                raise MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep)
