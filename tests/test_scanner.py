@@ -92,6 +92,14 @@ def test_a_root_that_does_not_exist_is_an_error_with_a_mend(tmp_path: Path) -> N
         scan_store(tmp_path / "none")
 
 
+def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    before = scan(store)
+    shutil.rmtree(store.root / "docker")
+    with pytest.raises(StoreUnreadableError, match="is it unmounted"):
+        scan(store, before)
+
+
 def test_a_root_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnreadableError, match="must be a directory"):

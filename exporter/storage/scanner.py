@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.errors import ScanCancelledError
+from exporter.errors import ScanCancelledError, StoreUnreadableError
 from exporter.model import (
     ABSENT,
     BlobNumber,
@@ -89,6 +89,11 @@ def scan_store(
     strays = StrayCounter(issues)
     store = open_store(root, strays)
     if store is None:
+        if previous is not None and previous.repositories:
+            raise StoreUnreadableError(
+                f"{root} held a store and holds none now: is it unmounted? "
+                "Where it was emptied on purpose, restart the exporter"
+            )
         return Inventory(strays=strays.total(), issues=issues.sorted())
     try:
         return _Scan(store, issues, strays, previous or Inventory(), report).run()

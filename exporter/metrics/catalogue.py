@@ -1,0 +1,10 @@
+"""The table of metrics: name, type, help, labels, and how each is read from a snapshot."""
+
+from exporter.metrics.api_metrics import API_METRICS
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.store_metrics import STORE_METRICS
+
+PREFIX = "docker_registry_"
+"""Of every name; ``registry_`` belongs to the registry's own metrics."""
+
+CATALOGUE = STORE_METRICS + API_METRICS + EXPORTER_METRICS

@@ -1,0 +1,57 @@
+"""The documentation of all metrics, from the same tables that the exporter exposes them by.
+
+``python -m exporter.metrics.documentation > docs/metrics.md``
+"""
+
+import sys
+from collections.abc import Iterable
+
+from exporter.metrics.api_metrics import API_METRICS
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.instruments import INSTRUMENTS, Instrument
+from exporter.metrics.store_metrics import STORE_METRICS
+from exporter.metrics.subject import Metric
+
+_HEAD = """# Metrics
+
+All metrics of the store, the registry's API and the exporter begin with `docker_registry_`. The
+exporter's process adds the usual `process_*` and `python_*`; `collect` leaves those out.
+
+Nothing here is measured during a scrape. What a scan found is as old as
+`docker_registry_scan_last_success_timestamp_seconds` says; the API is asked once per
+`--scan.interval`, the filesystem every 15 seconds. What is not known has no series: no number is
+ever made up. A failed scan leaves the numbers of the last good one in place.
+
+A blob's **state** is `tagged` when a tag of any repository reaches it, through indexes of any
+depth; else `untagged` when it is a manifest that some repository holds, or reachable from one;
+else `unreferenced`. While a manifest is missing or cannot be read, or anything else may hide
+references, blobs that nothing else references count as `untagged`.
+"""
+_TABLE_HEAD = ("| metric | type | labels | meaning |", "|---|---|---|---|")
+_REPOSITORY = "docker_registry_repository_"
+_FILESYSTEM = "docker_registry_filesystem_"
+
+
+def render() -> str:
+    """Write the page, as Markdown."""
+    sections: dict[str, list[Metric | Instrument]] = {
+        "Store": [m for m in STORE_METRICS if not m.name.startswith(_REPOSITORY)],
+        "Repositories": [m for m in STORE_METRICS if m.name.startswith(_REPOSITORY)],
+        "Registry API": [*API_METRICS, *INSTRUMENTS],
+        "Filesystem": [m for m in EXPORTER_METRICS if m.name.startswith(_FILESYSTEM)],
+        "Exporter": [m for m in EXPORTER_METRICS if not m.name.startswith(_FILESYSTEM)],
+    }
+    parts = [_HEAD]
+    for title, metrics in sections.items():
+        parts.append("\n".join([f"## {title}", "", *_TABLE_HEAD, *_rows(metrics)]) + "\n")
+    return "\n".join(parts)
+
+
+def _rows(metrics: Iterable[Metric | Instrument]) -> Iterable[str]:
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

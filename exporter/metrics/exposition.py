@@ -1,0 +1,178 @@
+"""The bytes of ``/metrics``: rendered when something is published, not when somebody scrapes.
+
+A scrape joins what was rendered and compressed before with the few lines that change between
+publications: the exporter's own counters and process metrics.
+"""
+
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.exposition import generate_latest as generate_text
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from exporter.metrics.api_metrics import API_METRICS
+from exporter.metrics.collector import SubjectCollector
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.store_metrics import STORE_METRICS
+from exporter.metrics.subject import Metric, Subject
+from exporter.snapshot import Snapshot
+
+_OPENMETRICS_END = b"# EOF\n"
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: deflate, no time, any system
+_COMPRESSION = 5
+_RAW = -15
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One of the formats that Prometheus understands."""
+
+    content_type: str
+    generate: Callable[[CollectorRegistry], bytes]
+
+
+TEXT = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_text)
+OPENMETRICS = Format(OPENMETRICS_TYPE, generate_openmetrics)
+_MEDIA_TYPES = {
+    "application/openmetrics-text": OPENMETRICS,
+    "text/plain": TEXT,
+    "text/*": TEXT,
+    "*/*": TEXT,
+}
+
+
+def choose_format(accept: str) -> Format:
+    """Choose by an ``Accept`` header: what it prefers, plain text where that is nothing known."""
+    best, best_weight = TEXT, 0.0
+    for media_range in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        weight = quality(parameters)
+        if media_type in _MEDIA_TYPES and weight > best_weight:
+            best, best_weight = _MEDIA_TYPES[media_type], weight
+    return best
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether an ``Accept-Encoding`` header allows gzip."""
+    for coding in accept_encoding.split(","):
+        name, *parameters = (part.strip().lower() for part in coding.split(";"))
+        if name == "gzip":
+            return quality(parameters) > 0
+    return False
+
+
+def quality(parameters: Sequence[str]) -> float:
+    """Read the weight of one item of an ``Accept`` header: 1 where there is none, 0 if broken."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of the page, as it is and deflated, with what it was rendered from."""
+
+    key: tuple[object, ...]
+    plain: bytes
+    deflated: bytes
+
+
+# What each part of the page depends on: it is rendered again when that was replaced.
+_PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]], ...] = (
+    (STORE_METRICS, lambda snapshot: (snapshot.store,)),
+    (API_METRICS, lambda snapshot: (snapshot.api, snapshot.tag_differences)),
+    (EXPORTER_METRICS, lambda snapshot: (snapshot,)),
+)
+
+
+class Exposition:
+    """Holds the page of the last published snapshot in every format that anybody asked for."""
+
+    def __init__(self, subject: Subject, instruments: Sequence[CollectorRegistry] = ()) -> None:
+        self._subject = subject
+        self._instruments = instruments
+        self._lock = threading.Lock()
+        self._pages: dict[str, tuple[_Part, ...]] = {}
+        self.publish(subject.snapshot)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that was published last."""
+        return self._subject.snapshot
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Render a snapshot; until that is done, scrapes get the one before."""
+        with self._lock:
+            subject = replace(self._subject, snapshot=snapshot)
+            formats = [each for each in (TEXT, OPENMETRICS) if each.content_type in self._pages]
+            pages = {each.content_type: self._render(subject, each) for each in formats}
+            self._subject, self._pages = subject, pages
+
+    def page(self, page_format: Format, *, gzip: bool) -> bytes:
+        """Give the whole page."""
+        parts = self._pages.get(page_format.content_type)
+        if parts is None:
+            with self._lock:
+                parts = self._render(self._subject, page_format)
+                self._pages = self._pages | {page_format.content_type: parts}
+        tail = b"".join(_body(page_format, registry) for registry in self._instruments)
+        if page_format is OPENMETRICS:
+            tail += _OPENMETRICS_END
+        return _gzip(parts, tail) if gzip else b"".join(part.plain for part in parts) + tail
+
+    def _render(self, subject: Subject, page_format: Format) -> tuple[_Part, ...]:
+        before = self._pages.get(page_format.content_type, ())
+        known = dict(enumerate(before))
+        return tuple(
+            _render_part(subject, page_format, metrics, key(subject.snapshot), known.get(place))
+            for place, (metrics, key) in enumerate(_PARTS)
+        )
+
+
+def _render_part(
+    subject: Subject,
+    page_format: Format,
+    metrics: Sequence[Metric],
+    key: tuple[object, ...],
+    before: _Part | None,
+) -> _Part:
+    if before is not None and all(a is b for a, b in zip(before.key, key, strict=True)):
+        return before
+    registry = CollectorRegistry()
+    registry.register(SubjectCollector(metrics, subject))
+    plain = _body(page_format, registry)
+    compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _RAW)
+    deflated = compressor.compress(plain) + compressor.flush(zlib.Z_FULL_FLUSH)
+    return _Part(key, plain, deflated)
+
+
+def _body(page_format: Format, registry: CollectorRegistry) -> bytes:
+    return page_format.generate(registry).removesuffix(_OPENMETRICS_END)
+
+
+def _gzip(parts: Sequence[_Part], tail: bytes) -> bytes:
+    """Join deflated parts and a tail to one gzip member.
+
+    A full flush ends each part on a byte boundary and with no reference into it, so they can stand
+    one behind the other (RFC 1951, RFC 1952).
+    """
+    compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _RAW)
+    end = compressor.compress(tail) + compressor.flush()
+    checksum, length = 0, len(tail)
+    for part in parts:
+        checksum = zlib.crc32(part.plain, checksum)
+        length += len(part.plain)
+    checksum = zlib.crc32(tail, checksum)
+    trailer = struct.pack("<LL", checksum, length & 0xFFFFFFFF)
+    return b"".join([_GZIP_HEADER, *(part.deflated for part in parts), end, trailer])

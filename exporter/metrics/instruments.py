@@ -1,0 +1,73 @@
+"""Metrics of the exporter itself, counted as things happen."""
+
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One instrument as documented.
+
+    Attributes:
+        name: as exposed.
+        kind: its type.
+        help: what it is.
+        labels: names of its labels.
+
+    """
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+
+
+REQUESTS = Instrument(
+    "docker_registry_api_requests_total",
+    "counter",
+    "The exporter's own requests to the registry's HTTP API, by endpoint (ping, catalog, tags, "
+    "token) and by status code; code error where there was no answer.",
+    ("endpoint", "code"),
+)
+REQUEST_DURATION = Instrument(
+    "docker_registry_api_request_duration_seconds",
+    "histogram",
+    "How long the exporter's own requests to the registry's HTTP API took.",
+    ("endpoint",),
+)
+INSTRUMENTS = (REQUESTS, REQUEST_DURATION)
+
+
+class ApiInstruments:
+    """Counts requests to the registry's API; call it with each request."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(REQUESTS.name, REQUESTS.help, REQUESTS.labels, registry=registry)
+        self._durations = Histogram(
+            REQUEST_DURATION.name,
+            REQUEST_DURATION.help,
+            REQUEST_DURATION.labels,
+            registry=registry,
+        )
+
+    def __call__(self, endpoint: str, code: str, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(endpoint, code).inc()
+        self._durations.labels(endpoint).observe(seconds)
+
+
+def process_registry() -> CollectorRegistry:
+    """Make a registry with the metrics of this process: ``process_*`` and ``python_*``."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

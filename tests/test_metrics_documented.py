@@ -1,0 +1,77 @@
+"""Every metric is in the catalogue, well named, exposed and documented."""
+
+import io
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from demo.store import StoreBuilder
+from exporter.cli import main
+from exporter.metrics.catalogue import CATALOGUE, PREFIX
+from exporter.metrics.subject import Metric, Subject
+from exporter.metrics.collector import SubjectCollector
+from exporter.metrics.documentation import render
+from exporter.metrics.instruments import INSTRUMENTS, ApiInstruments, Instrument
+from exporter.snapshot import Snapshot
+
+PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+EVERY = [*CATALOGUE, *INSTRUMENTS]
+
+
+def test_the_documentation_is_that_of_the_catalogue() -> None:
+    assert PAGE.read_text() == render(), "run `make docs`"
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda metric: metric.name)
+def test_names_and_help_follow_the_rules_of_prometheus(metric: Metric | Instrument) -> None:
+    assert metric.name.startswith(PREFIX)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert not metric.name.endswith(("_count", "_sum", "_bucket"))
+    assert not any(unit in metric.name for unit in ("_ms", "_mib", "_kb", "_percent", "_minutes"))
+    assert metric.help.endswith(".")
+    assert "  " not in metric.help
+    assert "|" not in metric.help
+    if "timestamp" in metric.name:
+        assert metric.name.endswith("_timestamp_seconds")
+
+
+def test_names_are_unique() -> None:
+    names = [metric.name for metric in EVERY]
+    assert len(set(names)) == len(names)
+
+
+def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_exposed(
+    tmp_path: Path,
+) -> None:
+    store = StoreBuilder(tmp_path)
+    store.image("app", "1")
+    store.upload("app", b"x", started_at=1.0)
+    output = io.StringIO()
+    arguments = ["collect", "--storage.root", str(tmp_path), "--storage.limit", "1GiB"]
+    assert main(arguments, {}, output) == 0
+    exposed = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in text_string_to_metric_families(output.getvalue())
+    }
+    without_api = {m.name for m in CATALOGUE if "_api_" not in m.name}
+    assert exposed == without_api
+
+
+def test_what_is_described_is_what_can_be_collected() -> None:
+    described = SubjectCollector(CATALOGUE, Subject(Snapshot())).describe()
+    assert [family.name for family in described] == [
+        metric.name.removesuffix("_total") for metric in CATALOGUE
+    ]
+
+
+def test_the_exporters_own_requests_are_counted() -> None:
+    registry = CollectorRegistry()
+    observe = ApiInstruments(registry)
+    observe("ping", "200", 0.5)
+    observe("ping", "200", 0.5)
+    labels = {"endpoint": "ping", "code": "200"}
+    assert registry.get_sample_value(f"{PREFIX}api_requests_total", labels) == 2
+    seconds = f"{PREFIX}api_request_duration_seconds_sum"
+    assert registry.get_sample_value(seconds, {"endpoint": "ping"}) == 1.0
