@@ -1,0 +1,177 @@
+"""The commands, and how everything is put together: the only composition root.
+
+Modules that only some commands need are imported by those, so that ``collect`` starts fast.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from exporter import __version__
+from exporter.config import Settings
+from exporter.config_sources import argument_parser, effective_configuration, load_settings
+from exporter.errors import ConfigurationError, ExporterError, StoreUnreadableError
+from exporter.gather import gather
+from exporter.logs import set_up_logging
+from exporter.metrics.catalogue import CATALOGUE
+from exporter.metrics.collector import SubjectCollector
+from exporter.metrics.subject import Subject
+from exporter.output import replace_file
+from exporter.progress import terminal_progress
+from exporter.snapshot import ApiStatus
+
+PROGRAM = "registry-storage-exporter"
+
+_DONE, _FAILED, _MISUSED = 0, 1, 2
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        summary: what it does, for the help.
+        run: does it; gives the exit code.
+        add_options: adds options of its own.
+
+    """
+
+    summary: str
+    run: Callable[[Settings, argparse.Namespace, TextIO], int]
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda _: None
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    output: TextIO | None = None,
+) -> int:
+    """Run one command and give its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    environment = os.environ if environment is None else environment
+    try:
+        return _run(list(arguments), environment, output or sys.stdout)
+    except ConfigurationError as error:
+        _complain(*error.problems)
+        return _MISUSED
+    except ExporterError as error:
+        _complain(str(error))
+        return _FAILED
+    except BrokenPipeError:
+        # whoever read the output has seen enough; keep Python from complaining on exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _DONE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(arguments: list[str], environment: Mapping[str, str], output: TextIO) -> int:
+    name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "serve"
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"one of: {', '.join(COMMANDS)}"
+        raise ConfigurationError([f"{name}: unknown command; {hint}"])
+    command = COMMANDS[name]
+    parser = argument_parser(f"{PROGRAM} {name}", _describe(name, command))
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    command.add_options(parser)
+    settings, parsed = load_settings(parser, arguments, environment)
+    set_up_logging(settings.log.level, settings.log.format)
+    return command.run(settings, parsed, output)
+
+
+def _describe(name: str, command: Command) -> str:
+    lines = [f"{name}: {command.summary}", "", "commands (serve is the default):"]
+    lines += [f"  {each:<13} {other.summary}" for each, other in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def _complain(*problems: str) -> None:
+    for problem in problems:
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the place for it
+
+
+def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> int:
+    from exporter.serving import serve  # noqa: PLC0415 - see above
+
+    serve(settings)
+    return _DONE
+
+
+def _gather(settings: Settings) -> Subject:
+    def ask() -> ApiStatus:
+        from exporter.registry_status import ask_registry  # noqa: PLC0415 - see above
+
+        return ask_registry(settings.registry, lambda *_: None)
+
+    with terminal_progress() as on_progress:
+        return gather(settings, ask, on_progress)
+
+
+def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    registry = CollectorRegistry()
+    registry.register(SubjectCollector(CATALOGUE, _gather(settings)))
+    page = generate_latest(registry)
+    if parsed.output is None:
+        output.write(page.decode())
+        output.flush()
+    else:
+        replace_file(Path(parsed.output), page)
+    return _DONE
+
+
+def _add_collect_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", metavar="FILE", help="replace FILE instead of writing to standard output"
+    )
+
+
+def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter import report  # noqa: PLC0415 - see above
+
+    subject = _gather(settings)
+    reading, root = subject.snapshot.store, str(settings.storage.root)
+    if reading is None:
+        raise StoreUnreadableError(f"{root} was not read")
+    if parsed.format == "json":
+        output.write(report.report_json(reading, subject, root).decode())
+    elif parsed.format == "csv":
+        output.write(report.report_csv(reading))
+    else:
+        report.print_report(reading, subject, root, time.time(), output)
+    output.flush()
+    return _DONE
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
+    output.write(effective_configuration(settings))
+    return _DONE
+
+
+def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.web.healthcheck import ask_health  # noqa: PLC0415 - see above
+
+    output.write(ask_health(settings.web.listen_address))
+    return _DONE
+
+
+COMMANDS = {
+    "serve": Command("scan in the background and serve metrics over HTTP", _serve),
+    "collect": Command("scan once and write the metrics as text", _collect, _add_collect_options),
+    "report": Command("scan once and write a report for people", _report, _add_report_options),
+    "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
+    "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),
+}

@@ -1,0 +1,44 @@
+"""One look at everything, for the commands that do not keep running."""
+
+import time
+from collections.abc import Callable
+
+from exporter.config import Settings
+from exporter.metrics.subject import Subject
+from exporter.refresh import SnapshotBoard, read_store
+from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
+from exporter.storage.filesystem import FilesystemProbe
+from exporter.storage.scanner import ProgressListener
+
+
+def gather(
+    settings: Settings, ask_registry: Callable[[], ApiStatus], on_progress: ProgressListener
+) -> Subject:
+    """Scan once, ask the registry where one is configured, and look at the filesystem.
+
+    Raises StoreUnreadableError where the store as a whole cannot be read.
+    """
+    board = SnapshotBoard(publish=lambda _: None)
+    started = time.monotonic()
+    reading = read_store(settings.storage.root, on_progress=on_progress)
+    status = ScanStatus(
+        scans=1,
+        succeeded=True,
+        duration_seconds=time.monotonic() - started,
+        last_success_at=time.time(),
+    )
+    board.post_scan(reading, status)
+    board.post_filesystem(FilesystemProbe(settings.storage.root).read())
+    if settings.registry.url is not None:
+        board.post_api(ask_registry())
+    return subject_of(settings, board.snapshot)
+
+
+def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
+    """Give what metrics are read from."""
+    return Subject(
+        snapshot=snapshot,
+        thresholds=tuple(settings.alerts.thresholds(settings.scan.interval)),
+        storage_limit=settings.storage.limit,
+        max_repositories=settings.metrics.max_repositories,
+    )

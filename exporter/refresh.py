@@ -1,0 +1,202 @@
+"""The loops that keep the snapshot fresh: read a source, analyse, publish. They never die.
+
+Each source has a loop and a rhythm of its own, so that a registry that hangs delays no scan, and a
+long scan does not hide a filesystem that fills up.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from exporter.analysis.agreement import count_tag_differences
+from exporter.analysis.store import analyse
+from exporter.errors import ExporterError, ScanCancelledError
+from exporter.logs import fields
+from exporter.model import FilesystemUsage, Inventory
+from exporter.snapshot import ApiStatus, ScanStatus, Snapshot, StoreReading
+from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
+
+_log = logging.getLogger(__name__)
+
+FILESYSTEM_INTERVAL_SECONDS = 15.0
+_RETRY_SECONDS = 30.0
+_PROGRESS_SECONDS = 10.0
+_SHORTEST_PAUSE_SECONDS = 0.1
+_ISSUES_LOGGED = 20
+
+
+class SnapshotBoard:
+    """Holds the current snapshot and publishes each new one, whoever changed it."""
+
+    def __init__(self, publish: Callable[[Snapshot], None]) -> None:
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that was posted last."""
+        return self._snapshot
+
+    def post_scan(self, store: StoreReading | None, scan: ScanStatus) -> None:
+        """Publish how a scan went; without a ``store`` the last good one stays."""
+        with self._lock:
+            before = self._snapshot
+            after = replace(before, store=store or before.store, scan=scan)
+            self._swap(_with_differences(after) if store is not None else after)
+
+    def post_api(self, api: ApiStatus) -> None:
+        """Publish what the registry's API told."""
+        with self._lock:
+            self._swap(_with_differences(replace(self._snapshot, api=api)))
+
+    def post_filesystem(self, filesystem: FilesystemUsage | None) -> None:
+        """Publish the filesystem's usage."""
+        with self._lock:
+            if filesystem != self._snapshot.filesystem:
+                self._swap(replace(self._snapshot, filesystem=filesystem))
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        self._publish(snapshot)
+        self._snapshot = snapshot
+
+
+def _with_differences(snapshot: Snapshot) -> Snapshot:
+    differences = None
+    if snapshot.store is not None and snapshot.api is not None and snapshot.api.view is not None:
+        repositories = snapshot.store.inventory.repositories
+        differences = count_tag_differences(repositories, snapshot.api.view)
+    return replace(snapshot, tag_differences=differences)
+
+
+def read_store(
+    root: Path,
+    previous: Inventory | None = None,
+    *,
+    on_progress: ProgressListener = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> StoreReading:
+    """Scan the store and draw its figures. Raises as :func:`scan_store` does."""
+    inventory = scan_store(root, previous, on_progress=on_progress, should_stop=should_stop)
+    return StoreReading(inventory, analyse(inventory))
+
+
+class StoreRefresher:
+    """Scans the store and posts the result."""
+
+    def __init__(self, root: Path, board: SnapshotBoard, stop: threading.Event) -> None:
+        self._root = root
+        self._board = board
+        self._stop = stop
+
+    def refresh(self) -> None:
+        """Do one scan. Raises as :func:`read_store` does."""
+        before = self._board.snapshot
+        known = before.store.inventory if before.store else None
+        started = time.monotonic()
+        reading = read_store(
+            self._root, known, on_progress=_ProgressLog(), should_stop=self._stop.is_set
+        )
+        duration = time.monotonic() - started
+        status = ScanStatus(
+            scans=before.scan.scans + 1,
+            failures=before.scan.failures,
+            succeeded=True,
+            duration_seconds=duration,
+            last_success_at=time.time(),
+        )
+        self._board.post_scan(reading, status)
+        _log_scan(reading, known, duration)
+
+    def note_failure(self, error: Exception) -> None:
+        """Post that a scan failed; what was known stays."""
+        if isinstance(error, ScanCancelledError):
+            return
+        before = self._board.snapshot.scan
+        status = replace(
+            before,
+            scans=before.scans + 1,
+            failures=before.failures + 1,
+            succeeded=False,
+            failure=str(error),
+        )
+        self._board.post_scan(None, status)
+
+
+class _ProgressLog:
+    """Logs how far a long scan is, every few seconds."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + _PROGRESS_SECONDS
+
+    def __call__(self, progress: ScanProgress) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _PROGRESS_SECONDS
+            details = fields(stage=progress.stage, done=progress.done, total=progress.total)
+            _log.info("scanning the store", extra=details)
+
+
+def _log_scan(reading: StoreReading, known: Inventory | None, duration: float) -> None:
+    figures = reading.figures
+    _log.info(
+        "scanned the store",
+        extra=fields(
+            blobs=sum(total.blobs for total in figures.blobs.values()),
+            bytes=figures.total_bytes,
+            repositories=len(figures.repositories),
+            issues=len(reading.inventory.issues),
+            complete=figures.complete,
+            duration_seconds=duration,
+        ),
+    )
+    old = set(known.issues) if known else set()
+    new = [issue for issue in reading.inventory.issues if issue not in old]
+    for issue in new[:_ISSUES_LOGGED]:
+        details = fields(cause=issue.cause, path=issue.path, detail=issue.detail)
+        _log.warning("cannot read a part of the store", extra=details)
+    if len(new) > _ISSUES_LOGGED:
+        _log.warning("and %d more parts that cannot be read", len(new) - _ISSUES_LOGGED)
+
+
+class Loop(threading.Thread):
+    """Does one thing again and again, whatever goes wrong, until told to stop."""
+
+    def __init__(
+        self,
+        name: str,
+        action: Callable[[], None],
+        interval: float,
+        stop: threading.Event,
+        on_failure: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._action = action
+        self._interval = interval
+        self._stop_event = stop
+        self._on_failure = on_failure
+
+    def run(self) -> None:
+        """Loop; after a failure the next try comes sooner."""
+        while not self._stop_event.is_set():
+            started = time.monotonic()
+            pause = self._interval
+            try:
+                self._action()
+            except Exception as error:  # noqa: BLE001 - the one place that outlives everything
+                pause = min(pause, _RETRY_SECONDS)
+                self._log_failure(error)
+                self._on_failure(error)
+            elapsed = time.monotonic() - started
+            self._stop_event.wait(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
+
+    def _log_failure(self, error: Exception) -> None:
+        if isinstance(error, ScanCancelledError):
+            _log.info("the scan was stopped")
+        elif isinstance(error, ExporterError):
+            _log.error("%s failed: %s", self.name, error)
+        else:
+            _log.error("%s failed, which is a bug", self.name, exc_info=error)

@@ -1,0 +1,103 @@
+"""Putting the running exporter together: loops, board, pages, and stopping them all in time."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from prometheus_client import disable_created_metrics
+
+from exporter import __version__
+from exporter.config import Settings
+from exporter.gather import subject_of
+from exporter.logs import fields
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.instruments import ApiInstruments, process_registry
+from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, SnapshotBoard, StoreRefresher
+from exporter.snapshot import Snapshot
+from exporter.storage.filesystem import FilesystemProbe
+from exporter.web.app import create_app
+from exporter.web.server import bind, serve_until, stop_signals
+
+_log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 2.0
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop. Raises OutputError where the address cannot be bound."""
+    with stop_signals() as should_stop:
+        _serve(settings, should_stop)
+
+
+def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    listener = bind(settings.web.listen_address)
+    instruments = process_registry()
+    observe = ApiInstruments(instruments)
+    exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
+    board = SnapshotBoard(exposition.publish)
+    stop = threading.Event()
+    loops = _loops(settings, board, observe, stop)
+    for loop in loops:
+        loop.start()
+    app = create_app(
+        exposition,
+        store=str(settings.storage.root),
+        is_working=lambda: all(loop.is_alive() for loop in loops),
+    )
+    port = listener.getsockname()[1]
+    address = replace(settings.web.listen_address, port=port)
+    _log.info("listening", extra=fields(address=address, version=__version__))
+    try:
+        serve_until(app, listener, should_stop)
+    finally:
+        _stop(loops, stop)
+
+
+def _loops(
+    settings: Settings, board: SnapshotBoard, observe: ApiInstruments, stop: threading.Event
+) -> list[Loop]:
+    interval = settings.scan.interval
+    refresher = StoreRefresher(settings.storage.root, board, stop)
+    probe = FilesystemProbe(settings.storage.root)
+    loops = [
+        Loop(
+            "filesystem",
+            lambda: board.post_filesystem(probe.read()),
+            min(FILESYSTEM_INTERVAL_SECONDS, interval),
+            stop,
+        ),
+        Loop("scan", refresher.refresh, interval, stop, refresher.note_failure),
+    ]
+    if settings.registry.url is not None:
+        from exporter.registry_status import ask_registry  # noqa: PLC0415 - most do without
+
+        def ask() -> None:
+            board.post_api(ask_registry(settings.registry, observe))
+
+        loops.append(Loop("api", ask, interval, stop))
+    return loops
+
+
+def _stop(loops: list[Loop], stop: threading.Event) -> None:
+    """Stop the loops; what hangs in a system call is left to the end of the process."""
+    stop.set()
+    deadline = time.monotonic() + _STOP_SECONDS
+    loops_ended = _join(loops, deadline)
+    # threads of the scan's pool outlive its loop, and would keep the interpreter from ending
+    others = [each for each in threading.enumerate() if each is not threading.current_thread()]
+    others_ended = _join(others, deadline)
+    _log.info("stopped")
+    if not (loops_ended and others_ended):
+        logging.shutdown()
+        os._exit(0)
+
+
+def _join(threads: Sequence[threading.Thread], deadline: float) -> bool:
+    """Wait for threads until a moment of the monotonic clock; tell whether all have ended."""
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    return not any(thread.is_alive() for thread in threads)

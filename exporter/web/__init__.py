@@ -1,0 +1,1 @@
+"""Serving over HTTP: metrics, health, and a page for people."""

@@ -1,0 +1,65 @@
+"""The pages, and what each answers."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
+from exporter.web.landing import landing_page
+
+
+def create_app(exposition: Exposition, *, store: str, is_working: Callable[[], bool]) -> Starlette:
+    """Make the application.
+
+    ``store`` is the store's root directory, for display; ``is_working`` tells whether the loops
+    behind it are alive.
+    """
+
+    def metrics(request: Request) -> Response:
+        page_format = choose_format(request.headers.get("accept", ""))
+        gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
+        headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
+        if gzip:
+            headers["Content-Encoding"] = "gzip"
+        page = exposition.page(page_format, gzip=gzip)
+        return Response(page, headers=headers, media_type=page_format.content_type)
+
+    def healthy(_: Request) -> Response:
+        if is_working():
+            return PlainTextResponse("healthy\n")
+        return PlainTextResponse("a background loop has ended; restart the exporter\n", 503)
+
+    def ready(_: Request) -> Response:
+        snapshot = exposition.snapshot
+        if snapshot.store is not None:
+            return PlainTextResponse("ready\n")
+        reason = snapshot.scan.failure or "the first scan is not done yet"
+        return PlainTextResponse(f"not ready: {reason}\n", 503)
+
+    def landing(_: Request) -> Response:
+        return HTMLResponse(landing_page(exposition.snapshot, store))
+
+    app = Starlette(
+        routes=[
+            Route("/", _answer_inline(landing)),
+            Route("/metrics", _answer_inline(metrics)),
+            Route("/-/healthy", _answer_inline(healthy)),
+            Route("/-/ready", _answer_inline(ready)),
+        ]
+    )
+    app.router.redirect_slashes = False  # /metrics/ is no page of ours
+    return app
+
+
+def _answer_inline(
+    handler: Callable[[Request], Response],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Answer on the event loop: all is in memory, and a thread would only wait for its turn."""
+
+    async def endpoint(request: Request) -> Response:
+        return handler(request)
+
+    return endpoint

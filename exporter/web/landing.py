@@ -1,0 +1,76 @@
+"""The page for people at ``/``."""
+
+from datetime import UTC, datetime
+from html import escape
+
+from exporter import __version__
+from exporter.quantities import format_duration, format_size
+from exporter.snapshot import BlobState, Snapshot
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Registry storage exporter</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif }}
+body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem }}
+table {{ border-collapse: collapse }}
+th, td {{ padding: .25rem 1.5rem .25rem 0; text-align: left; vertical-align: top }}
+th {{ font-weight: 600 }}
+.bad {{ color: #b00020 }}
+</style>
+</head>
+<body>
+<h1>Registry storage exporter</h1>
+<table>
+{rows}
+</table>
+<p>
+<a href="/metrics">Metrics</a> ·
+<a href="/-/healthy">Healthy</a> ·
+<a href="/-/ready">Ready</a>
+</p>
+</body>
+</html>
+"""
+
+
+def landing_page(snapshot: Snapshot, store: str) -> str:
+    """Write the page."""
+    rows = [("Version", __version__), ("Store", store), ("Last scan", _last_scan(snapshot))]
+    if snapshot.scan.failure is not None:
+        rows.append(("Last failure", snapshot.scan.failure))
+    rows += _figures(snapshot)
+    cells = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return _PAGE.format(rows="\n".join(cells))
+
+
+def _last_scan(snapshot: Snapshot) -> str:
+    scan = snapshot.scan
+    if scan.last_success_at is None or scan.duration_seconds is None:
+        return "the first scan is not done yet" if scan.failure is None else "none succeeded yet"
+    moment = datetime.fromtimestamp(scan.last_success_at, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC, in {format_duration(scan.duration_seconds)}"
+
+
+def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
+    rows = []
+    if snapshot.store is not None:
+        figures = snapshot.store.figures
+        total = format_size(figures.total_bytes)
+        unreferenced = format_size(figures.blobs[BlobState.UNREFERENCED].bytes)
+        unread = sum(figures.issues.values())
+        rows += [
+            ("Blobs", f"{total}, of which {unreferenced} unreferenced"),
+            ("Repositories", f"{len(figures.repositories)}"),
+            ("Unread", f"{unread} parts of the store could not be read"),
+        ]
+    if snapshot.filesystem is not None:
+        available = format_size(snapshot.filesystem.avail_bytes)
+        size = format_size(snapshot.filesystem.size_bytes)
+        rows.append(("Filesystem", f"{available} available of {size}"))
+    if snapshot.api is not None:
+        rows.append(("Registry API", "answers" if snapshot.api.view is not None else "down"))
+    return rows

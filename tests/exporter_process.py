@@ -1,0 +1,239 @@
+"""The exporter as its users run it: a process of its own, asked over HTTP.
+
+Knows the flags of ``serve`` and ``collect`` that every test needs, and how to read a page of
+metrics; what should stand on it is the business of the tests.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.servers import START_SECONDS, STOP_SECONDS, wait_until
+
+REPOSITORY = Path(__file__).parent.parent
+WAIT_SECONDS = 20.0
+
+_COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
+_VARIABLES = "REGISTRY_EXPORTER_"
+_LISTENING = re.compile(r"logger=serving msg=listening address=(127\.0\.0\.1:\d+)")
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+"""A sample's name and its pairs of label and value."""
+
+
+class Metrics(dict[Series, float]):
+    """The samples of one page, by series."""
+
+    @classmethod
+    def parse(cls, page: str) -> Self:
+        """Read a page in text format; raise ValueError where a series comes twice."""
+        metrics = cls()
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                series = sample.name, frozenset(sample.labels.items())
+                if series in metrics:
+                    raise ValueError(f"{sample.name}: {sample.labels} comes twice")
+                metrics[series] = sample.value
+        return metrics
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Give the value of one series, None where it is absent."""
+        return self.get((name, frozenset(labels.items())))
+
+    def by(self, label: str, name: str) -> dict[str, float]:
+        """Give the values of a metric that has one label, by that label's value."""
+        return {dict(pairs)[label]: value for (each, pairs), value in self.items() if each == name}
+
+    def total(self, name: str) -> float:
+        """Add up all series of a metric."""
+        return sum(value for (each, _), value in self.items() if each == name)
+
+
+class Stopped(NamedTuple):
+    """How a process ended, and how long that took."""
+
+    exit_code: int
+    seconds: float
+
+
+class Exporter:
+    """``serve`` on a free loopback port."""
+
+    def __init__(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        until_ready: bool = True,
+    ) -> None:
+        """Prepare it; with ``until_ready`` its start waits for the first scan."""
+        self._arguments = [str(argument) for argument in arguments]
+        self._environment = environment_of(environment)
+        self._until_ready = until_ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = httpx.Client(trust_env=False, timeout=10)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the context ends
+        self.address = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"http://{self.address}"
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """Get a page; ``accept_encoding="gzip"`` sends ``Accept-Encoding: gzip``."""
+        return self.request("GET", path, **headers)
+
+    def request(self, method: str, path: str, **headers: str) -> httpx.Response:
+        """Send any request, and follow no redirect."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._http.request(method, f"{self.url}{path}", headers=named)
+
+    def metrics(self) -> Metrics:
+        """Scrape it."""
+        return Metrics.parse(self.get("/metrics").raise_for_status().text)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Scrape one series, None where it is absent."""
+        return self.metrics().value(name, **labels)
+
+    def wait_for(
+        self,
+        predicate: Callable[[Metrics], bool],
+        otherwise: str = "the metrics are not as expected",
+        seconds: float = WAIT_SECONDS,
+    ) -> Metrics:
+        """Scrape until ``predicate`` holds, and give the page for which it does."""
+        seen = Metrics()
+
+        def holds() -> bool:
+            nonlocal seen
+            seen = self.metrics()
+            return predicate(seen)
+
+        wait_until(holds, otherwise, seconds)
+        return seen
+
+    def has_open(self, path: Path) -> bool:
+        """Tell whether it has a file or directory open right now."""
+        for descriptor in Path(f"/proc/{self._running().pid}/fd").iterdir():
+            try:
+                if descriptor.readlink() == path:
+                    return True
+            except FileNotFoundError:  # closed since it was listed
+                continue
+        return False
+
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> Stopped:
+        """Send it a signal, wait for its end, and tell how it ended."""
+        process = self._running()
+        started = time.monotonic()
+        process.send_signal(number)
+        exit_code = process.wait(STOP_SECONDS)
+        return Stopped(exit_code, time.monotonic() - started)
+
+    def _start(self) -> None:
+        flags = ["serve", "--web.listen-address", "127.0.0.1:0", *self._arguments]
+        self._process = subprocess.Popen(
+            [*_COMMAND, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=REPOSITORY,
+            env=self._environment,
+        )
+        wait_until(self._listens, "the exporter does not listen", START_SECONDS)
+        self.get("/-/healthy")  # the answer shows that it takes signals, too
+        if self._until_ready:
+            wait_until(self._is_ready, "the exporter is not ready", START_SECONDS)
+
+    def _listens(self) -> bool:
+        self._running()
+        listening = _LISTENING.search(self.log)
+        if listening is not None:
+            self.address = listening[1]
+        return listening is not None
+
+    def _is_ready(self) -> bool:
+        self._running()
+        return self.get("/-/ready").status_code == httpx.codes.OK
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"the exporter does not run:\n{self.log}")
+        return self._process
+
+    def _close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(STOP_SECONDS)
+        self._http.close()
+        self._log.close()
+
+
+def run_exporter(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run any command of the exporter to its end."""
+    return subprocess.run(
+        [*_COMMAND, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=REPOSITORY,
+        env=environment_of(environment),
+    )
+
+
+def collect(
+    root: Path, *flags: str | Path, environment: Mapping[str, str] | None = None
+) -> Metrics:
+    """Run ``collect`` on a store and read what it writes."""
+    done = run_exporter("collect", "--storage.root", root, *flags, environment=environment)
+    if done.returncode != 0:
+        raise RuntimeError(f"collect ended with {done.returncode}:\n{done.stderr}")
+    return Metrics.parse(done.stdout)
+
+
+def environment_of(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give this process's environment without settings of the exporter, and with ``extra``."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)}
+    return own | dict(extra or {})

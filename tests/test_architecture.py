@@ -1,0 +1,130 @@
+"""The imports point one way, the pure modules are pure, and modules stay small."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "exporter"
+MODULES = {
+    ".".join(("exporter", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+PURE = ("exporter.model", "exporter.snapshot", "exporter.quantities", "exporter.analysis",
+        "exporter.storage.layout", "exporter.storage.manifests", "exporter.metrics.catalogue",
+        "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
+        "exporter.alert_thresholds")  # fmt: skip
+IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathlib", "psutil",
+              "requests", "shutil", "socket", "sqlite3", "ssl", "starlette", "subprocess",
+              "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
+LEAVES = ("exporter", "exporter.model", "exporter.errors", "exporter.quantities",
+          "exporter.alert_thresholds", "exporter.setting_types", "exporter.snapshot",
+          "exporter.logs")  # fmt: skip
+# Each layer, and the layers below it that it may import beside the leaves and itself.
+LAYERS = {
+    "exporter.storage": (),
+    "exporter.analysis": (),
+    "exporter.metrics": (),
+    "exporter.registry_http": ("exporter.storage.layout",),
+    "exporter.registry_auth": ("exporter.registry_http", "exporter.storage.layout"),
+    "exporter.registry_api": ("exporter.registry_auth", "exporter.registry_http",
+                              "exporter.storage.layout"),
+    "exporter.config": (),
+    "exporter.config_sources": ("exporter.config", "exporter.strict_yaml"),
+    "exporter.strict_yaml": (),
+    "exporter.refresh": ("exporter.storage", "exporter.analysis"),
+    "exporter.web": ("exporter.metrics",),
+    "exporter.report": ("exporter.metrics",),
+    "exporter.progress": ("exporter.storage",),
+    "exporter.output": (),
+}  # fmt: skip
+COMPOSITION = ("exporter.cli", "exporter.serving", "exporter.gather", "exporter.registry_status",
+               "exporter.__main__")  # fmt: skip
+MAX_LINES = 350
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            source = node.module or ""
+            found.add(source)
+            found.update(
+                f"{source}.{alias.name}"
+                for alias in node.names
+                if f"{source}.{alias.name}" in MODULES
+            )
+    return frozenset(found)
+
+
+def within(module: str, places: "tuple[str, ...] | list[str]") -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def own_imports(module: str) -> Iterator[str]:
+    return (each for each in imports(module) if each in MODULES and each != "exporter")
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if within(each, PURE)])
+def test_pure_modules_import_nothing_that_reads_or_waits(module: str) -> None:
+    assert not {each for each in imports(module) if within(each, list(IO_MODULES))}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down_only(module: str) -> None:
+    if module in COMPOSITION:
+        return
+    if module in LEAVES:
+        assert all(each in LEAVES for each in own_imports(module))
+        return
+    (layer,) = [each for each in LAYERS if within(module, (each,))]
+    allowed = (layer, *LAYERS[layer])
+    assert not {
+        each for each in own_imports(module) if each not in LEAVES and not within(each, allowed)
+    }
+
+
+def test_nothing_imports_the_commands() -> None:
+    importers = {each for each in MODULES if "exporter.cli" in imports(each)}
+    assert importers == {"exporter.__main__"}
+
+
+def test_there_are_no_import_cycles() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, f"cycle: {' -> '.join((*above, module))}"
+        if module not in done:
+            for each in own_imports(module):
+                if not MODULES[each].name.startswith("__init__"):
+                    visit(each, (*above, module))
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_small_and_named_for_what_they_hold(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
+    vague = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
+    assert vague.isdisjoint(module.split("."))
+
+
+def test_only_the_refresh_loop_catches_everything() -> None:
+    broad = [
+        module
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    assert broad == ["exporter.refresh"]
