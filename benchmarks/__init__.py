@@ -1,0 +1,1 @@
+"""Compares the exporter with the programs an operator would run instead."""
