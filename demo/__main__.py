@@ -21,7 +21,8 @@ _LOOK_AT = """\
 Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the metrics. Look at
   docker_registry_blob_bytes{{state="unreferenced"}}   what the next garbage collection frees
   docker_registry_repository_exclusive_bytes         what deleting each repository would free
-  docker_registry_unpurgeable_uploads                uploads that the registry never cleans up"""
+  docker_registry_unpurgeable_uploads                uploads that the registry never cleans up
+Ctrl-C stops it. The same as a report: registry-storage-exporter report --storage.root {registry}"""
 
 
 class DemoError(Exception):
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         port = _usable_port(options.port)
         _require_exporter()
-        print(_LOOK_AT.format(host=_HOST, port=port), flush=True)
+        print(_LOOK_AT.format(host=_HOST, port=port, registry=registry), flush=True)
         _serve(registry, port)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -25,20 +25,13 @@ class Ownership:
             owners[number] = repository if owners[number] == _NOBODY else _SHARED
         self._repositories += 1
 
-    def exclusive_bytes(self, sizes: Sequence[int]) -> list[int]:
-        """Give the bytes that each repository alone accounts for."""
-        totals = self._bytes(sizes)
-        return [totals[repository] for repository in range(self._repositories)]
-
-    def shared_bytes(self, sizes: Sequence[int]) -> int:
-        """Give the bytes that two or more repositories account for."""
-        return self._bytes(sizes)[_SHARED]
-
-    def _bytes(self, sizes: Sequence[int]) -> Counter[int]:
+    def split(self, sizes: Sequence[int]) -> tuple[list[int], int]:
+        """Give the bytes that each repository alone accounts for, and those that several do."""
         totals: Counter[int] = Counter()
         for owner, size in zip(self._owners, sizes, strict=True):
             totals[owner] += size
-        return totals
+        exclusive = [totals[repository] for repository in range(self._repositories)]
+        return exclusive, totals[_SHARED]
 
 
 def count_untagged(repository: Repository, reach: RepositoryReach) -> int:

@@ -34,17 +34,18 @@ def analyse(inventory: Inventory) -> StoreFigures:
     if not inventory.references_known:
         # somebody deletes data on the word "unreferenced"
         states = states.replace(bytes([_UNREFERENCED]), bytes([_UNTAGGED]))
+    exclusive_bytes, shared_bytes = ownership.split(present)
     repositories = [
         _describe(repository, untagged, referenced, exclusive)
         for (repository, untagged, referenced), exclusive in zip(
-            measured, ownership.exclusive_bytes(present), strict=True
+            measured, exclusive_bytes, strict=True
         )
     ]
     issues = Counter(issue.cause for issue in inventory.issues)
     return StoreFigures(
         blobs=count_by_state(states, inventory.sizes),
         logical_bytes=_logical_bytes(inventory.manifests, inventory.repositories, present),
-        shared_bytes=ownership.shared_bytes(present),
+        shared_bytes=shared_bytes,
         repositories=tuple(
             sorted(repositories, key=lambda each: (-each.referenced_bytes, each.name))
         ),
