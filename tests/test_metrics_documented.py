@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.store import StoreBuilder
 from exporter.cli import main
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
-from exporter.metrics.subject import Metric, Subject
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.documentation import render
 from exporter.metrics.instruments import INSTRUMENTS, ApiInstruments, Instrument
+from exporter.metrics.subject import Metric, Subject
 from exporter.snapshot import Snapshot
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
