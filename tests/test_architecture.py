@@ -49,7 +49,7 @@ MAX_LINES = 350
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

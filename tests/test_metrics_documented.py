@@ -17,7 +17,7 @@ from exporter.metrics.subject import Metric, Subject
 from exporter.snapshot import Snapshot
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
-EVERY = [*CATALOGUE, *INSTRUMENTS]
+EVERY: list[Metric | Instrument] = [*CATALOGUE, *INSTRUMENTS]
 
 
 def test_the_documentation_is_that_of_the_catalogue() -> None:
