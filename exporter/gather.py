@@ -1,5 +1,6 @@
 """One look at everything, for the commands that do not keep running."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,8 @@ from exporter.refresh import SnapshotBoard, read_store
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.scanner import ProgressListener
+
+_log = logging.getLogger(__name__)
 
 
 def gather(
@@ -30,7 +33,10 @@ def gather(
     board.post_scan(reading, status)
     board.post_filesystem(FilesystemProbe(settings.storage.root).read())
     if settings.registry.url is not None:
-        board.post_api(ask_registry())
+        api = ask_registry()
+        board.post_api(api)
+        if api.failure is not None:
+            _log.warning("the registry's API is not available: %s", api.failure)
     return subject_of(settings, board.snapshot)
 
 

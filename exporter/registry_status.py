@@ -6,7 +6,6 @@ from pydantic import SecretStr
 
 from exporter.config import RegistrySettings
 from exporter.errors import ApiUnavailableError
-from exporter.model import ApiView
 from exporter.registry_api import RegistryEndpoint, RequestObserver, certificate_not_after, poll
 from exporter.snapshot import ApiStatus
 
@@ -14,19 +13,23 @@ _log = logging.getLogger(__name__)
 
 
 def ask_registry(settings: RegistrySettings, observer: RequestObserver) -> ApiStatus:
-    """Ask for all repositories and tags; what goes wrong is logged and becomes "not known"."""
-    view: ApiView | None = None
+    """Ask for all repositories and tags; a failure becomes "not known", with its reason."""
     not_after = None
     try:
         endpoint = _endpoint(settings)
-        try:
-            not_after = certificate_not_after(endpoint)
-        except ApiUnavailableError as error:
-            _log.warning("cannot see the registry's certificate: %s", error)
-        view = poll(endpoint, observer)
+        not_after = _certificate_not_after(endpoint)
+        return ApiStatus(poll(endpoint, observer), not_after)
     except ApiUnavailableError as error:
-        _log.warning("the registry's API is not available: %s", error)
-    return ApiStatus(view, not_after)
+        return ApiStatus(None, not_after, str(error))
+
+
+def _certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
+    """Look at the certificate first: one that has ended is why the rest fails."""
+    try:
+        return certificate_not_after(endpoint)
+    except ApiUnavailableError as error:
+        _log.debug("cannot see the registry's certificate: %s", error)
+        return None
 
 
 def _endpoint(settings: RegistrySettings) -> RegistryEndpoint:

@@ -11,6 +11,7 @@ from prometheus_client import disable_created_metrics
 
 from exporter import __version__
 from exporter.config import Settings
+from exporter.errors import ApiUnavailableError
 from exporter.gather import subject_of
 from exporter.logs import fields
 from exporter.metrics.exposition import Exposition
@@ -65,20 +66,24 @@ def _loops(
     probe = FilesystemProbe(settings.storage.root)
     loops = [
         Loop(
-            "filesystem",
+            "reading the filesystem",
             lambda: board.post_filesystem(probe.read()),
             min(FILESYSTEM_INTERVAL_SECONDS, interval),
             stop,
         ),
-        Loop("scan", refresher.refresh, interval, stop, refresher.note_failure),
+        Loop("reading the store", refresher.refresh, interval, stop, refresher.note_failure),
     ]
     if settings.registry.url is not None:
         from exporter.registry_status import ask_registry  # noqa: PLC0415 - most do without
 
         def ask() -> None:
-            board.post_api(ask_registry(settings.registry, observe))
+            status = ask_registry(settings.registry, observe)
+            board.post_api(status)
+            if status.failure is not None:
+                # asked again sooner: one restart of the registry must not look like an outage
+                raise ApiUnavailableError(status.failure)
 
-        loops.append(Loop("api", ask, interval, stop))
+        loops.append(Loop("asking the registry's API", ask, interval, stop))
     return loops
 
 

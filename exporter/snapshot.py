@@ -137,11 +137,13 @@ class ApiStatus:
     Attributes:
         view: what it told; None where it gave no whole answer.
         certificate_not_after: end of the certificate served, Unix seconds; None without TLS.
+        failure: why it gave no whole answer; None where it did.
 
     """
 
     view: ApiView | None
     certificate_not_after: float | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,7 +300,7 @@ def test_a_failed_scan_keeps_the_last_good_values_and_says_that_they_are_old(
     assert of_the_store(again) == of_the_store(before)
     assert ready.status_code == httpx.codes.OK
     assert "Last failure" in page_for_people
-    assert "scan failed" in log
+    assert "reading the store failed" in log
     assert "Traceback" not in log
 
 

@@ -72,5 +72,5 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
         size = format_size(snapshot.filesystem.size_bytes)
         rows.append(("Filesystem", f"{available} available of {size}"))
     if snapshot.api is not None:
-        rows.append(("Registry API", "answers" if snapshot.api.view is not None else "down"))
+        rows.append(("Registry API", snapshot.api.failure or "answers"))
     return rows
