@@ -27,6 +27,7 @@ from exporter.metrics.subject import Subject
 from exporter.output import replace_file
 from exporter.progress import terminal_progress
 from exporter.snapshot import ApiStatus
+from exporter.storage.layout import printable
 
 PROGRAM = "registry-storage-exporter"
 
@@ -139,7 +140,7 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
     from exporter import report  # noqa: PLC0415 - see above
 
     subject = _gather(settings)
-    reading, root = subject.snapshot.store, str(settings.storage.root)
+    reading, root = subject.snapshot.store, printable(str(settings.storage.root))
     if reading is None:
         raise StoreUnreadableError(f"{root} was not read")
     if parsed.format == "json":

@@ -26,10 +26,13 @@ SettingPath = tuple[str, ...]
 """Where a setting stands in the model, e.g. ``("registry", "password_file")``."""
 
 _PASSWORD: SettingPath = ("registry", "password")
+_FILES: tuple[SettingPath, ...] = (("registry", "password_file"), ("registry", "ca_file"))
 _CONFIG_FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG_FILE"
 _MAX_FILE_BYTES = 1024 * 1024
 # Kubernetes and container links set these for a service that is called registry-exporter
-_SERVICE_VARIABLE = re.compile(r"(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?|NAME|ENV_\w+)")
+_SERVICE_VARIABLE = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)|PORT|NAME|ENV_\w+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,7 @@ def load_settings(
         settings = Settings.model_validate(_nest(given))
     except ValidationError as error:
         problems += [_explain(each, given) for each in error.errors(include_url=False)]
-    if settings is not None:
-        problems += _check_files(settings)
+    problems += _check_files(given)
     if problems or settings is None:
         raise ConfigurationError(problems)
     return settings, parsed
@@ -147,7 +149,7 @@ def _read_flags(
             problems.append(f"{name}: unknown option{_did_you_mean(name, flags)}")
         elif not before.startswith("-") or "=" in before:
             # what follows an unknown option is its value, and may be a secret
-            problems.append(f"{each}: unexpected argument")
+            problems.append(f"{each}: unexpected argument; a command comes first, before all flags")
     paths = {".".join(path): path for path in setting_paths()}
     values = {
         paths[name]: _Given(value, flag_name(paths[name]))
@@ -217,18 +219,20 @@ def _read_file(path: Path, problems: list[str]) -> _Values:
     return values
 
 
-def _check_files(settings: Settings) -> list[str]:
-    """Say which files that settings name cannot be read."""
+def _check_files(given: _Values) -> list[str]:
+    """Say which files that settings name cannot be read, whatever else is wrong with them."""
     problems = []
-    registry = settings.registry
-    named = {"password_file": registry.password_file, "ca_file": registry.ca_file}
-    for name, path in named.items():
-        try:
-            if path is not None:
-                path.read_bytes()
-        except OSError as error:
-            flag = flag_name(("registry", name))
-            problems.append(f"{flag} {path}: cannot be read: {error.strerror}")
+    for path in _FILES:
+        if path in given and isinstance(given[path].value, str):
+            known = given[path]
+            try:
+                Path(known.value).read_text(encoding="utf-8")
+            except OSError as error:
+                problems.append(f"{known.name} {known.value}: cannot be read: {error.strerror}")
+            except UnicodeDecodeError:  # which would tell a byte of the password
+                problems.append(f"{known.name} {known.value}: is not UTF-8")
+            except ValueError:
+                continue  # no path at all: the model says so
     return problems
 
 

@@ -15,6 +15,11 @@ def replace_file(path: Path, content: bytes) -> None:
     The file is readable by all, as node_exporter's textfile collector needs it. Raises OutputError
     where it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            f"cannot write {path}: not a regular file; without --output the metrics go to "
+            "standard output"
+        )
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

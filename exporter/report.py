@@ -67,7 +67,7 @@ def print_report(
     reading: StoreReading, subject: Subject, root: str, now: float, output: TextIO
 ) -> None:
     """Print the tables; ``now`` (Unix seconds) is what ages are counted from."""
-    console = Console(
+    console = _Console(
         file=output, width=None if output.isatty() else _PIPE_WIDTH, highlight=False, emoji=False
     )
     scan = subject.snapshot.scan
@@ -81,6 +81,12 @@ def print_report(
     console.print(_repositories(reading, now))
     _print_issues(reading, console)
     _print_api(subject, console)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller, for whom a reader that has seen enough is no failure."""
+        raise BrokenPipeError
 
 
 def _table(*headers: str) -> Table:
@@ -155,7 +161,7 @@ def _print_issues(reading: StoreReading, console: Console) -> None:
     if issues:
         console.print(f"\n[bold yellow]{len(issues)} parts of the store could not be read[/]")
     for issue in issues[:_ISSUES_SHOWN]:
-        console.print(f"  {issue.cause}: {escape(issue.path)}: {escape(issue.detail)}")
+        console.print(f"  {issue.cause}: {issue.path}: {issue.detail}", markup=False)
     if len(issues) > _ISSUES_SHOWN:
         console.print(f"  and {len(issues) - _ISSUES_SHOWN} more; --format json has all of them")
 

@@ -1,6 +1,5 @@
 """Every metric is in the catalogue, well named, exposed and documented."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.store import StoreBuilder
-from exporter.cli import main
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.documentation import render
-from exporter.metrics.instruments import INSTRUMENTS, ApiInstruments, Instrument
+from exporter.metrics.instruments import INSTRUMENTS, ApiInstruments, Instrument, process_registry
 from exporter.metrics.subject import Metric, Subject
 from exporter.snapshot import Snapshot
+from tests.fake_registry import FakeServer, routes_of
+from tests.in_process import run_command
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 EVERY: list[Metric | Instrument] = [*CATALOGUE, *INSTRUMENTS]
@@ -48,15 +48,28 @@ def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_expose
     store = StoreBuilder(tmp_path)
     store.image("app", "1")
     store.upload("app", b"x", started_at=1.0)
-    output = io.StringIO()
-    arguments = ["collect", "--storage.root", str(tmp_path), "--storage.limit", "1GiB"]
-    assert main(arguments, {}, output) == 0
+    with FakeServer(routes_of(app=["1"])) as server:
+        arguments = ["--storage.limit", "1GiB", "--registry.url", server.url]
+        outcome = run_command("collect", "--storage.root", tmp_path, *arguments)
+    assert outcome.exit_code == 0
     exposed = {
-        family.name + ("_total" if family.type == "counter" else "")
-        for family in text_string_to_metric_families(output.getvalue())
+        (family.name + ("_total" if family.type == "counter" else ""), family.type)
+        for family in text_string_to_metric_families(outcome.output)
     }
-    without_api = {m.name for m in CATALOGUE if "_api_" not in m.name}
-    assert exposed == without_api
+    without_tls = {(each.name, each.kind) for each in CATALOGUE if "certificate" not in each.name}
+    assert exposed == without_tls
+
+
+def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() -> None:
+    registry = process_registry()
+    ApiInstruments(registry)("ping", "200", 0.5)
+    families = [each for each in registry.collect() if each.name.startswith(PREFIX)]
+    assert {each.name for each in families} == {
+        instrument.name.removesuffix("_total") for instrument in INSTRUMENTS
+    }
+    assert {each.documentation for each in families} == {each.help for each in INSTRUMENTS}
+    foreign = {each.name for each in registry.collect()} - {each.name for each in families}
+    assert all(name.startswith(("process_", "python_")) for name in foreign)
 
 
 def test_what_is_described_is_what_can_be_collected() -> None:

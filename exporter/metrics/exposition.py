@@ -91,7 +91,8 @@ class _Part:
 # What each part of the page depends on: it is rendered again when that was replaced.
 _PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]], ...] = (
     (STORE_METRICS, lambda snapshot: (snapshot.store,)),
-    (API_METRICS, lambda snapshot: (snapshot.api, snapshot.tag_differences)),
+    # the store too: its largest repositories are those that have series here
+    (API_METRICS, lambda snapshot: (snapshot.store, snapshot.api, snapshot.tag_differences)),
     (EXPORTER_METRICS, lambda snapshot: (snapshot,)),
 )
 

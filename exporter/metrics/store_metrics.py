@@ -169,7 +169,7 @@ STORE_METRICS = (
         "docker_registry_repository_exclusive_bytes",
         "Bytes of the blobs that only this repository references: what deleting it and a run of "
         "the registry's garbage collector would free. The sum plus shared plus unreferenced "
-        f"bytes is all blobs. {_FROM_SCAN}",
+        f"bytes is all blobs, unless references may be hidden. {_FROM_SCAN}",
         _per_repository(lambda repository: repository.exclusive_bytes),
         ("repository",),
     ),
