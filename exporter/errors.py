@@ -8,7 +8,7 @@
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
     ├── ScanCancelledError        a scan was told to stop
-    └── OutputError               a result cannot be written, an address not be bound; exit code 1
+    └── OutputError               no result: not written, not bound, no answer; exit code 1
 
 Messages say what happened, where, and what to do about it. None holds a secret.
 """

@@ -17,6 +17,7 @@ from exporter.errors import ExporterError, ScanCancelledError
 from exporter.logs import fields
 from exporter.model import FilesystemUsage, Inventory
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot, StoreReading
+from exporter.storage.layout import printable
 from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class StoreRefresher:
             scans=before.scans + 1,
             failures=before.failures + 1,
             succeeded=False,
-            failure=str(error),
+            failure=printable(str(error)),
         )
         self._board.post_scan(None, status)
 
@@ -181,17 +182,23 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
+        failure: Exception | None = None
         while not self._stop_event.is_set():
             started = time.monotonic()
-            pause = self._interval
+            telling = failure is not None
             try:
-                self._action()
+                if failure is None:
+                    self._action()
+                else:
+                    self._on_failure(failure)
+                failure = None
             except Exception as error:  # noqa: BLE001 - the one place that outlives everything
-                pause = min(pause, _RETRY_SECONDS)
                 self._log_failure(error)
-                self._on_failure(error)
-            elapsed = time.monotonic() - started
-            self._stop_event.wait(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
+                failure = None if telling else error
+            if failure is None:  # else it is told first
+                pause = min(self._interval, _RETRY_SECONDS) if telling else self._interval
+                elapsed = time.monotonic() - started
+                self._stop_event.wait(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, ScanCancelledError):

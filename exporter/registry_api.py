@@ -6,6 +6,7 @@ ApiUnavailableError: the answer is whole, or there is none.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ __all__ = [
     "poll",
     "read_api",
 ]
+
+_log = logging.getLogger(__name__)
 
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _RELATION = re.compile(r';\s*+rel\s*+=\s*+"?([^";,]*)', re.IGNORECASE)
@@ -211,11 +214,14 @@ def _read_names(resource: _Resource, answer: Answer) -> list[str]:
     else:
         shape, is_legal = _TagList, is_tag_name
     names = decode_body(answer, shape).names or []  # Go encodes a list never made as null
-    for name in names:
-        if not is_legal(name):
-            text = printable(name)[:_MAX_SHOWN]
+    legal = [name for name in names if is_legal(name)]
+    if len(legal) < len(names):
+        # the registry lists whatever lies in its directories; a stray one is no reason to go blind
+        text = printable(next(name for name in names if not is_legal(name)))[:_MAX_SHOWN]
+        if not legal:
             raise _senseless(answer.url, f"lists the name '{text}', which is not legal")
-    return names
+        _log.debug("%s lists the name '%s', which is not legal", shown(answer.url), text)
+    return legal
 
 
 def _next_page(resource: _Resource, answer: Answer) -> httpx.URL | None:

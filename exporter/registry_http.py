@@ -327,4 +327,7 @@ async def _served_certificate(url: httpx.URL, seconds: float) -> bytes:
 def _not_after(encoded: bytes) -> float:
     from cryptography import x509  # noqa: PLC0415 - slow to import, and only TLS needs it
 
-    return x509.load_der_x509_certificate(encoded).not_valid_after_utc.timestamp()
+    try:
+        return x509.load_der_x509_certificate(encoded).not_valid_after_utc.timestamp()
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error

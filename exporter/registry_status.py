@@ -38,10 +38,15 @@ def _endpoint(settings: RegistrySettings) -> RegistryEndpoint:
     if settings.password_file is not None:
         try:
             password = SecretStr(settings.password_file.read_text().strip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ApiUnavailableError(
-                f"--registry.password-file {settings.password_file} cannot be read: {error}"
+                f"--registry.password-file {settings.password_file} cannot be read: "
+                f"{error.strerror}"
             ) from error
+        except UnicodeDecodeError:  # which would tell a byte of the password
+            raise ApiUnavailableError(
+                f"--registry.password-file {settings.password_file} is not UTF-8"
+            ) from None
     return RegistryEndpoint(
         url=settings.url or "",
         username=settings.username,

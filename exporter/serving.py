@@ -19,6 +19,7 @@ from exporter.metrics.instruments import ApiInstruments, process_registry
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, SnapshotBoard, StoreRefresher
 from exporter.snapshot import Snapshot
 from exporter.storage.filesystem import FilesystemProbe
+from exporter.storage.layout import printable
 from exporter.web.app import create_app
 from exporter.web.server import bind, serve_until, stop_signals
 
@@ -46,7 +47,7 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
         loop.start()
     app = create_app(
         exposition,
-        store=str(settings.storage.root),
+        store=printable(str(settings.storage.root)),
         is_working=lambda: all(loop.is_alive() for loop in loops),
     )
     port = listener.getsockname()[1]

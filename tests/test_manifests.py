@@ -95,6 +95,13 @@ def test_a_field_in_another_case_beside_the_right_one_is_not_overlooked() -> Non
     assert packed("a") in content.blobs
 
 
+@pytest.mark.parametrize(
+    "digest", [text("a").replace(":", "\\u003a"), f"sha512:{'a' * 128}"], ids=["escaped", "sha512"]
+)
+def test_no_spelling_of_a_digest_hides_a_field_in_another_case(digest: str) -> None:
+    assert parse_manifest(b'{"layers": [], "LAYERS": [{"Digest": "%s"}]}' % digest.encode()).blobs
+
+
 def test_null_means_absent() -> None:
     assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
 
@@ -128,6 +135,8 @@ def test_text_that_is_not_utf8_does_not_hide_references() -> None:
         b'{"layers": [], "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b"9" * 10_000,
         b'{"layers": 1e999999}',
+        encode(config=entry("a")).replace(b"sha256:aaaa", b"sha256:aa\xe1a"),
+        b'{"mediaType": "\xff", "layers": 1}',
     ],
 )
 def test_what_is_no_manifest_is_refused_in_one_way(content: bytes) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,6 +194,70 @@ def test_a_damaged_link_is_one_issue_and_no_live_blob_is_garbage(
     assert unreferenced(inventory) == 0
     (repository,) = inventory.repositories
     assert (len(repository.tags), len(repository.revisions)) == (1, 1)
+
+
+@pytest.mark.parametrize("place", ["repository", "manifests", "revisions", "tags", "uploads"])
+def test_a_file_where_a_directory_belongs_hides_nothing(store: StoreBuilder, place: str) -> None:
+    digest = store.image("app", "1")
+    places = LINK_PLACES | {"revisions": lambda s, d: s.revision_link("app", d).parents[2]}
+    path = places[place](store, digest)
+    shutil.rmtree(path)
+    path.write_bytes(b"")
+    inventory = scan(store)
+    if place == "repository":  # nothing tells such a file from any other
+        assert inventory.strays.files == 1
+    else:
+        assert IssueCause.IO_ERROR in causes(inventory)
+        assert unreferenced(inventory) == 0
+
+
+def test_a_store_without_repositories_has_no_garbage(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    before = scan(store)
+    shutil.rmtree(store.version_path / "repositories")
+    inventory = scan(store)
+    assert not inventory.complete
+    assert unreferenced(inventory) == 0
+    with pytest.raises(StoreUnreadableError, match="is it unmounted"):
+        scan(store, before)
+
+
+@pytest.mark.parametrize("part", ["blobs", "repositories"])
+def test_a_store_that_lost_one_half_is_no_smaller_store(store: StoreBuilder, part: str) -> None:
+    store.image("app", "1")
+    before = scan(store)
+    shutil.rmtree(store.version_path / part)
+    with pytest.raises(StoreUnreadableError, match="is it unmounted"):
+        scan(store, before)
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "docker").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreUnreadableError, match="mounted"):
+        scan_store(tmp_path)
+
+
+def test_a_directory_with_another_docker_in_it_is_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "docker" / "overlay2").mkdir(parents=True)
+    with pytest.raises(StoreUnreadableError, match="but no registry/"):
+        scan_store(tmp_path)
+
+
+def test_strays_may_lie_deep(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    path = store.root / "old"
+    above = []
+    for _ in range(1200):
+        path.mkdir()
+        above.append(path)
+        path = path / "d"
+    path.write_bytes(b"123")
+    try:
+        assert scan(store).strays.bytes == 3
+    finally:  # too deep for those who clean up
+        path.unlink()
+        for each in reversed(above):
+            each.rmdir()
 
 
 def test_a_tag_without_link_is_a_tag_with_an_issue(store: StoreBuilder) -> None:
@@ -434,7 +499,62 @@ def test_a_store_that_may_not_be_listed_at_all_is_an_error(
         as_nobody(None)
 
 
+@needs_other_user
+def test_an_unreadable_index_child_hides_what_it_references(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    child = store.image("app", None)
+    store.index("app", "1", [child])
+    shutil.rmtree(store.revision_link("app", child).parent)
+    store.blob_path(child).parent.chmod(0)
+    assert unreferenced(as_nobody(None)) == 0
+
+
+@needs_other_user
+def test_an_unreadable_part_does_not_freeze_the_others(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    store.image("app", "1")
+    store.upload("app", b"123", started_at=1.0)
+    before = scan(store)
+    (store.repository_path("app") / "_uploads").chmod(0)
+    store.image("app", "2")
+    (app,) = as_nobody(before).repositories
+    assert (len(app.tags), len(app.revisions), len(app.uploads)) == (2, 2, 1)
+
+
+@needs_other_user
+def test_an_unreadable_link_keeps_the_tags_last_known_target(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    store.image("app", "1")
+    before = scan(store)
+    store.tag_link("app", "1").chmod(0)
+    after = as_nobody(before)
+    assert causes(after) == [IssueCause.PERMISSION]
+    assert analyse(after).blobs == analyse(before).blobs
+
+
 # change
+
+
+def test_a_tag_whose_link_is_not_there_yet_is_waited_for(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    link = store.tag_link("app", "1")
+    link.unlink()
+    writer = threading.Timer(0.008, link.write_text, (digest,))
+    done = False
+
+    def start(progress: ScanProgress) -> None:
+        nonlocal done
+        if progress.stage == "blobs" and not done:
+            done = True
+            writer.start()
+
+    inventory = scan_store(store.root, on_progress=start)
+    writer.join()
+    assert inventory.issues == ()
+    assert inventory.repositories[0].tags[0].target is not None
 
 
 def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuilder) -> None:

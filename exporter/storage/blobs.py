@@ -13,6 +13,7 @@ from exporter.storage.reading import (
     GONE,
     WRONG_KIND,
     IssueLog,
+    is_directory,
     open_directory,
     read_file,
     refuse_symlink,
@@ -79,7 +80,7 @@ class BlobReader:
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
                 for entry in entries:
-                    if accept(entry.name) and entry.is_dir(follow_symlinks=False):
+                    if accept(entry.name) and is_directory(entry):
                         found.append(entry.name)
                     else:
                         self._strays.add(entry.name, parent, f"{path}/{entry.name}")
@@ -103,7 +104,7 @@ class BlobReader:
                 for entry in entries:
                     name = entry.name
                     digest = parse_digest(f"{algorithm}:{name}") if name.startswith(start) else None
-                    if digest is None or not entry.is_dir(follow_symlinks=False):
+                    if digest is None or not is_directory(entry):
                         self._strays.add(name, parent, f"{path}/{name}")
                         continue
                     self._measure(digest, name, parent, found, path)
@@ -154,12 +155,19 @@ class BlobReader:
         It came since, or is not there.
         """
         directory = blob_directory(format_digest(digest))
+        path = f"{directory}/{_DATA}"
         try:
             refuse_symlink(directory, self._store)
-            status = os.stat(f"{directory}/{_DATA}", dir_fd=self._store, follow_symlinks=False)
-        except OSError:
-            return None  # noted when its directory was scanned
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+            status = os.stat(path, dir_fd=self._store, follow_symlinks=False)
+        except GONE:
+            return None
+        except OSError as error:
+            self._issues.add_error(error, path)
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            self._issues.add(IssueCause.IO_ERROR, path, "not a regular file")
+            return None
+        return status.st_size
 
     def read_manifest(self, digest: Digest) -> ManifestBlob | None:
         """Read one manifest; None where the blob is not there."""

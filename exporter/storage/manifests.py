@@ -95,9 +95,10 @@ def parse_manifest(content: bytes) -> ManifestContent:
     try:
         document = _decode(content)
         # Digests in fields that were not read: an annotation, a subject, or a field spelt in
-        # another case, which the registry's JSON decoder (Go's) takes for the field.
-        suspicious = content.count(b"sha256:") > document.count_references()
-    except (msgspec.DecodeError, RecursionError):
+        # another case, which the registry's JSON decoder (Go's) takes for the field. All its
+        # algorithms begin with sha; an escape could hide one.
+        suspicious = content.count(b"sha") > document.count_references() or b"\\" in content
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document, suspicious = None, True
     if suspicious:
         document = _decode_as_go(content)

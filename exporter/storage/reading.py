@@ -51,6 +51,17 @@ class IssueLog:
         return tuple(sorted(self._issues.values(), key=lambda issue: (issue.cause, issue.path)))
 
 
+def is_directory(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether an entry is a directory; what cannot be told is none.
+
+    On a filesystem that does not give the type with the name, this is a system call that can fail.
+    """
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
 @contextmanager
 def open_directory(path: str, parent: int | None = None) -> Iterator[int]:
     """Open a directory below ``parent`` and give its descriptor.

@@ -27,6 +27,7 @@ from exporter.storage.reading import (
     GONE,
     WRONG_KIND,
     IssueLog,
+    is_directory,
     open_directory,
     read_file,
     refuse_symlink,
@@ -37,7 +38,9 @@ _LINK = "link"
 _CURRENT = "current"
 _REWRITE_RETRIES = 5
 _REWRITE_SECONDS = 0.001
-"""A link is empty, or not there yet, for about 0.2 ms while version 2 of the registry writes it."""
+"""A link is empty for about 0.2 ms while version 2 of the registry writes it."""
+_APPEAR_RETRIES = 20
+"""A new tag's directory is there a few milliseconds before its link, on a busy registry."""
 _MAX_STARTED_AT_BYTES = 64
 
 
@@ -50,7 +53,8 @@ class RepositoryContent:
         tags: name, digest of the target (None: not known), modification time (None: no link).
         revisions: digest of the manifest, modification time of its link (None: unreadable).
         uploads: unfinished uploads.
-        partial: whether some of it could not be listed.
+        unlisted: which of ``revisions``, ``tags``, ``_uploads`` could not be listed whole.
+        unread_tags: tags whose link could not be read.
 
     """
 
@@ -58,7 +62,8 @@ class RepositoryContent:
     tags: list[tuple[str, Digest | None, float | None]] = field(default_factory=list)
     revisions: list[tuple[Digest, float | None]] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
-    partial: bool = False
+    unlisted: set[str] = field(default_factory=set)
+    unread_tags: set[str] = field(default_factory=set)
 
 
 class RepositoryReader:
@@ -68,6 +73,8 @@ class RepositoryReader:
         self._store = store
         self._issues = issues
         self._strays = strays
+        self.missing = False
+        """Whether there is no ``repositories`` directory at all, as :meth:`names` found."""
 
     def names(self) -> tuple[list[str], list[str]]:
         """List all repositories, and the directories that could not be listed.
@@ -83,16 +90,18 @@ class RepositoryReader:
             try:
                 with open_directory(path, self._store) as parent:
                     nested = self._namespace(parent, name, path, found)
-            except GONE:
-                continue
+            except FileNotFoundError:
+                self.missing |= not name
             except OSError as error:
+                if name and isinstance(error, GONE):
+                    continue
                 if not name:
                     message = f"cannot list {path}: {error.strerror}"
                     raise StoreUnreadableError(message) from error
                 self._issues.add_error(error, path)
                 unlisted.append(name)
-                continue
-            pending += nested
+            else:
+                pending += nested
         return sorted(found), unlisted
 
     def _namespace(self, parent: int, name: str, path: str, found: list[str]) -> list[str]:
@@ -102,17 +111,19 @@ class RepositoryReader:
         with os.scandir(parent) as entries:
             for entry in entries:
                 child = f"{name}/{entry.name}".lstrip("/")
-                is_directory = entry.is_dir(follow_symlinks=False)
-                if is_directory and name and entry.name in REPOSITORY_MARKS:
+                where = f"{path}/{entry.name}"
+                if not is_directory(entry):
+                    self._strays.add(entry.name, parent, where)
+                    if entry.name in REPOSITORY_MARKS:
+                        self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
+                elif name and entry.name in REPOSITORY_MARKS:
                     is_repository = True
-                elif is_directory and is_repository_name(child):
+                elif is_repository_name(child):
                     nested.append(child)
                 else:
-                    if is_directory:
-                        detail = "not the name of a repository"
-                        where = f"{path}/{entry.name}"
-                        self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
-                    self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+                    detail = "not the name of a repository"
+                    self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
+                    self._strays.add(entry.name, parent, where)
         if is_repository:
             found.append(name)
         return nested
@@ -123,20 +134,27 @@ class RepositoryReader:
         path = f"{REPOSITORIES}/{name}"
         manifests = f"{path}/{MANIFESTS}"
         # listed first: what lies below a symbolic link would be followed unseen
-        for parent, entry in self._entries(content, manifests):
-            if entry.name == REVISIONS:
-                self._read_revisions(content, f"{manifests}/{REVISIONS}")
-            elif entry.name == TAGS:
-                self._read_tags(content, f"{manifests}/{TAGS}")
-            else:
+        for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
+            if entry.name not in (REVISIONS, TAGS):
                 self._misplaced(entry, parent, manifests)
+            elif not is_directory(entry):
+                where = f"{manifests}/{entry.name}"
+                self._strays.add(entry.name, parent, where)
+                self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
+            elif entry.name == REVISIONS:
+                self._read_revisions(content, f"{manifests}/{REVISIONS}")
+            else:
+                self._read_tags(content, f"{manifests}/{TAGS}")
         self._read_uploads(content, f"{path}/{UPLOADS}")
         return content
 
     def _entries(
-        self, content: RepositoryContent, path: str
+        self, content: RepositoryContent, path: str, *parts: str
     ) -> Iterator[tuple[int, "os.DirEntry[str]"]]:
-        """Give a directory's descriptor with each of its entries; note where it is unreadable."""
+        """Give a directory's descriptor with each of its entries.
+
+        Where it is unreadable, that is noted, and ``parts`` of the repository are not known.
+        """
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
                 for entry in entries:
@@ -145,24 +163,24 @@ class RepositoryReader:
             return
         except OSError as error:
             self._issues.add_error(error, path)
-            content.partial = True
+            content.unlisted.update(parts)
 
     def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
         """Note what has a name that nothing in this directory can have."""
         where = f"{path}/{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
+        if is_directory(entry):
             self._issues.add(IssueCause.BAD_NAME, where, "not a name that can stand here")
         self._strays.add(entry.name, parent, where)
 
     def _read_revisions(self, content: RepositoryContent, path: str) -> None:
-        for parent, algorithm in self._entries(content, path):
-            if not is_algorithm(algorithm.name) or not algorithm.is_dir(follow_symlinks=False):
+        for parent, algorithm in self._entries(content, path, REVISIONS):
+            if not is_algorithm(algorithm.name) or not is_directory(algorithm):
                 self._misplaced(algorithm, parent, path)
                 continue
             directory = f"{path}/{algorithm.name}"
-            for revisions, entry in self._entries(content, directory):
+            for revisions, entry in self._entries(content, directory, REVISIONS):
                 digest = parse_digest(f"{algorithm.name}:{entry.name}")
-                if digest is None or not entry.is_dir(follow_symlinks=False):
+                if digest is None or not is_directory(entry):
                     self._misplaced(entry, revisions, directory)
                 else:
                     self._read_revision(content, digest, entry.name, revisions, directory)
@@ -190,8 +208,8 @@ class RepositoryReader:
         content.revisions.append((digest, status.st_mtime))
 
     def _read_tags(self, content: RepositoryContent, path: str) -> None:
-        for parent, entry in self._entries(content, path):
-            if is_tag_name(entry.name) and entry.is_dir(follow_symlinks=False):
+        for parent, entry in self._entries(content, path, TAGS):
+            if is_tag_name(entry.name) and is_directory(entry):
                 self._read_tag(content, entry.name, parent, path)
             else:
                 self._misplaced(entry, parent, path)
@@ -205,19 +223,34 @@ class RepositoryReader:
         where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
         target, updated_at = None, None
         try:
-            refuse_symlink(f"{tag}/{_CURRENT}", parent)
-            link, status = self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
+            link, status = self._read_current(tag, parent)
         except GONE:
             if self._stat(tag, parent, where) is None:
                 return
             self._issues.add(IssueCause.INVALID_LINK, where, "missing")
         except OSError as error:
             self._note_link_error(error, where)
+            content.unread_tags.add(tag)
         else:
             target, updated_at = parse_link(link), status.st_mtime
             if target is None:
                 self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
         content.tags.append((tag, target, updated_at))
+
+    def _read_current(self, tag: str, parent: int) -> tuple[bytes, os.stat_result]:
+        """Read a tag's link; where it is missing, wait for a push or a deletion that is under way.
+
+        Raises OSError.
+        """
+        for _ in range(_APPEAR_RETRIES):
+            try:
+                refuse_symlink(f"{tag}/{_CURRENT}", parent)
+                return self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
+            except FileNotFoundError:
+                if self._stat(tag, parent, tag) is None:
+                    raise
+            time.sleep(_REWRITE_SECONDS)
+        return self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
 
     def _read_link(self, path: str, parent: int) -> tuple[bytes, os.stat_result]:
         """Read a link, once more where it is being rewritten. Raises OSError."""
@@ -235,8 +268,8 @@ class RepositoryReader:
             self._issues.add_error(error, path)
 
     def _read_uploads(self, content: RepositoryContent, path: str) -> None:
-        for parent, entry in self._entries(content, path):
-            if entry.is_dir(follow_symlinks=False):
+        for parent, entry in self._entries(content, path, UPLOADS):
+            if is_directory(entry):
                 upload = self._read_upload(entry.name, parent, f"{path}/{entry.name}")
                 if upload is not None:
                     content.uploads.append(upload)

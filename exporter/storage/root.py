@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from exporter.errors import StoreUnreadableError
@@ -16,26 +16,26 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
     The root directory and the way down to the version directory may be symbolic links: that is how
     stores are moved to other disks. Below it none is followed.
     """
-    path = root
-    expected: frozenset[str] = ROOT_EXTRAS
-    for name in VERSION_PATH:
-        with _main_directory(path, root) as descriptor:
-            if descriptor is None:
-                return None
+    with ExitStack() as opened:
+        found: list[tuple[Path, int, list[str], frozenset[str]]] = []
+        path, expected, descriptor = root, ROOT_EXTRAS, -1
+        for name in (*VERSION_PATH, None):
+            descriptor = opened.enter_context(_main_directory(path, root))
             names = _list(descriptor, path)
-            if path == root and name not in names:
-                _refuse_wrong_root(root, names)
-            _count_beside(descriptor, names, path, expected | {name}, strays)
-        path, expected = path / name, frozenset()
-    with _main_directory(path, root) as descriptor:
-        if descriptor is None:
-            return None
-        names = _list(descriptor, path)
-        _count_beside(descriptor, names, path, frozenset({BLOBS, REPOSITORIES}), strays)
-        return os.dup(descriptor)
+            belongs = expected | ({BLOBS, REPOSITORIES} if name is None else {name})
+            found.append((path, descriptor, names, belongs))
+            if name is not None and name not in names:
+                _refuse_wrong_root(root, path, name, names)
+                descriptor = -1
+                break
+            path, expected = path / (name or ""), frozenset()
+        # not before it is clear that this is a store: it could be any directory, however large
+        for place, directory, names, belongs in found:
+            _count_beside(directory, names, place, belongs, strays)
+        return None if descriptor < 0 else os.dup(descriptor)
 
 
-def _refuse_wrong_root(root: Path, names: list[str]) -> None:
+def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -> None:
     """Tell a directory that was named by mistake from a registry that has no content yet.
 
     Taking the one for the other would report an empty store, and walk whatever is there for strays.
@@ -45,30 +45,29 @@ def _refuse_wrong_root(root: Path, names: list[str]) -> None:
         return
     mend = "give the registry's root directory, the one that holds docker/registry/v2"
     candidates = (root.parent, root.parent.parent, root.parent.parent.parent)
-    for candidate in (*candidates, *(root / name for name in others)):
+    for candidate in (*candidates, *(root / name for name in os.listdir(root))):
         if candidate.joinpath(*VERSION_PATH).is_dir():
             mend = f"did you mean {candidate}?"
             break
-    raise StoreUnreadableError(f"{root} holds {printable(others[0])} but no docker/: {mend}")
+    raise StoreUnreadableError(f"{path} holds {printable(others[0])} but no {missing}/: {mend}")
 
 
 @contextmanager
-def _main_directory(path: Path, root: Path) -> Iterator[int | None]:
+def _main_directory(path: Path, root: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        if path == root:
-            mend = "give the directory that holds docker/registry/v2 as --storage.root"
-            raise StoreUnreadableError(f"{root} does not exist: {mend}") from error
-        descriptor = None
+        mend = "give the directory that holds docker/registry/v2 as --storage.root"
+        if path != root:
+            mend = "it is listed, so a link to nowhere; is what it points to mounted?"
+        raise StoreUnreadableError(f"{path} does not exist: {mend}") from error
     except OSError as error:
         mend = f"it must be a directory that uid {os.geteuid()} may read"
         raise StoreUnreadableError(f"cannot open {path}: {error.strerror}; {mend}") from error
     try:
         yield descriptor
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _list(directory: int, path: Path) -> list[str]:

@@ -26,6 +26,7 @@ from exporter.model import (
     format_digest,
 )
 from exporter.storage.blobs import BlobReader, ManifestBlob, Prefix
+from exporter.storage.layout import REPOSITORIES, REVISIONS, TAGS, UPLOADS
 from exporter.storage.manifests import ManifestContent
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryContent, RepositoryReader
@@ -34,6 +35,7 @@ from exporter.storage.strays import StrayCounter
 from exporter.storage.workers import Workers
 
 _MANIFEST_BATCH = 64
+_GONE_MEND = "is it unmounted? Where it was emptied on purpose, restart the exporter"
 _PARTIAL = frozenset(
     {
         IssueCause.PERMISSION,
@@ -90,10 +92,7 @@ def scan_store(
     store = open_store(root, strays)
     if store is None:
         if previous is not None and previous.repositories:
-            raise StoreUnreadableError(
-                f"{root} held a store and holds none now: is it unmounted? "
-                "Where it was emptied on purpose, restart the exporter"
-            )
+            raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
         return Inventory(strays=strays.total(), issues=issues.sorted())
     try:
         return _Scan(store, issues, strays, previous or Inventory(), report).run()
@@ -134,6 +133,7 @@ class _Scan:
             self._measure_late_blobs()
         finally:
             self._workers.close()
+        self._refuse_vanished()
         issues = self._issues.sorted()
         return Inventory(
             digests=self._digests,
@@ -145,6 +145,17 @@ class _Scan:
             complete=_PARTIAL.isdisjoint(issue.cause for issue in issues),
             references_known=not (self._issues.hides_references or self._manifest_missing),
         )
+
+    def _refuse_vanished(self) -> None:
+        """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
+        has_blobs = any(size != ABSENT for size in self._sizes)
+        has_revisions = any(each.revisions for each in self._repositories.values())
+        if has_blobs and self._repository_reader.missing:
+            self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
+        if has_revisions and not has_blobs:
+            raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
+        if self._previous.repositories and not self._repositories:
+            raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
 
     # blobs
 
@@ -189,14 +200,14 @@ class _Scan:
         names, unlisted = self._repository_reader.names()
         contents = self._workers.map(self._repository_reader.read, names)
         for done, (name, content) in enumerate(contents, 1):
-            if content.partial and name in before:
-                self._keep_repository(before[name])
-            else:
-                self._repositories[name] = self._repository(content)
+            repository = self._repository(content)
+            if name in before:
+                repository = self._keep_unread(repository, content, before[name])
+            self._repositories[name] = repository
             self._report(ScanProgress("repositories", done, len(names)))
         for name, repository in before.items():
             if name not in self._repositories and _is_below(name, unlisted):
-                self._keep_repository(repository)
+                self._repositories[name] = self._renumbered(repository)
 
     def _repository(self, content: RepositoryContent) -> Repository:
         intern = self._digests.intern
@@ -207,15 +218,33 @@ class _Scan:
         revisions = [Revision(intern(digest), linked) for digest, linked in content.revisions]
         return Repository(content.name, tuple(tags), tuple(revisions), tuple(content.uploads))
 
-    def _keep_repository(self, repository: Repository) -> None:
+    def _keep_unread(
+        self, repository: Repository, content: RepositoryContent, before: Repository
+    ) -> Repository:
+        """Take from the previous scan what of a repository could not be read in this one."""
+        if not (content.unlisted or content.unread_tags):
+            return repository
+        known = self._renumbered(before)
+        known_tags = {tag.name: tag for tag in known.tags}
+        tags = [
+            known_tags.get(tag.name, tag) if tag.name in content.unread_tags else tag
+            for tag in repository.tags
+        ]
+        return replace(
+            repository,
+            tags=known.tags if TAGS in content.unlisted else tuple(tags),
+            revisions=known.revisions if REVISIONS in content.unlisted else repository.revisions,
+            uploads=known.uploads if UPLOADS in content.unlisted else repository.uploads,
+        )
+
+    def _renumbered(self, repository: Repository) -> Repository:
+        """Give a repository of the previous scan with this scan's numbers."""
         tags = [replace(tag, target=self._renumber(tag.target)) for tag in repository.tags]
         revisions = [
             replace(revision, manifest=self._digests.intern(self._digest_before(revision.manifest)))
             for revision in repository.revisions
         ]
-        self._repositories[repository.name] = replace(
-            repository, tags=tuple(tags), revisions=tuple(revisions)
-        )
+        return replace(repository, tags=tuple(tags), revisions=tuple(revisions))
 
     def _digest_before(self, number: BlobNumber) -> Digest:
         return self._previous.digests[number]

@@ -5,7 +5,7 @@ import stat
 
 from exporter.model import IssueCause, Strays
 from exporter.storage.layout import REPOSITORY_MARKS
-from exporter.storage.reading import GONE, IssueLog
+from exporter.storage.reading import GONE, IssueLog, open_directory
 
 
 class StrayCounter:
@@ -25,20 +25,20 @@ class StrayCounter:
         A directory that looks like a repository may reference blobs although its name is none
         that the registry can serve: that is noted, so that nothing is called garbage meanwhile.
         """
-        if not self._add_entry(name, parent, path):
-            return
-        walk = os.fwalk(
-            name,
-            dir_fd=parent,
-            follow_symlinks=False,
-            onerror=lambda error: self._note(error, path),
-        )
-        for root, directories, files, descriptor in walk:
-            where = path + root[len(name) :]
-            if not REPOSITORY_MARKS.isdisjoint(directories):
+        pending = [(name, path)]
+        while pending:
+            place, where = pending.pop()
+            if not self._add_entry(place, parent, where):
+                continue
+            try:
+                with open_directory(place, parent) as directory:
+                    names = os.listdir(directory)
+            except OSError as error:
+                self._note(error, where)
+                continue
+            if not REPOSITORY_MARKS.isdisjoint(names):
                 self._issues.add(IssueCause.BAD_NAME, where, "not the name of a repository")
-            for entry in files:
-                self._add_entry(entry, descriptor, f"{where}/{entry}")
+            pending += [(f"{place}/{each}", f"{where}/{each}") for each in names]
 
     def _add_entry(self, name: str, parent: int, path: str) -> bool:
         """Count one entry; tell whether it is a directory to look into."""
