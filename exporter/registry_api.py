@@ -218,7 +218,7 @@ def _read_names(resource: _Resource, answer: Answer) -> list[str]:
     if len(legal) < len(names):
         # the registry lists whatever lies in its directories; a stray one is no reason to go blind
         text = printable(next(name for name in names if not is_legal(name)))[:_MAX_SHOWN]
-        if not legal:
+        if not legal and resource.endpoint == "catalog":
             raise _senseless(answer.url, f"lists the name '{text}', which is not legal")
         _log.debug("%s lists the name '%s', which is not legal", shown(answer.url), text)
     return legal

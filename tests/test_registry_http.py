@@ -193,17 +193,22 @@ ILLEGAL_NAMES = ["", "../../etc", "a/../b", "/a", "a/", "a//b", "UPPER", "a b", 
 ILLEGAL_TAGS = ["", ".a", "-a", "a/b", "a b", "a" * 129, "é", "a\n"]
 
 
-@pytest.mark.parametrize(
-    ("replaced", "reply"),
-    [
-        *(("catalog", catalog("app", name)) for name in (*ILLEGAL_NAMES, "a" * 256, "\x1b[2J")),
-        *(("tags", tag_list("1", name)) for name in (*ILLEGAL_TAGS, "\x1b[2J")),
-    ],
-)
-def test_names_that_are_not_legal_are_refused_and_shown_escaped(
-    replaced: str, reply: Reply
-) -> None:
-    with FakeServer(with_routes(**{replaced: reply})) as server:
+@pytest.mark.parametrize("name", [*ILLEGAL_NAMES, "a" * 256, "\x1b[2J"])
+def test_a_stray_name_in_the_catalog_is_left_out(name: str) -> None:
+    with FakeServer(with_routes(catalog=catalog("app", name))) as server:
+        assert set(poll(endpoint_of(server.url), ignore).tags) == {"app"}
+
+
+@pytest.mark.parametrize("name", [*ILLEGAL_TAGS, "\x1b[2J"])
+def test_a_stray_name_among_the_tags_is_left_out(name: str) -> None:
+    with FakeServer(with_routes(tags=tag_list("1", name))) as server:
+        tags = poll(endpoint_of(server.url), ignore).tags
+    assert set().union(*tags.values()) == {"1"}
+
+
+@pytest.mark.parametrize("name", [*ILLEGAL_NAMES, "a" * 256, "\x1b[2J"])
+def test_a_catalog_without_one_legal_name_is_refused_and_shown_escaped(name: str) -> None:
+    with FakeServer(with_routes(catalog=catalog(name))) as server:
         message = failure(endpoint_of(server.url))
     assert re.search(r"lists the name '.*', which is not legal", message)
     assert message.isascii()
