@@ -1,0 +1,101 @@
+"""The loops outlive everything, and the board publishes one snapshot at a time."""
+
+import logging
+import threading
+
+import pytest
+
+from exporter.errors import StoreUnreadableError
+from exporter.model import ApiView, FilesystemUsage
+from exporter.refresh import Loop, SnapshotBoard
+from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
+from tests.servers import wait_until
+
+USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)
+
+
+@pytest.mark.parametrize("error", [StoreUnreadableError("gone"), RuntimeError("a bug")])
+@pytest.mark.parametrize("telling_fails", [False, True])
+def test_a_loop_outlives_whatever_goes_wrong(
+    error: Exception, caplog: pytest.LogCaptureFixture, *, telling_fails: bool
+) -> None:
+    attempts: list[int] = []
+    told: list[Exception] = []
+    stop = threading.Event()
+
+    def act() -> None:
+        attempts.append(1)
+        raise error
+
+    def tell(failure: Exception) -> None:
+        told.append(failure)
+        if telling_fails:
+            raise MemoryError("no room to tell")
+
+    loop = Loop("acting", act, 0.01, stop, tell)
+    with caplog.at_level(logging.ERROR):
+        loop.start()
+        wait_until(lambda: len(attempts) > 3, "the loop does not go on", 10)
+        stop.set()
+        loop.join(5)
+    assert not loop.is_alive()
+    assert set(told) == {error}
+    assert f"acting failed: {error}" in caplog.text or "acting failed, which is" in caplog.text
+    assert ("no room to tell" in caplog.text) == telling_fails
+
+
+def test_a_loop_tries_again_sooner_after_a_failure() -> None:
+    stop = threading.Event()
+    pauses: list[float | None] = []
+
+    class Recorded(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            stop.set()
+            return True
+
+        def is_set(self) -> bool:
+            return stop.is_set()
+
+    def fail() -> None:
+        raise StoreUnreadableError("gone")
+
+    for action in (fail, lambda: None):
+        stop.clear()
+        Loop("acting", action, 3600.0, Recorded()).run()
+    after_failure, after_success = pauses
+    assert after_failure is not None
+    assert after_success is not None
+    assert after_failure <= 30
+    assert after_success > 3000
+
+
+def test_every_change_is_published_and_nothing_else() -> None:
+    published: list[Snapshot] = []
+    board = SnapshotBoard(published.append)
+    board.post_filesystem(USAGE)
+    board.post_filesystem(USAGE)
+    board.post_api(ApiStatus(ApiView({})))
+    board.post_scan(None, ScanStatus(scans=1, failures=1, succeeded=False))
+    assert len(published) == 3
+    assert published[-1] is board.snapshot
+    assert board.snapshot.filesystem == USAGE
+    assert board.snapshot.api is not None
+    assert board.snapshot.scan.failures == 1
+
+
+def test_a_snapshot_that_cannot_be_published_is_not_kept() -> None:
+    def refuse(_: Snapshot) -> None:
+        raise ValueError("cannot be rendered")
+
+    board = SnapshotBoard(refuse)
+    before = board.snapshot
+    with pytest.raises(ValueError, match="rendered"):
+        board.post_filesystem(USAGE)
+    assert board.snapshot is before
+
+
+def test_differences_are_not_known_without_both_sides() -> None:
+    board = SnapshotBoard(lambda _: None)
+    board.post_api(ApiStatus(ApiView({"app": frozenset({"1"})})))
+    assert board.snapshot.tag_differences is None
