@@ -1,4 +1,4 @@
-"""The table of metrics: name, type, help, labels, and how each is read from a snapshot."""
+"""All metrics that are read from a snapshot, in one table."""
 
 from exporter.metrics.api_metrics import API_METRICS
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS

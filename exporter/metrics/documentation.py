@@ -15,7 +15,8 @@ from exporter.metrics.subject import Metric
 _HEAD = """# Metrics
 
 All metrics of the store, the registry's API and the exporter begin with `docker_registry_`. The
-exporter's process adds the usual `process_*` and `python_*`; `collect` leaves those out.
+exporter's process adds the usual `process_*` and `python_*`; `collect` leaves those out, and the
+counters of its own requests.
 
 Nothing here is measured during a scrape. What a scan found is as old as
 `docker_registry_scan_last_success_timestamp_seconds` says; the API is asked once per
