@@ -22,7 +22,7 @@ Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the me
   docker_registry_blob_bytes{{state="unreferenced"}}   what the next garbage collection frees
   docker_registry_repository_exclusive_bytes         what deleting each repository would free
   docker_registry_unpurgeable_uploads                uploads that the registry never cleans up
-Ctrl-C stops it. The same as a report: registry-storage-exporter report --storage.root {registry}"""
+Ctrl-C stops it. The same as a report: {program} report --storage.root {registry}"""
 
 
 class DemoError(Exception):
@@ -38,12 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         port = _usable_port(options.port)
         _require_exporter()
-        print(_LOOK_AT.format(host=_HOST, port=port, registry=registry), flush=True)
+        print(
+            _LOOK_AT.format(host=_HOST, port=port, registry=registry, program=_program()),
+            flush=True,
+        )
         _serve(registry, port)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _program() -> str:
+    """Give the way to the exporter's command from here; the environment need not be activated."""
+    return os.path.relpath(Path(sys.executable).with_name("registry-storage-exporter"))
 
 
 def prepare(directory: Path, now: float) -> Path:
