@@ -166,6 +166,17 @@ class IssueCause(enum.StrEnum):
     BAD_NAME = "bad_name"
 
 
+_UNREAD = frozenset(
+    {
+        IssueCause.PERMISSION,
+        IssueCause.IO_ERROR,
+        IssueCause.SYMLINK,
+        IssueCause.UNREADABLE_MANIFEST,
+    }
+)
+"""Causes that leave something unread; the others are damage that was read and understood."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScanIssue:
     """One thing that could not be read.
@@ -207,7 +218,6 @@ class Inventory:
         repositories: sorted by name.
         strays: files that are no part of the layout.
         issues: what could not be read.
-        complete: whether all that was found could be read.
         references_known: False while something may reference blobs that nobody knows of: then
             no blob may be called unreferenced.
 
@@ -219,8 +229,12 @@ class Inventory:
     repositories: tuple[Repository, ...] = ()
     strays: Strays = Strays()
     issues: tuple[ScanIssue, ...] = ()
-    complete: bool = True
     references_known: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was found could be read."""
+        return _UNREAD.isdisjoint(issue.cause for issue in self.issues)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,12 @@ class RepositoryReader:
             except FileNotFoundError:
                 self.missing |= not name
             except OSError as error:
-                if name and isinstance(error, GONE):
-                    continue
                 if not name:
                     message = f"cannot list {path}: {error.strerror}"
                     raise StoreUnreadableError(message) from error
-                self._issues.add_error(error, path)
-                unlisted.append(name)
+                if not isinstance(error, GONE):
+                    self._issues.add_error(error, path)
+                    unlisted.append(name)
             else:
                 pending += nested
         return sorted(found), unlisted
@@ -223,7 +222,7 @@ class RepositoryReader:
         where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
         target, updated_at = None, None
         try:
-            link, status = self._read_current(tag, parent)
+            link, status = self._await_current(tag, parent, where)
         except GONE:
             if self._stat(tag, parent, where) is None:
                 return
@@ -237,19 +236,22 @@ class RepositoryReader:
                 self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
         content.tags.append((tag, target, updated_at))
 
-    def _read_current(self, tag: str, parent: int) -> tuple[bytes, os.stat_result]:
+    def _await_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
         """Read a tag's link; where it is missing, wait for a push or a deletion that is under way.
 
         Raises OSError.
         """
         for _ in range(_APPEAR_RETRIES):
             try:
-                refuse_symlink(f"{tag}/{_CURRENT}", parent)
-                return self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
+                return self._read_current(tag, parent)
             except FileNotFoundError:
-                if self._stat(tag, parent, tag) is None:
+                if self._stat(tag, parent, where) is None:
                     raise
             time.sleep(_REWRITE_SECONDS)
+        return self._read_current(tag, parent)
+
+    def _read_current(self, tag: str, parent: int) -> tuple[bytes, os.stat_result]:
+        refuse_symlink(f"{tag}/{_CURRENT}", parent)
         return self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
 
     def _read_link(self, path: str, parent: int) -> tuple[bytes, os.stat_result]:

@@ -9,6 +9,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from exporter.errors import ScanCancelledError, StoreUnreadableError
@@ -36,15 +37,6 @@ from exporter.storage.workers import Workers
 
 _MANIFEST_BATCH = 64
 _GONE_MEND = "is it unmounted? Where it was emptied on purpose, restart the exporter"
-_PARTIAL = frozenset(
-    {
-        IssueCause.PERMISSION,
-        IssueCause.IO_ERROR,
-        IssueCause.SYMLINK,
-        IssueCause.UNREADABLE_MANIFEST,
-    }
-)
-"""Causes that leave something unread; the others are damage that was read and understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +126,13 @@ class _Scan:
         finally:
             self._workers.close()
         self._refuse_vanished()
-        issues = self._issues.sorted()
         return Inventory(
             digests=self._digests,
             sizes=self._sizes,
             manifests=self._manifests,
             repositories=tuple(sorted(self._repositories.values(), key=lambda each: each.name)),
             strays=self._strays.total(),
-            issues=issues,
-            complete=_PARTIAL.isdisjoint(issue.cause for issue in issues),
+            issues=self._issues.sorted(),
             references_known=not (self._issues.hides_references or self._manifest_missing),
         )
 
@@ -164,7 +154,7 @@ class _Scan:
         scans = self._workers.map(self._blob_reader.scan_prefix, prefixes)
         for done, (prefix, found) in enumerate(scans, 1):
             if found is None:
-                self._keep_blobs(self._previous_blobs(prefix))
+                self._keep_blobs(self._previous_blobs.get(prefix, ()))
             else:
                 for digest, size in zip(found.digests, found.sizes, strict=True):
                     self._set_size(digest, size)
@@ -181,10 +171,14 @@ class _Scan:
         if missing:
             self._sizes.extend([ABSENT] * missing)
 
-    def _previous_blobs(self, prefix: Prefix) -> list[Digest]:
-        start = f"{prefix[0]}:{prefix[1]}"
-        known = self._previous.digests
-        return [digest for digest in known if format_digest(digest).startswith(start)]
+    @cached_property
+    def _previous_blobs(self) -> dict[Prefix, list[Digest]]:
+        """Digests of the previous scan by their directory: only made where one is unreadable."""
+        by_prefix: dict[Prefix, list[Digest]] = {}
+        for digest in self._previous.digests:
+            algorithm, _, hexadecimal = format_digest(digest).partition(":")
+            by_prefix.setdefault((algorithm, hexadecimal[:2]), []).append(digest)
+        return by_prefix
 
     def _keep_blobs(self, digests: Iterable[Digest]) -> None:
         """Keep the sizes that the previous scan found; blobs never change theirs."""
@@ -239,18 +233,18 @@ class _Scan:
 
     def _renumbered(self, repository: Repository) -> Repository:
         """Give a repository of the previous scan with this scan's numbers."""
-        tags = [replace(tag, target=self._renumber(tag.target)) for tag in repository.tags]
+        tags = [
+            tag if tag.target is None else replace(tag, target=self._renumber(tag.target))
+            for tag in repository.tags
+        ]
         revisions = [
-            replace(revision, manifest=self._digests.intern(self._digest_before(revision.manifest)))
+            replace(revision, manifest=self._renumber(revision.manifest))
             for revision in repository.revisions
         ]
         return replace(repository, tags=tuple(tags), revisions=tuple(revisions))
 
-    def _digest_before(self, number: BlobNumber) -> Digest:
-        return self._previous.digests[number]
-
-    def _renumber(self, number: BlobNumber | None) -> BlobNumber | None:
-        return None if number is None else self._digests.intern(self._digest_before(number))
+    def _renumber(self, number: BlobNumber) -> BlobNumber:
+        return self._digests.intern(self._previous.digests[number])
 
     # manifests
 
@@ -321,15 +315,11 @@ class _Scan:
         manifest = None if before is None else self._previous.manifests.get(before)
         if manifest is None:
             return None
-
-        def renumber(numbers: tuple[BlobNumber, ...]) -> tuple[BlobNumber, ...]:
-            return tuple(self._digests.intern(self._digest_before(each)) for each in numbers)
-
         return replace(
             manifest,
-            children=renumber(manifest.children),
-            blobs=renumber(manifest.blobs),
-            foreign=renumber(manifest.foreign),
+            children=tuple(map(self._renumber, manifest.children)),
+            blobs=tuple(map(self._renumber, manifest.blobs)),
+            foreign=tuple(map(self._renumber, manifest.foreign)),
         )
 
     def _measure_late_blobs(self) -> None:
