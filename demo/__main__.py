@@ -132,6 +132,8 @@ def _require_exporter() -> None:
 
 def _serve(registry: Path, port: int) -> None:
     command = [sys.executable, "-m", "exporter", "serve", "--storage.root", str(registry)]
+    command += ["--caprover.config-dir", str(registry.parent / "captain")]
+    command += ["--retention.keep-last", "5"]
     command += ["--web.listen-address", f"{_HOST}:{port}"]
     try:
         os.execv(sys.executable, command)  # noqa: S606 - the point is to become the exporter

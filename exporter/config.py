@@ -13,7 +13,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from exporter.alert_thresholds import AlertSettings
 from exporter.quantities import ListenAddress
-from exporter.setting_types import Address, Duration, FilePath, SettingsGroup, Size, Url
+from exporter.setting_types import (
+    Address,
+    Counts,
+    Dialect,
+    Duration,
+    FilePath,
+    ImagePrefix,
+    SettingsGroup,
+    Size,
+    Url,
+)
 
 
 class StorageSettings(SettingsGroup):
@@ -46,6 +56,9 @@ class RegistrySettings(SettingsGroup):
         default=False, description="do not verify the registry's certificate"
     )
     timeout: Duration = Field(10.0, description="for each request")
+    gc_dialect: Dialect = Field(
+        2, description="major version of the registry whose garbage collector is simulated: 2 or 3"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -57,6 +70,25 @@ class RegistrySettings(SettingsGroup):
         if self.username is not None and self.url is None:
             raise ValueError("username is given without url; give the registry's address")
         return self
+
+
+class CaproverSettings(SettingsGroup):
+    """CapRover, whose configuration says which images are needed."""
+
+    config_dir: FilePath | None = Field(
+        None, description="directory with config-captain.json, e.g. /captain/data"
+    )
+    image_prefix: ImagePrefix = Field(
+        "captain", description="first part of the repositories that CapRover pushes to"
+    )
+
+
+class RetentionSettings(SettingsGroup):
+    """Retention policies to price; nothing is ever deleted."""
+
+    keep_last: Counts = Field(
+        (), description="price keeping the last N tags of each repository; repeatable"
+    )
 
 
 class MetricsSettings(SettingsGroup):
@@ -94,6 +126,8 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     scan: ScanSettings = ScanSettings()
     registry: RegistrySettings = RegistrySettings()
+    caprover: CaproverSettings = CaproverSettings()
+    retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

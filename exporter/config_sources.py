@@ -152,7 +152,10 @@ def _read_flags(
             problems.append(f"{each}: unexpected argument; a command comes first, before all flags")
     paths = {".".join(path): path for path in setting_paths()}
     values = {
-        paths[name]: _Given(value, flag_name(paths[name]))
+        # a flag that may be repeated comes as a list
+        paths[name]: _Given(
+            ",".join(value) if isinstance(value, list) else value, flag_name(paths[name])
+        )
         for name, value in vars(parsed).items()
         if name in paths
     }

@@ -7,6 +7,7 @@
     ├── StoreUnreadableError      the store as a whole cannot be read; exit code 1
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
+    ├── CaproverUnreadableError   CapRover's configuration cannot be read, or not understood
     ├── ScanCancelledError        a scan was told to stop
     └── OutputError               no result: not written, not bound, no answer; exit code 1
 
@@ -36,6 +37,10 @@ class ManifestUnreadableError(ExporterError):
 
 class ApiUnavailableError(ExporterError):
     """The registry's HTTP API is down, refuses, or gives answers that make no sense."""
+
+
+class CaproverUnreadableError(ExporterError):
+    """CapRover's configuration cannot be read or understood; the message holds nothing of it."""
 
 
 class ScanCancelledError(ExporterError):

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from exporter.analysis.conclusions import AnalysisOptions
+from exporter.caprover import CaproverReader
 from exporter.config import Settings
 from exporter.metrics.subject import Subject
 from exporter.refresh import SnapshotBoard, read_store
@@ -21,16 +23,23 @@ def gather(
 
     Raises StoreUnreadableError where the store as a whole cannot be read.
     """
-    board = SnapshotBoard(publish=lambda _: None)
+    board = SnapshotBoard(lambda _: None, analysis_options(settings))
+    if settings.caprover.config_dir is not None:
+        board.post_caprover(CaproverReader(settings.caprover.config_dir).read())
     started = time.monotonic()
-    reading = read_store(settings.storage.root, on_progress=on_progress)
+    reading, conclusions = read_store(
+        settings.storage.root,
+        options=board.options,
+        caprover=board.snapshot.caprover,
+        on_progress=on_progress,
+    )
     status = ScanStatus(
         scans=1,
         succeeded=True,
         duration_seconds=time.monotonic() - started,
         last_success_at=time.time(),
     )
-    board.post_scan(reading, status)
+    board.post_scan(reading, status, conclusions)
     board.post_filesystem(FilesystemProbe(settings.storage.root).read())
     if settings.registry.url is not None:
         api = ask_registry()
@@ -38,6 +47,16 @@ def gather(
         if api.failure is not None:
             _log.warning("the registry's API is not available: %s", api.failure)
     return subject_of(settings, board.snapshot)
+
+
+def analysis_options(settings: Settings) -> AnalysisOptions:
+    """Give what the configuration says of the analysis."""
+    caprover = settings.caprover
+    return AnalysisOptions(
+        dialect=settings.registry.gc_dialect,
+        image_prefix=None if caprover.config_dir is None else caprover.image_prefix,
+        keep_last=settings.retention.keep_last,
+    )
 
 
 def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:

@@ -20,6 +20,9 @@ BlobNumber = int
 ABSENT = -1
 """Stands in :attr:`Inventory.sizes` for a digest that has no blob on disk."""
 
+UNKNOWN = -2
+"""Stands in :attr:`Inventory.sizes` for a blob that may be there but could not be looked at."""
+
 _SHA256 = "sha256:"
 _SHA256_BYTES = 32
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
@@ -79,22 +82,29 @@ class DigestTable:
         return number
 
 
+USUAL_SCHEMA = 2
+"""``schemaVersion`` of all manifests but those that Docker before 1.10 pushed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What one manifest or index references.
 
     Attributes:
-        media_type: as the content says, or ``""`` where it does not.
+        schema: version of its format, 2 or 1; 0 where no registry can tell what it is.
         children: manifests listed by an index.
         blobs: config, layers, and whatever else is stored beside them.
         foreign: those of ``blobs`` that have download URLs and need not be on disk.
+        unmarked: references in fields that the registry does not read in a manifest of this type;
+            its collector does not follow them.
 
     """
 
-    media_type: str
+    schema: int = USUAL_SCHEMA
     children: tuple[BlobNumber, ...] = ()
     blobs: tuple[BlobNumber, ...] = ()
     foreign: tuple[BlobNumber, ...] = ()
+    unmarked: tuple[BlobNumber, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +155,36 @@ class Upload:
     purgeable: bool
 
 
+LAYERS = "_layers"
+MANIFESTS = "_manifests"
+TAGS_DIRECTORY = "_manifests/tags"
+ALL_DIRECTORIES = frozenset({LAYERS, MANIFESTS, TAGS_DIRECTORY})
+"""Directories of a repository that the registry makes with the first push."""
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository as the disk has it."""
+    """A repository as the disk has it.
+
+    Attributes:
+        name: with slashes.
+        tags: sorted by name.
+        revisions: the manifests it holds.
+        uploads: unfinished ones.
+        directories: which of ``_layers``, ``_manifests`` and ``_manifests/tags`` it has.
+        mislinked: revisions whose link does not hold the digest that its directory is named by,
+            with what it holds: None where that is no digest at all.
+        tag_obstacles: names of what lies among the tags and is no directory.
+
+    """
 
     name: str
     tags: tuple[Tag, ...] = ()
     revisions: tuple[Revision, ...] = ()
     uploads: tuple[Upload, ...] = ()
+    directories: frozenset[str] = ALL_DIRECTORIES
+    mislinked: Mapping[BlobNumber, BlobNumber | None] = field(default_factory=dict)
+    tag_obstacles: tuple[str, ...] = ()
 
 
 class IssueCause(enum.StrEnum):
@@ -194,6 +226,21 @@ class ScanIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class Misplaced:
+    """Something on which the registry's collector stumbles because of where it lies.
+
+    Attributes:
+        path: below ``docker/registry/v2``, safe to print.
+        directories: for a directory below ``repositories`` with an illegal name, which of
+            ``_layers`` and ``_manifests`` it holds; empty for a ``data`` file that is no blob.
+
+    """
+
+    path: str
+    directories: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Strays:
     """Files in the store that are no part of its layout.
 
@@ -213,13 +260,21 @@ class Inventory:
 
     Attributes:
         digests: names of the blobs, also of blobs that are only referenced.
-        sizes: bytes by blob number; :data:`ABSENT` for what is not on disk.
+        sizes: bytes by blob number; :data:`ABSENT` for what is not on disk, :data:`UNKNOWN` for
+            what could not be looked at.
         manifests: the manifests that could be read.
         repositories: sorted by name.
         strays: files that are no part of the layout.
         issues: what could not be read.
         references_known: False while something may reference blobs that nobody knows of: then
             no blob may be called unreferenced.
+        unread: whether something that may reference blobs could not be read by this program,
+            though the registry perhaps can: then nobody knows what its collector would do.
+        unreadable: blobs that should be manifests and cannot be understood as such.
+        indexes: manifests that list others.
+        unusual: manifests of another schema than 2, or with references that are not marked.
+        misfits: manifests that give a size to something that has another size on disk, with that.
+        misplaced: what the registry's collector stumbles on because of where it lies.
 
     """
 
@@ -230,6 +285,12 @@ class Inventory:
     strays: Strays = Strays()
     issues: tuple[ScanIssue, ...] = ()
     references_known: bool = True
+    unread: bool = False
+    unreadable: frozenset[BlobNumber] = frozenset()
+    indexes: frozenset[BlobNumber] = frozenset()
+    unusual: frozenset[BlobNumber] = frozenset()
+    misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
+    misplaced: tuple[Misplaced, ...] = ()
 
     @property
     def complete(self) -> bool:

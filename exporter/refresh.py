@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.analysis.agreement import count_tag_differences
-from exporter.analysis.store import analyse
+from exporter.analysis.conclusions import AnalysisOptions, Conclusions, analyse_all, conclude
 from exporter.errors import ExporterError, ScanCancelledError
 from exporter.logs import fields
 from exporter.model import FilesystemUsage, Inventory
-from exporter.snapshot import ApiStatus, ScanStatus, Snapshot, StoreReading
+from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from exporter.storage.layout import printable
 from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
 
@@ -32,7 +32,10 @@ _ISSUES_LOGGED = 20
 class SnapshotBoard:
     """Holds the current snapshot and publishes each new one, whoever changed it."""
 
-    def __init__(self, publish: Callable[[Snapshot], None]) -> None:
+    def __init__(
+        self, publish: Callable[[Snapshot], None], options: AnalysisOptions | None = None
+    ) -> None:
+        self.options = options or AnalysisOptions()
         self._publish = publish
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
@@ -42,12 +45,32 @@ class SnapshotBoard:
         """The snapshot that was posted last."""
         return self._snapshot
 
-    def post_scan(self, store: StoreReading | None, scan: ScanStatus) -> None:
-        """Publish how a scan went; without a ``store`` the last good one stays."""
+    def post_scan(
+        self,
+        store: StoreReading | None,
+        scan: ScanStatus,
+        conclusions: Conclusions | None = None,
+    ) -> None:
+        """Publish how a scan went; without a ``store`` the last good one stays.
+
+        ``conclusions`` are taken where they fit what is known of CapRover, else drawn again.
+        """
         with self._lock:
             before = self._snapshot
             after = replace(before, store=store or before.store, scan=scan)
-            self._swap(_with_differences(after) if store is not None else after)
+            if store is not None:
+                after = self._with_conclusions(_with_differences(after), conclusions)
+            self._swap(after)
+
+    def post_caprover(self, caprover: CaproverStatus) -> None:
+        """Publish what CapRover's configuration says."""
+        with self._lock:
+            before = self._snapshot
+            if caprover == before.caprover:
+                return
+            after = replace(before, caprover=caprover)
+            known = None if before.caprover is None else before.caprover.images
+            self._swap(after if caprover.images == known else self._with_conclusions(after))
 
     def post_api(self, api: ApiStatus) -> None:
         """Publish what the registry's API told."""
@@ -59,6 +82,16 @@ class SnapshotBoard:
         with self._lock:
             if filesystem != self._snapshot.filesystem:
                 self._swap(replace(self._snapshot, filesystem=filesystem))
+
+    def _with_conclusions(self, snapshot: Snapshot, drawn: Conclusions | None = None) -> Snapshot:
+        if snapshot.store is None:
+            return snapshot
+        caprover = snapshot.caprover
+        images = None if caprover is None else caprover.images
+        found = drawn
+        if found is None or found.images != images:
+            found = conclude(snapshot.store, caprover, self.options)
+        return replace(snapshot, uses=found.uses, policies=found.policies)
 
     def _swap(self, snapshot: Snapshot) -> None:
         self._publish(snapshot)
@@ -77,12 +110,14 @@ def read_store(
     root: Path,
     previous: Inventory | None = None,
     *,
+    options: AnalysisOptions | None = None,
+    caprover: CaproverStatus | None = None,
     on_progress: ProgressListener = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> StoreReading:
-    """Scan the store and draw its figures. Raises as :func:`scan_store` does."""
+) -> tuple[StoreReading, Conclusions]:
+    """Scan the store and draw all figures. Raises as :func:`scan_store` does."""
     inventory = scan_store(root, previous, on_progress=on_progress, should_stop=should_stop)
-    return StoreReading(inventory, analyse(inventory))
+    return analyse_all(inventory, caprover, options or AnalysisOptions())
 
 
 class StoreRefresher:
@@ -98,8 +133,13 @@ class StoreRefresher:
         before = self._board.snapshot
         known = before.store.inventory if before.store else None
         started = time.monotonic()
-        reading = read_store(
-            self._root, known, on_progress=_ProgressLog(), should_stop=self._stop.is_set
+        reading, conclusions = read_store(
+            self._root,
+            known,
+            options=self._board.options,
+            caprover=before.caprover,
+            on_progress=_ProgressLog(),
+            should_stop=self._stop.is_set,
         )
         duration = time.monotonic() - started
         status = ScanStatus(
@@ -109,7 +149,7 @@ class StoreRefresher:
             duration_seconds=duration,
             last_success_at=time.time(),
         )
-        self._board.post_scan(reading, status)
+        self._board.post_scan(reading, status, conclusions)
         _log_scan(reading, known, duration)
 
     def note_failure(self, error: Exception) -> None:

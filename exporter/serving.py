@@ -10,9 +10,10 @@ from dataclasses import replace
 from prometheus_client import disable_created_metrics
 
 from exporter import __version__
+from exporter.caprover import CaproverReader
 from exporter.config import Settings
 from exporter.errors import ApiUnavailableError
-from exporter.gather import subject_of
+from exporter.gather import analysis_options, subject_of
 from exporter.logs import fields
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import ApiInstruments, process_registry
@@ -40,7 +41,7 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     instruments = process_registry()
     observe = ApiInstruments(instruments)
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
-    board = SnapshotBoard(exposition.publish)
+    board = SnapshotBoard(exposition.publish, analysis_options(settings))
     stop = threading.Event()
     loops = _loops(settings, board, observe, stop)
     for loop in loops:
@@ -74,6 +75,18 @@ def _loops(
         ),
         Loop("reading the store", refresher.refresh, interval, stop, refresher.note_failure),
     ]
+    if settings.caprover.config_dir is not None:
+        reader = CaproverReader(settings.caprover.config_dir)
+        # before the scan's loop: the first figures then know whose the images are
+        loops.insert(
+            0,
+            Loop(
+                "reading CapRover's configuration",
+                lambda: board.post_caprover(reader.read()),
+                interval,
+                stop,
+            ),
+        )
     if settings.registry.url is not None:
         from exporter.registry_status import ask_registry  # noqa: PLC0415 - most do without
 

@@ -1,8 +1,9 @@
 """Types of single settings: what each accepts, and what it says of anything else."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -19,6 +20,8 @@ class SettingsGroup(BaseModel):
 _NOT_A_URL = "is not a URL; write e.g. https://registry.example.com:996"
 _LONGEST_SECONDS = 366 * 86400.0
 _MOST_BYTES = 2**63
+_MOST_TAGS = 10**9
+_PREFIX = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
 
 
 def _duration(value: object) -> object:
@@ -70,6 +73,28 @@ def _url(value: object) -> object:
     return value.rstrip("/")
 
 
+def _dialect(value: object) -> object:
+    return int(value) if value in ("2", "3") else value
+
+
+def _counts(value: object) -> object:
+    """Take one number, several with commas between them, or a list of such."""
+    items = value if isinstance(value, list | tuple) else [value]
+    parts = [part.strip() for item in items for part in str(item).split(",")]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= _MOST_TAGS for part in parts):
+        raise ValueError("is not a number of tags above 0; write e.g. 5, or 5,20")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _image_prefix(value: object) -> object:
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise ValueError("is not a part of a repository's name; write e.g. captain")
+    return value
+
+
+Dialect = Annotated[Literal[2, 3], BeforeValidator(_dialect)]
+Counts = Annotated[tuple[int, ...], BeforeValidator(_counts)]
+ImagePrefix = Annotated[str, BeforeValidator(_image_prefix)]
 Duration = Annotated[
     float,
     BeforeValidator(_duration),

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from exporter.app_images import AppImages
 from exporter.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
 
 
@@ -51,6 +52,130 @@ class RepositoryFigures:
     last_push_at: float | None
 
 
+class GcMode(enum.StrEnum):
+    """How the registry's collector is run: ``registry garbage-collect [--delete-untagged]``."""
+
+    DEFAULT = "default"
+    DELETE_UNTAGGED = "delete_untagged"
+
+
+@dataclass(frozen=True, slots=True)
+class TagName:
+    """A tag of a repository."""
+
+    repository: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something on which a run of the collector aborts before it frees anything.
+
+    Attributes:
+        path: below ``docker/registry/v2``, safe to print.
+        reason: what is wrong with it.
+
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorRun:
+    """What one run of the registry's collector would do now.
+
+    Attributes:
+        frees: blobs it would delete; none while there are blockers.
+        endangered: tags that can be pulled now and could not after it.
+        blockers: what it would abort on.
+
+    """
+
+    frees: BlobTotal
+    endangered: tuple[TagName, ...]
+    blockers: tuple[Blocker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenTag:
+    """A tag that cannot be pulled whole, and the first reason found."""
+
+    repository: str
+    tag: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What is not whole.
+
+    Attributes:
+        missing_blobs: digests referenced but not on disk, those with download URLs aside.
+        broken_tags: tags that cannot be pulled whole.
+
+    """
+
+    missing_blobs: tuple[str, ...]
+    broken_tags: tuple[BrokenTag, ...]
+
+
+class Use(enum.StrEnum):
+    """What CapRover needs a tag for, strongest first."""
+
+    RUNNING = "running"
+    ROLLBACK = "rollback"
+    UNMANAGED = "unmanaged"
+    SUPERSEDED = "superseded"
+    ORPHANED = "orphaned"
+
+
+@dataclass(frozen=True, slots=True)
+class UseTotal:
+    """Tags of one use, and the bytes of the blobs whose strongest use it is."""
+
+    tags: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UseFigures:
+    """Whose the tagged bytes are, in CapRover's terms.
+
+    Attributes:
+        totals: every use is there; the bytes add up to the tagged ones.
+        repositories: of every repository, the use of each of its tags, by the tag's name.
+        orphaned_repositories: names of the repositories of apps that no longer exist.
+        missing_images: how many images CapRover counts on and this store cannot serve.
+
+    """
+
+    totals: Mapping[Use, UseTotal]
+    repositories: Mapping[str, Mapping[str, Use]]
+    orphaned_repositories: frozenset[str]
+    missing_images: Mapping[Use, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFigures:
+    """What a retention policy would do.
+
+    Attributes:
+        policy: its name, such as ``keep-last-5``.
+        candidate_tags: tags it would delete.
+        reclaimable_bytes: what a collector run would then free, on top of what it frees anyway;
+            None where that is not known.
+
+    """
+
+    policy: str
+    candidate_tags: int
+    reclaimable_bytes: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class UploadFigures:
     """Unfinished uploads in numbers.
@@ -82,6 +207,9 @@ class StoreFigures:
         strays: files that are no part of the layout.
         issues: how many by cause; every cause is there.
         complete: whether all that was found could be read.
+        integrity: what is not whole.
+        collector: what the registry's collector would do in each mode; None while something
+            could not be read that may change it.
 
     """
 
@@ -93,6 +221,8 @@ class StoreFigures:
     strays: Strays
     issues: Mapping[IssueCause, int]
     complete: bool
+    integrity: Integrity
+    collector: Mapping[GcMode, CollectorRun] | None
 
     @property
     def total_bytes(self) -> int:
@@ -147,6 +277,20 @@ class ApiStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CaproverStatus:
+    """What is known of CapRover's configuration.
+
+    Attributes:
+        images: what the last good reading said; None where there was none.
+        failure: why the last reading failed; None where it did not.
+
+    """
+
+    images: AppImages | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that ``/metrics`` and the pages say, at one moment. None means not known.
 
@@ -156,6 +300,9 @@ class Snapshot:
         filesystem: the filesystem that holds the store.
         api: the registry's HTTP API; None also where none is configured.
         tag_differences: (repository, tag) pairs that only one of disk and API has.
+        caprover: CapRover's configuration; None also where none is configured.
+        uses: whose the tagged bytes are.
+        policies: what each configured retention policy would do; None while that is not known.
 
     """
 
@@ -164,3 +311,6 @@ class Snapshot:
     filesystem: FilesystemUsage | None = None
     api: ApiStatus | None = None
     tag_differences: int | None = None
+    caprover: CaproverStatus | None = None
+    uses: UseFigures | None = None
+    policies: tuple[PolicyFigures, ...] | None = None

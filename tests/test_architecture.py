@@ -14,29 +14,32 @@ MODULES = {
     ): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-PURE = ("exporter.model", "exporter.snapshot", "exporter.quantities", "exporter.analysis",
+PURE = ("exporter.model", "exporter.app_images", "exporter.snapshot", "exporter.quantities",
+        "exporter.analysis",
         "exporter.storage.layout", "exporter.storage.manifests", "exporter.metrics.catalogue",
         "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
         "exporter.metrics.documentation", "exporter.alert_thresholds", "exporter.setting_types",
-        "exporter.config", "exporter.strict_yaml")  # fmt: skip
+        "exporter.config", "exporter.strict_yaml", "exporter.verify.selection",
+        "exporter.verify.tally")  # fmt: skip
 # Settings hold paths, but never open them.
 NAMES_PATHS = ("exporter.setting_types", "exporter.config")
 IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathlib", "psutil",
               "requests", "shutil", "socket", "sqlite3", "ssl", "starlette", "subprocess",
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
-LEAVES = ("exporter", "exporter.model", "exporter.errors", "exporter.quantities",
-          "exporter.alert_thresholds", "exporter.setting_types", "exporter.snapshot",
-          "exporter.logs")  # fmt: skip
+LEAVES = ("exporter", "exporter.model", "exporter.app_images", "exporter.errors",
+          "exporter.quantities", "exporter.alert_thresholds", "exporter.setting_types",
+          "exporter.snapshot", "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {
     "exporter.storage": (),
-    "exporter.analysis": (),
+    "exporter.analysis": ("exporter.storage.layout",),
     "exporter.metrics": (),
     "exporter.registry_http": ("exporter.storage.layout",),
     "exporter.registry_auth": ("exporter.registry_http", "exporter.storage.layout"),
     "exporter.registry_api": ("exporter.registry_auth", "exporter.registry_http",
                               "exporter.storage.layout"),
+    "exporter.caprover": ("exporter.storage.layout",),
     "exporter.config": (),
     "exporter.config_sources": ("exporter.config", "exporter.strict_yaml"),
     "exporter.strict_yaml": (),
@@ -45,6 +48,9 @@ LAYERS = {
     "exporter.report": ("exporter.metrics",),
     "exporter.progress": ("exporter.storage",),
     "exporter.output": (),
+    "exporter.stop_signals": (),
+    "exporter.verify": ("exporter.storage", "exporter.analysis", "exporter.progress",
+                        "exporter.output"),
 }  # fmt: skip
 COMPOSITION = ("exporter.cli", "exporter.serving", "exporter.gather", "exporter.registry_status",
                "exporter.__main__")  # fmt: skip

@@ -41,7 +41,9 @@ def test_an_image_references_its_config_and_layers(media_type: str | None) -> No
     content = parse_manifest(encode(config=entry("a"), layers=[entry("b"), entry("c")], **typed))
     assert set(content.blobs) == {packed("a"), packed("b"), packed("c")}
     assert content.children == ()
-    assert content.media_type == (media_type or "")
+    assert content.schema == 2
+    assert content.sizes == (1, 1, 1)
+    assert content.unmarked == ()
 
 
 @pytest.mark.parametrize("media_type", [DOCKER, OCI, OCI_INDEX])
@@ -112,6 +114,53 @@ def test_text_that_is_not_utf8_does_not_hide_references() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "schema"),
+    [
+        ({"schemaVersion": 1, "fsLayers": []}, 1),
+        ({"schemaVersion": 2, "mediaType": DOCKER, "layers": []}, 2),
+        ({"schemaVersion": 2, "layers": []}, 2),
+        ({"layers": []}, 0),
+        ({"schemaVersion": 3, "layers": []}, 0),
+        ({"schemaVersion": 2, "mediaType": "application/x", "layers": []}, 0),
+    ],
+)
+def test_the_schema_is_what_the_registry_makes_of_it(
+    fields: dict[str, object], schema: int
+) -> None:
+    assert parse_manifest(json.dumps(fields).encode()).schema == schema
+
+
+@pytest.mark.parametrize(
+    ("fields", "unmarked"),
+    [
+        ({"mediaType": DOCKER, "layers": [entry("a")], "blobs": [entry("b")]}, "b"),
+        ({"mediaType": OCI, "layers": [entry("a")], "manifests": [entry("b", OCI)]}, "b"),
+        ({"mediaType": OCI, "layers": [entry("a")], "manifests": [entry("a", OCI)]}, ""),
+        ({"mediaType": OCI_INDEX, "manifests": [entry("a", OCI)], "layers": [entry("b")]}, "b"),
+        ({"manifests": [entry("a", OCI)], "config": entry("b")}, "b"),
+        ({"mediaType": OCI, "config": entry("a"), "fsLayers": [{"blobSum": text("b")}]}, "b"),
+        ({"schemaVersion": 1, "fsLayers": [{"blobSum": text("a")}], "layers": [entry("b")]}, "b"),
+    ],
+)
+def test_references_in_fields_that_the_registry_does_not_read_are_told_apart(
+    fields: dict[str, object], unmarked: str
+) -> None:
+    content = parse_manifest(encode(**fields))
+    assert set(content.unmarked) == {packed(letter) for letter in unmarked}
+    assert packed("a") in (*content.children, *content.blobs)
+
+
+def test_sizes_stand_beside_children_and_blobs_and_may_be_left_out() -> None:
+    content = parse_manifest(
+        encode(manifests=[entry("a", OCI, size=7), entry("b", LAYER, size=8)], config=entry("c"))
+    )
+    assert dict(zip((*content.children, *content.blobs), content.sizes, strict=True)) == {
+        packed("a"): 7, packed("b"): 8, packed("c"): 1,
+    }  # fmt: skip
+    assert parse_manifest(encode(layers=[{"digest": text("a")}])).sizes == (-1,)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"",
@@ -130,6 +179,7 @@ def test_text_that_is_not_utf8_does_not_hide_references() -> None:
         encode(layers=[{"digest": text("A")}]),
         encode(layers=[{"digest": "sha256:" + "a" * 63}]),
         encode(config=[]),
+        encode(config=entry("a", size="1")),
         b"[" * 100_000,
         b'{"layers":' * 100_000,
         b'{"layers": [], "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",

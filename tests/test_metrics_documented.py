@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo.sample import write_captain_config
 from demo.store import StoreBuilder
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
 from exporter.metrics.collector import SubjectCollector
@@ -45,12 +46,15 @@ def test_names_are_unique() -> None:
 def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_exposed(
     tmp_path: Path,
 ) -> None:
-    store = StoreBuilder(tmp_path)
-    store.image("app", "1")
+    captain = tmp_path / "captain"
+    write_captain_config(captain, now=1e9)
+    store = StoreBuilder(tmp_path / "registry")
+    store.image("captain/img-captain-gone", "1")
     store.upload("app", b"x", started_at=1.0)
     with FakeServer(routes_of(app=["1"])) as server:
         arguments = ["--storage.limit", "1GiB", "--registry.url", server.url]
-        outcome = run_command("collect", "--storage.root", tmp_path, *arguments)
+        arguments += ["--caprover.config-dir", str(captain), "--retention.keep-last", "1"]
+        outcome = run_command("collect", "--storage.root", store.root, *arguments)
     assert outcome.exit_code == 0
     exposed = {
         (family.name + ("_total" if family.type == "counter" else ""), family.type)

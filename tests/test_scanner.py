@@ -13,7 +13,7 @@ import pytest
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
 from exporter.errors import ScanCancelledError, StoreUnreadableError
-from exporter.model import ABSENT, Inventory, IssueCause, format_digest
+from exporter.model import Inventory, IssueCause, format_digest
 from exporter.snapshot import BlobState, StoreFigures
 from exporter.storage.scanner import ScanProgress, scan_store
 
@@ -41,7 +41,7 @@ def causes(inventory: Inventory) -> list[IssueCause]:
 
 def blobs_on_disk(inventory: Inventory) -> dict[str, int]:
     pairs = zip(inventory.digests, inventory.sizes, strict=True)
-    return {format_digest(digest): size for digest, size in pairs if size != ABSENT}
+    return {format_digest(digest): size for digest, size in pairs if size >= 0}
 
 
 def unreferenced(inventory: Inventory) -> int:

@@ -4,12 +4,17 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from exporter.analysis.garbage import Dialect, Reaches, forecast
+from exporter.analysis.integrity import PullCheck
 from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
 from exporter.analysis.repositories import Ownership, count_untagged, last_push_at, total_bytes
-from exporter.model import ABSENT, BlobNumber, Inventory, IssueCause, Manifest, Repository, Upload
+from exporter.model import BlobNumber, Inventory, IssueCause, Manifest, Repository, Upload
 from exporter.snapshot import (
     BlobState,
     BlobTotal,
+    CollectorRun,
+    GcMode,
+    Integrity,
     RepositoryFigures,
     StoreFigures,
     UploadFigures,
@@ -19,14 +24,24 @@ _STATES = (BlobState.UNREFERENCED, BlobState.UNTAGGED, BlobState.TAGGED)
 _UNREFERENCED, _UNTAGGED, _TAGGED = range(len(_STATES))
 
 
-def analyse(inventory: Inventory) -> StoreFigures:
-    """Draw all figures from one inventory."""
+def reaches_of(inventory: Inventory) -> Reaches:
+    """Tell what each repository reaches, in the inventory's order."""
+    return [reach_of(inventory.manifests, each) for each in inventory.repositories]
+
+
+def analyse(
+    inventory: Inventory, dialect: Dialect = 2, reaches: Reaches | None = None
+) -> StoreFigures:
+    """Draw all figures from one inventory; ``dialect`` is that of the registry's collector.
+
+    ``reaches`` are those of the inventory, where they are known.
+    """
     present = array("q", [max(size, 0) for size in inventory.sizes])
     states = bytearray(len(present))
     ownership = Ownership(len(present))
     measured: list[tuple[Repository, int, int]] = []
-    for repository in inventory.repositories:
-        reach = reach_of(inventory.manifests, repository)
+    reaches = reaches or reaches_of(inventory)
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
         ownership.add(reach)
         _mark(states, reach)
         referenced = total_bytes(reach.all, present)
@@ -42,6 +57,7 @@ def analyse(inventory: Inventory) -> StoreFigures:
         )
     ]
     issues = Counter(issue.cause for issue in inventory.issues)
+    integrity, collector = foretell(inventory, reaches, dialect)
     return StoreFigures(
         blobs=count_by_state(states, inventory.sizes),
         logical_bytes=_logical_bytes(inventory.manifests, inventory.repositories, present),
@@ -55,7 +71,23 @@ def analyse(inventory: Inventory) -> StoreFigures:
         strays=inventory.strays,
         issues={cause: issues[cause] for cause in IssueCause},
         complete=inventory.complete,
+        integrity=integrity,
+        collector=collector,
     )
+
+
+def foretell(
+    inventory: Inventory, reaches: Reaches, dialect: Dialect
+) -> tuple[Integrity, Mapping[GcMode, CollectorRun] | None]:
+    """Tell what is not whole, and what the registry's collector would do."""
+    check = PullCheck(inventory)
+    broken = (
+        tag
+        for repository, reach in zip(inventory.repositories, reaches, strict=True)
+        for tag in check.broken_tags(repository, reach)
+    )
+    integrity = Integrity(check.missing_blobs(), tuple(broken))
+    return integrity, forecast(inventory, reaches, check, dialect)
 
 
 def _mark(states: bytearray, reach: RepositoryReach) -> None:
@@ -85,7 +117,7 @@ def count_by_state(states: bytearray, sizes: Sequence[int]) -> Mapping[BlobState
     blobs = [0] * len(_STATES)
     total = [0] * len(_STATES)
     for state, size in zip(states, sizes, strict=True):
-        if size != ABSENT:
+        if size >= 0:
             blobs[state] += 1
             total[state] += size
     return {

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterable
 
 from exporter.metrics.api_metrics import API_METRICS
+from exporter.metrics.collection_metrics import COLLECTION_METRICS
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS
 from exporter.metrics.instruments import INSTRUMENTS, Instrument
 from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric
+from exporter.metrics.use_metrics import USE_METRICS
 
 _HEAD = """# Metrics
 
@@ -38,6 +40,8 @@ def render() -> str:
     sections: dict[str, list[Metric | Instrument]] = {
         "Store": [m for m in STORE_METRICS if not m.name.startswith(_REPOSITORY)],
         "Repositories": [m for m in STORE_METRICS if m.name.startswith(_REPOSITORY)],
+        "Garbage collection and integrity": list(COLLECTION_METRICS),
+        "CapRover and retention": list(USE_METRICS),
         "Registry API": [*API_METRICS, *INSTRUMENTS],
         "Filesystem": [m for m in EXPORTER_METRICS if m.name.startswith(_FILESYSTEM)],
         "Exporter": [m for m in EXPORTER_METRICS if not m.name.startswith(_FILESYSTEM)],

@@ -17,10 +17,12 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from exporter.metrics.api_metrics import API_METRICS
+from exporter.metrics.collection_metrics import COLLECTION_METRICS
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS
 from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric, Subject
+from exporter.metrics.use_metrics import USE_METRICS
 from exporter.snapshot import Snapshot
 
 _OPENMETRICS_END = b"# EOF\n"
@@ -90,7 +92,11 @@ class _Part:
 
 # What each part of the page depends on: it is rendered again when that was replaced.
 _PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]], ...] = (
-    (STORE_METRICS, lambda snapshot: (snapshot.store,)),
+    (STORE_METRICS + COLLECTION_METRICS, lambda snapshot: (snapshot.store,)),
+    (
+        USE_METRICS,
+        lambda snapshot: (snapshot.store, snapshot.caprover, snapshot.uses, snapshot.policies),
+    ),
     # the store too: its largest repositories are those that have series here
     (API_METRICS, lambda snapshot: (snapshot.store, snapshot.api, snapshot.tag_differences)),
     (EXPORTER_METRICS, lambda snapshot: (snapshot,)),

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporter.errors import ManifestUnreadableError, StoreUnreadableError
-from exporter.model import Digest, IssueCause, format_digest, parse_digest
-from exporter.storage.layout import BLOBS, blob_directory, is_algorithm
+from exporter.model import ABSENT, UNKNOWN, Digest, IssueCause, format_digest, parse_digest
+from exporter.storage.layout import BLOBS, DATA, blob_directory, is_algorithm
 from exporter.storage.manifests import MAX_MANIFEST_BYTES, ManifestContent, parse_manifest
 from exporter.storage.reading import (
     GONE,
@@ -23,7 +23,6 @@ from exporter.storage.strays import StrayCounter
 Prefix = tuple[str, str]
 """Algorithm and first two hexadecimal digits: one directory of blobs."""
 
-_DATA = "data"
 _PREFIX_LENGTH = 2
 _HEX = frozenset("0123456789abcdef")
 
@@ -51,11 +50,13 @@ class ManifestBlob:
     Attributes:
         size: bytes; None where it could not be opened.
         content: what it references; None where it cannot be understood.
+        is_damaged: whether that is so because of what it holds, not because it cannot be read.
 
     """
 
     size: int | None
     content: ManifestContent | None
+    is_damaged: bool = False
 
 
 class BlobReader:
@@ -119,11 +120,11 @@ class BlobReader:
         self, digest: Digest, name: str, parent: int, found: PrefixBlobs, path: str
     ) -> None:
         try:
-            status = os.stat(f"{name}/{_DATA}", dir_fd=parent, follow_symlinks=False)
+            status = os.stat(f"{name}/{DATA}", dir_fd=parent, follow_symlinks=False)
         except GONE:
             self._look_for_leftovers(name, parent, f"{path}/{name}")
         except OSError as error:
-            self._issues.add_error(error, f"{path}/{name}/{_DATA}", hides=False)
+            self._issues.add_error(error, f"{path}/{name}/{DATA}", hides=False)
             found.unknown.append(digest)
         else:
             if stat.S_ISREG(status.st_mode):
@@ -131,7 +132,7 @@ class BlobReader:
                 found.sizes.append(status.st_size)
             else:
                 cause = IssueCause.SYMLINK if stat.S_ISLNK(status.st_mode) else IssueCause.IO_ERROR
-                where = f"{path}/{name}/{_DATA}"
+                where = f"{path}/{name}/{DATA}"
                 self._issues.add(cause, where, "not a regular file", hides=False)
 
     def _look_for_leftovers(self, name: str, parent: int, path: str) -> None:
@@ -142,37 +143,37 @@ class BlobReader:
         try:
             with open_directory(name, parent) as directory:
                 for entry in os.listdir(directory):
-                    if entry != _DATA:
+                    if entry != DATA:
                         self._strays.add(entry, directory, f"{path}/{entry}")
         except GONE:
             return
         except OSError as error:
             self._issues.add_error(error, path, hides=False)
 
-    def measure(self, digest: Digest) -> int | None:
-        """Give the size in bytes of a blob that no scan of its directory saw, or None.
+    def measure(self, digest: Digest) -> int:
+        """Give the size in bytes of a blob that no scan of its directory saw.
 
-        It came since, or is not there.
+        It came since, or is ABSENT, or UNKNOWN where it cannot be looked at.
         """
         directory = blob_directory(format_digest(digest))
-        path = f"{directory}/{_DATA}"
+        path = f"{directory}/{DATA}"
         try:
             refuse_symlink(directory, self._store)
             status = os.stat(path, dir_fd=self._store, follow_symlinks=False)
         except GONE:
-            return None
+            return ABSENT
         except OSError as error:
             self._issues.add_error(error, path)
-            return None
+            return UNKNOWN
         if not stat.S_ISREG(status.st_mode):
             self._issues.add(IssueCause.IO_ERROR, path, "not a regular file")
-            return None
+            return UNKNOWN
         return status.st_size
 
     def read_manifest(self, digest: Digest) -> ManifestBlob | None:
         """Read one manifest; None where the blob is not there."""
         directory = blob_directory(format_digest(digest))
-        path = f"{directory}/{_DATA}"
+        path = f"{directory}/{DATA}"
         try:
             content, status = read_file(path, self._store, MAX_MANIFEST_BYTES)
         except GONE:
@@ -183,12 +184,12 @@ class BlobReader:
                 self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
             else:
                 self._issues.add_error(error, path)
-            return ManifestBlob(None, None)
+            return ManifestBlob(None, None, is_damaged=error.errno in WRONG_KIND)
         try:
             return ManifestBlob(status.st_size, parse_manifest(content))
         except ManifestUnreadableError as error:
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, str(error))
-            return ManifestBlob(status.st_size, None)
+            return ManifestBlob(status.st_size, None, is_damaged=True)
 
 
 def _is_prefix(name: str) -> bool:

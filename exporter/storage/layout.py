@@ -8,7 +8,7 @@ for uploads.
 import re
 from datetime import datetime
 
-from exporter.model import Digest, parse_digest
+from exporter.model import LAYERS, MANIFESTS, Digest, parse_digest
 
 VERSION_PATH = ("docker", "registry", "v2")
 """Directories between the registry's root directory and the store proper."""
@@ -18,8 +18,7 @@ ROOT_EXTRAS = frozenset({"lost+found", "scheduler-state.json"})
 
 BLOBS = "blobs"
 REPOSITORIES = "repositories"
-LAYERS = "_layers"
-MANIFESTS = "_manifests"
+DATA = "data"
 UPLOADS = "_uploads"
 REVISIONS = "revisions"
 TAGS = "tags"
@@ -89,6 +88,17 @@ def blob_directory(digest_text: str) -> str:
     """Give the directory of a blob below the version directory, from ``<algorithm>:<hex>``."""
     algorithm, _, hexadecimal = digest_text.partition(":")
     return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}"
+
+
+def revision_link(repository: str, digest_text: str) -> str:
+    """Give the path of the link to a manifest, below the version directory."""
+    revisions = f"{REPOSITORIES}/{repository}/{MANIFESTS}/{REVISIONS}"
+    return f"{revisions}/{digest_text.replace(':', '/')}/link"
+
+
+def tag_directory(repository: str, tag: str) -> str:
+    """Give the directory of a tag, below the version directory."""
+    return f"{REPOSITORIES}/{repository}/{MANIFESTS}/{TAGS}/{tag}"
 
 
 def printable(path: str) -> str:

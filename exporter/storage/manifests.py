@@ -33,27 +33,51 @@ _MANIFEST_MEDIA_TYPES = frozenset(
 )
 
 
+_IMAGE_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+    }
+)
+_INDEX_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+    }
+)
+_KNOWN_MEDIA_TYPES = _IMAGE_MEDIA_TYPES | _INDEX_MEDIA_TYPES | {""}
+_SCHEMA_2 = 2
+_NOT_SAID = -1
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
     """The references of one manifest.
 
     Attributes:
-        media_type: as the content says; ``""`` where it does not.
+        schema: 2 or 1, as the registry tells it; 0 where it refuses the manifest
+            (``manifestStore.Get`` in its ``registry/storage/manifeststore.go``).
         children: manifests that an index lists.
         blobs: config, layers, and entries of an index that are no manifests (build caches).
+        sizes: bytes that the manifest gives to ``children`` and then ``blobs``; -1 where it does
+            not say.
         foreign: those of ``blobs`` that come with download URLs.
+        unmarked: references in fields that the registry does not read in this type of manifest.
 
     """
 
-    media_type: str
+    schema: int
     children: tuple[Digest, ...]
     blobs: tuple[Digest, ...]
+    sizes: tuple[int, ...]
     foreign: tuple[Digest, ...]
+    unmarked: tuple[Digest, ...]
 
 
 class _Descriptor(msgspec.Struct, rename="camel", gc=False):
     digest: str
     media_type: str = ""
+    size: int = _NOT_SAID
     urls: list[str] | None = None
 
 
@@ -62,6 +86,7 @@ class _FsLayer(msgspec.Struct, gc=False):
 
 
 class _Document(msgspec.Struct, rename="camel", gc=False):
+    schema_version: int = 0
     media_type: str = ""
     config: _Descriptor | None = None
     layers: list[_Descriptor] | None = None
@@ -76,6 +101,35 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
     def is_manifest(self) -> bool:
         parts = (self.config, self.layers, self.blobs, self.manifests, self.fs_layers)
         return any(part is not None for part in parts)
+
+    def schema(self) -> int:
+        """Tell as what the registry reads it: 0 where it refuses to."""
+        if self.schema_version == 1:
+            return 1
+        known = self.schema_version == _SCHEMA_2 and self.media_type in _KNOWN_MEDIA_TYPES
+        return _SCHEMA_2 if known else 0
+
+    def is_index(self) -> bool:
+        """Tell whether the registry takes it for an index, by type or by content."""
+        by_content = not self.media_type and self.manifests is not None
+        return self.media_type in _INDEX_MEDIA_TYPES or by_content
+
+    def is_plain(self) -> bool:
+        """Tell whether it has no fields but those that the registry reads in its type."""
+        if self.schema_version == 1 or self.blobs is not None or self.fs_layers is not None:
+            return False
+        if self.is_index():
+            return self.config is None and self.layers is None
+        return self.manifests is None
+
+    def marked(self) -> set[str]:
+        """Give the digests in the fields that the registry reads in a manifest of this type."""
+        if self.schema_version == 1:
+            return {layer.blobSum for layer in self.fs_layers or ()}
+        if self.is_index():
+            return {descriptor.digest for descriptor in self.manifests or ()}
+        digests = {descriptor.digest for descriptor in self.layers or ()}
+        return digests | ({self.config.digest} if self.config is not None else set())
 
 
 _decode = msgspec.json.Decoder(_Document).decode
@@ -109,20 +163,34 @@ def parse_manifest(content: bytes) -> ManifestContent:
 
 def _content(document: _Document) -> ManifestContent:
     children: list[Digest] = []
+    child_sizes: list[int] = []
     blobs = [_digest(layer.blobSum) for layer in document.fs_layers or ()]
+    sizes = [_NOT_SAID] * len(blobs)
     foreign: list[Digest] = []
     if document.config is not None:
         blobs.append(_digest(document.config.digest))
+        sizes.append(document.config.size)
     for descriptor in document.manifests or ():
         is_child = descriptor.media_type in _MANIFEST_MEDIA_TYPES
         (children if is_child else blobs).append(_digest(descriptor.digest))
+        (child_sizes if is_child else sizes).append(descriptor.size)
     for group in (document.layers, document.blobs):
         for descriptor in group or ():
             digest = _digest(descriptor.digest)
             blobs.append(digest)
+            sizes.append(descriptor.size)
             if descriptor.urls:
                 foreign.append(digest)
-    return ManifestContent(document.media_type, tuple(children), tuple(blobs), tuple(foreign))
+    unmarked = () if document.is_plain() else _unmarked(document, (*children, *blobs))
+    sizes = child_sizes + sizes
+    return ManifestContent(
+        document.schema(), tuple(children), tuple(blobs), tuple(sizes), tuple(foreign), unmarked
+    )
+
+
+def _unmarked(document: _Document, references: tuple[Digest, ...]) -> tuple[Digest, ...]:
+    marked = {_digest(digest) for digest in document.marked()}
+    return tuple(digest for digest in references if digest not in marked)
 
 
 def _digest(text: str) -> Digest:

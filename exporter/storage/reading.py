@@ -21,6 +21,7 @@ GONE = (FileNotFoundError, NotADirectoryError)
 WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
 """What :func:`read_file` answers for a file that is too large, or no file at all."""
 
+_NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
 _CAUSES = {
     errno.EACCES: IssueCause.PERMISSION,
     errno.EPERM: IssueCause.PERMISSION,
@@ -35,11 +36,14 @@ class IssueLog:
         self._issues: dict[str, ScanIssue] = {}
         self.hides_references = False
         """Whether something unread may reference blobs."""
+        self.unread = False
+        """Whether that is so because it could not be read, not because it is damaged."""
 
     def add(self, cause: IssueCause, path: str, detail: str, *, hides: bool = True) -> None:
         """Note one issue of a place; ``hides`` tells whether references may be behind it."""
         self._issues.setdefault(path, ScanIssue(cause, printable(path), printable(detail)))
         self.hides_references |= hides
+        self.unread |= hides and cause in _NOT_READ
 
     def add_error(self, error: OSError, path: str, *, hides: bool = True) -> None:
         """Note what the operating system said of a path."""

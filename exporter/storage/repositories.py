@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from exporter.errors import StoreUnreadableError
-from exporter.model import Digest, IssueCause, Upload, parse_digest
-from exporter.storage.layout import (
+from exporter.model import (
+    ALL_DIRECTORIES,
     MANIFESTS,
+    TAGS_DIRECTORY,
+    Digest,
+    IssueCause,
+    Upload,
+    parse_digest,
+)
+from exporter.storage.layout import (
     MAX_LINK_BYTES,
     REPOSITORIES,
     REPOSITORY_MARKS,
@@ -42,6 +49,8 @@ _REWRITE_SECONDS = 0.001
 _APPEAR_RETRIES = 20
 """A new tag's directory is there a few milliseconds before its link, on a busy registry."""
 _MAX_STARTED_AT_BYTES = 64
+_NEVER = 0.0
+"""Stands for the time of a link that is there and is no file of a link's size."""
 
 
 @dataclass(slots=True)
@@ -50,18 +59,24 @@ class RepositoryContent:
 
     Attributes:
         name: with slashes.
+        directories: see :attr:`exporter.model.Repository.directories`.
         tags: name, digest of the target (None: not known), modification time (None: no link).
         revisions: digest of the manifest, modification time of its link (None: unreadable).
         uploads: unfinished uploads.
+        mislinked: see :attr:`exporter.model.Repository.mislinked`.
+        tag_obstacles: see :attr:`exporter.model.Repository.tag_obstacles`.
         unlisted: which of ``revisions``, ``tags``, ``_uploads`` could not be listed whole.
         unread_tags: tags whose link could not be read.
 
     """
 
     name: str
+    directories: set[str] = field(default_factory=set)
     tags: list[tuple[str, Digest | None, float | None]] = field(default_factory=list)
     revisions: list[tuple[Digest, float | None]] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
+    mislinked: dict[Digest, Digest | None] = field(default_factory=dict)
+    tag_obstacles: list[str] = field(default_factory=list)
     unlisted: set[str] = field(default_factory=set)
     unread_tags: set[str] = field(default_factory=set)
 
@@ -73,6 +88,7 @@ class RepositoryReader:
         self._store = store
         self._issues = issues
         self._strays = strays
+        self._directories: dict[str, set[str]] = {}
         self.missing = False
         """Whether there is no ``repositories`` directory at all, as :meth:`names` found."""
 
@@ -106,7 +122,7 @@ class RepositoryReader:
     def _namespace(self, parent: int, name: str, path: str, found: list[str]) -> list[str]:
         """Look into one directory; give the names of those below it that may be repositories."""
         nested = []
-        is_repository = False
+        marks: set[str] = set()
         with os.scandir(parent) as entries:
             for entry in entries:
                 child = f"{name}/{entry.name}".lstrip("/")
@@ -116,34 +132,40 @@ class RepositoryReader:
                     if entry.name in REPOSITORY_MARKS:
                         self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
                 elif name and entry.name in REPOSITORY_MARKS:
-                    is_repository = True
+                    marks.add(entry.name)
                 elif is_repository_name(child):
                     nested.append(child)
                 else:
                     detail = "not the name of a repository"
                     self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
                     self._strays.add(entry.name, parent, where)
-        if is_repository:
+        if marks:
             found.append(name)
+            self._directories[name] = marks
         return nested
 
     def read(self, name: str) -> RepositoryContent:
-        """Read one repository."""
-        content = RepositoryContent(name)
+        """Read one repository that :meth:`names` found."""
+        content = RepositoryContent(name, self._directories[name] & ALL_DIRECTORIES)
         path = f"{REPOSITORIES}/{name}"
         manifests = f"{path}/{MANIFESTS}"
+        parts: set[str] = set()
         # listed first: what lies below a symbolic link would be followed unseen
         for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
             if entry.name not in (REVISIONS, TAGS):
                 self._misplaced(entry, parent, manifests)
-            elif not is_directory(entry):
+            elif is_directory(entry):
+                parts.add(entry.name)
+            else:
                 where = f"{manifests}/{entry.name}"
                 self._strays.add(entry.name, parent, where)
                 self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
-            elif entry.name == REVISIONS:
-                self._read_revisions(content, f"{manifests}/{REVISIONS}")
-            else:
-                self._read_tags(content, f"{manifests}/{TAGS}")
+        # a push writes the tag last: read first, each tag then has its revision
+        if TAGS in parts:
+            content.directories.add(TAGS_DIRECTORY)
+            self._read_tags(content, f"{manifests}/{TAGS}")
+        if REVISIONS in parts:
+            self._read_revisions(content, f"{manifests}/{REVISIONS}")
         self._read_uploads(content, f"{path}/{UPLOADS}")
         return content
 
@@ -198,12 +220,15 @@ class RepositoryReader:
         except GONE:
             return
         except OSError as error:
-            self._note_link_error(error, where)
+            if self._note_link_error(error, where):
+                content.mislinked[digest] = None
             content.revisions.append((digest, None))
             return
-        if parse_link(link) != digest:
+        target = parse_link(link)
+        if target != digest:
             detail = "does not hold the digest that its directory is named by"
             self._issues.add(IssueCause.INVALID_LINK, where, detail)
+            content.mislinked[digest] = target
         content.revisions.append((digest, status.st_mtime))
 
     def _read_tags(self, content: RepositoryContent, path: str) -> None:
@@ -212,6 +237,8 @@ class RepositoryReader:
                 self._read_tag(content, entry.name, parent, path)
             else:
                 self._misplaced(entry, parent, path)
+                if not is_directory(entry):
+                    content.tag_obstacles.append(entry.name)
 
     def _read_tag(self, content: RepositoryContent, tag: str, parent: int, path: str) -> None:
         """Read where a tag points.
@@ -228,8 +255,10 @@ class RepositoryReader:
                 return
             self._issues.add(IssueCause.INVALID_LINK, where, "missing")
         except OSError as error:
-            self._note_link_error(error, where)
-            content.unread_tags.add(tag)
+            if self._note_link_error(error, where):
+                updated_at = _NEVER
+            else:
+                content.unread_tags.add(tag)
         else:
             target, updated_at = parse_link(link), status.st_mtime
             if target is None:
@@ -263,11 +292,14 @@ class RepositoryReader:
             time.sleep(_REWRITE_SECONDS)
         return read_file(path, parent, MAX_LINK_BYTES)
 
-    def _note_link_error(self, error: OSError, path: str) -> None:
-        if error.errno in WRONG_KIND:
+    def _note_link_error(self, error: OSError, path: str) -> bool:
+        """Note why a link could not be read; tell whether that is because it is no link."""
+        is_damaged = error.errno in WRONG_KIND
+        if is_damaged:
             self._issues.add(IssueCause.INVALID_LINK, path, error.strerror or "")
         else:
             self._issues.add_error(error, path)
+        return is_damaged
 
     def _read_uploads(self, content: RepositoryContent, path: str) -> None:
         for parent, entry in self._entries(content, path, UPLOADS):

@@ -5,30 +5,26 @@ a blob without the manifest that references it. What vanishes meanwhile is no er
 """
 
 import os
-import sys
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from exporter.errors import ScanCancelledError, StoreUnreadableError
 from exporter.model import (
-    ABSENT,
     BlobNumber,
     Digest,
-    DigestTable,
     Inventory,
     IssueCause,
-    Manifest,
     Repository,
     Revision,
     Tag,
     format_digest,
 )
-from exporter.storage.blobs import BlobReader, ManifestBlob, Prefix
+from exporter.storage.blob_table import BlobTable
+from exporter.storage.blobs import BlobReader, Prefix
 from exporter.storage.layout import REPOSITORIES, REVISIONS, TAGS, UPLOADS
-from exporter.storage.manifests import ManifestContent
+from exporter.storage.manifest_walk import ManifestWalk
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryContent, RepositoryReader
 from exporter.storage.root import open_store
@@ -110,11 +106,9 @@ class _Scan:
         self._workers = Workers()
         self._blob_reader = BlobReader(store, issues, strays)
         self._repository_reader = RepositoryReader(store, issues, strays)
-        self._digests = DigestTable()
-        self._sizes = array("q")
-        self._manifests: dict[BlobNumber, Manifest] = {}
+        self._table = BlobTable()
+        self._manifests = ManifestWalk(self._table, self._blob_reader, self._workers, previous)
         self._repositories: dict[str, Repository] = {}
-        self._manifest_missing = False
 
     def run(self) -> Inventory:
         """Do it all."""
@@ -122,23 +116,29 @@ class _Scan:
             self._scan_blobs()
             self._scan_repositories()
             self._read_manifests()
-            self._measure_late_blobs()
         finally:
             self._workers.close()
         self._refuse_vanished()
+        walk = self._manifests
         return Inventory(
-            digests=self._digests,
-            sizes=self._sizes,
-            manifests=self._manifests,
+            digests=self._table.digests,
+            sizes=self._table.sizes,
+            manifests=walk.manifests,
             repositories=tuple(sorted(self._repositories.values(), key=lambda each: each.name)),
             strays=self._strays.total(),
             issues=self._issues.sorted(),
-            references_known=not (self._issues.hides_references or self._manifest_missing),
+            references_known=not (self._issues.hides_references or walk.has_missing),
+            unread=self._issues.unread,
+            unreadable=frozenset(walk.unreadable),
+            indexes=frozenset(walk.indexes),
+            unusual=frozenset(walk.unusual),
+            misfits=walk.misfits(),
+            misplaced=tuple(sorted(self._strays.misplaced, key=lambda each: each.path)),
         )
 
     def _refuse_vanished(self) -> None:
         """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
-        has_blobs = any(size != ABSENT for size in self._sizes)
+        has_blobs = any(size >= 0 for size in self._table.sizes)
         has_revisions = any(each.revisions for each in self._repositories.values())
         if has_blobs and self._repository_reader.missing:
             self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
@@ -157,19 +157,9 @@ class _Scan:
                 self._keep_blobs(self._previous_blobs.get(prefix, ()))
             else:
                 for digest, size in zip(found.digests, found.sizes, strict=True):
-                    self._set_size(digest, size)
+                    self._table.set_size(digest, size)
                 self._keep_blobs(found.unknown)
             self._report(ScanProgress("blobs", done, len(prefixes)))
-
-    def _set_size(self, digest: Digest, size: int) -> None:
-        number = self._digests.intern(digest)
-        self._make_room()
-        self._sizes[number] = size
-
-    def _make_room(self) -> None:
-        missing = len(self._digests) - len(self._sizes)
-        if missing:
-            self._sizes.extend([ABSENT] * missing)
 
     @cached_property
     def _previous_blobs(self) -> dict[Prefix, list[Digest]]:
@@ -184,8 +174,8 @@ class _Scan:
         """Keep the sizes that the previous scan found; blobs never change theirs."""
         for digest in digests:
             number = self._previous.digests.find(digest)
-            if number is not None and self._previous.sizes[number] != ABSENT:
-                self._set_size(digest, self._previous.sizes[number])
+            if number is not None and self._previous.sizes[number] >= 0:
+                self._table.set_size(digest, self._previous.sizes[number])
 
     # repositories
 
@@ -204,13 +194,25 @@ class _Scan:
                 self._repositories[name] = self._renumbered(repository)
 
     def _repository(self, content: RepositoryContent) -> Repository:
-        intern = self._digests.intern
+        intern = self._table.digests.intern
+        directories = frozenset(content.directories)
         tags = [
             Tag(name, None if target is None else intern(target), updated_at)
             for name, target, updated_at in sorted(content.tags, key=lambda tag: tag[0])
         ]
         revisions = [Revision(intern(digest), linked) for digest, linked in content.revisions]
-        return Repository(content.name, tuple(tags), tuple(revisions), tuple(content.uploads))
+        return Repository(
+            name=content.name,
+            tags=tuple(tags),
+            revisions=tuple(revisions),
+            uploads=tuple(content.uploads),
+            directories=directories,
+            mislinked={
+                intern(digest): None if target is None else intern(target)
+                for digest, target in content.mislinked.items()
+            },
+            tag_obstacles=tuple(sorted(content.tag_obstacles)),
+        )
 
     def _keep_unread(
         self, repository: Repository, content: RepositoryContent, before: Repository
@@ -241,100 +243,34 @@ class _Scan:
             replace(revision, manifest=self._renumber(revision.manifest))
             for revision in repository.revisions
         ]
-        return replace(repository, tags=tuple(tags), revisions=tuple(revisions))
+        # what is kept could not be read, and the collector is not foretold then
+        return replace(repository, tags=tuple(tags), revisions=tuple(revisions), mislinked={})
 
     def _renumber(self, number: BlobNumber) -> BlobNumber:
-        return self._digests.intern(self._previous.digests[number])
+        return self._table.digests.intern(self._previous.digests[number])
 
     # manifests
 
     def _read_manifests(self) -> None:
-        named = self._named_manifests()
-        pending, seen = list(named), set(named)
-        done = 0
-        while pending:
-            self._make_room()
-            batches = list(_batches(pending, _MANIFEST_BATCH))
-            pending = []
-            for batch, blobs in self._workers.map(self._read_batch, batches):
-                for number, blob in zip(batch, blobs, strict=True):
-                    children = self._take_manifest(number, blob, named=number in named)
-                    new = [child for child in children if child not in seen]
-                    pending += new
-                    seen.update(new)
-                done += len(batch)
-                self._report(ScanProgress("manifests", done, len(seen)))
+        walk = self._manifests
+        walk.run(
+            self._named_manifests(),
+            lambda done, known: self._report(ScanProgress("manifests", done, known)),
+        )
+        walk.measure_late()
 
     def _named_manifests(self) -> dict[BlobNumber, None]:
         """Give all that a revision or a tag names, each once, in a stable order."""
         named: dict[BlobNumber, None] = {}
         for repository in self._repositories.values():
             named.update(dict.fromkeys(revision.manifest for revision in repository.revisions))
-            targets = (tag.target for tag in repository.tags)
-            named.update(dict.fromkeys(target for target in targets if target is not None))
+            for numbers in (
+                (tag.target for tag in repository.tags),
+                repository.mislinked.values(),
+            ):
+                named.update(dict.fromkeys(each for each in numbers if each is not None))
         return named
-
-    def _read_batch(self, numbers: Sequence[BlobNumber]) -> list[ManifestBlob | None]:
-        return [self._read_manifest(self._digests[number], number) for number in numbers]
-
-    def _read_manifest(self, digest: Digest, number: BlobNumber) -> ManifestBlob | None:
-        # measured first: that leaves out what lies behind a symbolic link
-        if self._sizes[number] == ABSENT and self._blob_reader.measure(digest) is None:
-            return None
-        return self._blob_reader.read_manifest(digest)
-
-    def _take_manifest(
-        self, number: BlobNumber, blob: ManifestBlob | None, *, named: bool
-    ) -> tuple[BlobNumber, ...]:
-        """Keep one manifest; give the manifests that it lists."""
-        if blob is None:
-            self._manifest_missing |= named
-            return ()
-        if blob.size is not None:
-            self._set_size(self._digests[number], blob.size)
-        manifest = self._previous_manifest(number) if blob.content is None else None
-        if blob.content is not None:
-            manifest = self._manifest(blob.content)
-        if manifest is None:
-            return ()
-        self._manifests[number] = manifest
-        return manifest.children
-
-    def _manifest(self, content: ManifestContent) -> Manifest:
-        intern = self._digests.intern
-        return Manifest(
-            media_type=sys.intern(content.media_type),
-            children=tuple(map(intern, content.children)),
-            blobs=tuple(map(intern, content.blobs)),
-            foreign=tuple(map(intern, content.foreign)),
-        )
-
-    def _previous_manifest(self, number: BlobNumber) -> Manifest | None:
-        """Give what the previous scan read of a manifest that cannot be read now."""
-        before = self._previous.digests.find(self._digests[number])
-        manifest = None if before is None else self._previous.manifests.get(before)
-        if manifest is None:
-            return None
-        return replace(
-            manifest,
-            children=tuple(map(self._renumber, manifest.children)),
-            blobs=tuple(map(self._renumber, manifest.blobs)),
-            foreign=tuple(map(self._renumber, manifest.foreign)),
-        )
-
-    def _measure_late_blobs(self) -> None:
-        """Measure what a manifest references and its directory's scan did not see."""
-        self._make_room()
-        for number, size in enumerate(self._sizes):
-            if size == ABSENT:
-                late = self._blob_reader.measure(self._digests[number])
-                self._sizes[number] = ABSENT if late is None else late
 
 
 def _is_below(name: str, directories: Iterable[str]) -> bool:
     return any(name == each or name.startswith(f"{each}/") for each in directories)
-
-
-def _batches(items: Sequence[BlobNumber], size: int) -> Iterator[Sequence[BlobNumber]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -3,8 +3,8 @@
 import os
 import stat
 
-from exporter.model import IssueCause, Strays
-from exporter.storage.layout import REPOSITORY_MARKS
+from exporter.model import LAYERS, MANIFESTS, IssueCause, Misplaced, Strays
+from exporter.storage.layout import BLOBS, DATA, REPOSITORIES, REPOSITORY_MARKS, printable
 from exporter.storage.reading import GONE, IssueLog, open_directory
 
 
@@ -14,6 +14,8 @@ class StrayCounter:
     def __init__(self, issues: IssueLog) -> None:
         self._issues = issues
         self._sizes: list[int] = []
+        self.misplaced: list[Misplaced] = []
+        """What the registry's collector would stumble on."""
 
     def total(self) -> Strays:
         """Give what was counted so far."""
@@ -38,6 +40,7 @@ class StrayCounter:
                 continue
             if not REPOSITORY_MARKS.isdisjoint(names):
                 self._issues.add(IssueCause.BAD_NAME, where, "not the name of a repository")
+                self._note_misnamed(where, names)
             pending += [(f"{place}/{each}", f"{where}/{each}") for each in names]
 
     def _add_entry(self, name: str, parent: int, path: str) -> bool:
@@ -51,7 +54,17 @@ class StrayCounter:
             self._issues.add(IssueCause.SYMLINK, path, "a symbolic link; not followed")
         elif not stat.S_ISDIR(status.st_mode):
             self._sizes.append(status.st_size)
+            if path.startswith(f"{BLOBS}/") and path.endswith(f"/{DATA}"):
+                # the registry's collector takes every such file for a blob
+                self.misplaced.append(Misplaced(printable(path)))
         return stat.S_ISDIR(status.st_mode)
+
+    def _note_misnamed(self, path: str, names: list[str]) -> None:
+        """Note what the registry's collector would take for a repository, and refuse."""
+        start, *components = path.split("/")
+        if start == REPOSITORIES and not any(each.startswith("_") for each in components):
+            directories = frozenset({LAYERS, MANIFESTS}.intersection(names))
+            self.misplaced.append(Misplaced(printable(path), directories))
 
     def _note(self, error: OSError, path: str) -> None:
         if not isinstance(error, GONE):

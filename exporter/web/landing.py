@@ -5,7 +5,7 @@ from html import escape
 
 from exporter import __version__
 from exporter.quantities import format_duration, format_size
-from exporter.snapshot import BlobState, Snapshot
+from exporter.snapshot import BlobState, GcMode, Snapshot, StoreFigures
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -64,9 +64,13 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
         unread = sum(figures.issues.values())
         rows += [
             ("Blobs", f"{total}, of which {unreferenced} unreferenced"),
+            ("Reclaimable", _reclaimable(figures)),
             ("Repositories", f"{len(figures.repositories)}"),
+            ("Broken tags", f"{len(figures.integrity.broken_tags)}"),
             ("Unread", f"{unread} parts of the store could not be read"),
         ]
+    if snapshot.caprover is not None:
+        rows.append(("CapRover", snapshot.caprover.failure or "read"))
     if snapshot.filesystem is not None:
         available = format_size(snapshot.filesystem.avail_bytes)
         size = format_size(snapshot.filesystem.size_bytes)
@@ -74,3 +78,19 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.api is not None:
         rows.append(("Registry API", snapshot.api.failure or "answers"))
     return rows
+
+
+def _reclaimable(figures: StoreFigures) -> str:
+    """Say what a run of the registry's collector would do."""
+    if figures.collector is None:
+        return "not known: something could not be read"
+    run, untagged = (figures.collector[mode] for mode in GcMode)
+    if run.blockers:
+        return f"nothing: the registry's collector aborts on {run.blockers[0].path}"
+    text = f"{format_size(run.frees.bytes)} by the registry's collector"
+    if untagged.blockers:
+        return text
+    with_untagged = f"{text}, {format_size(untagged.frees.bytes)} with --delete-untagged"
+    if untagged.endangered:
+        return f"{with_untagged}, which would break {len(untagged.endangered)} tags: do not run it"
+    return with_untagged

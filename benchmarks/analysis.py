@@ -1,0 +1,80 @@
+"""Measures what the simulated collector, integrity, uses and policies add to the analysis.
+
+``python -m benchmarks.analysis``: one scan of the benchmark store, then both parts in turn, round
+after round in this process.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+from benchmarks.store import store_directory
+from exporter.analysis.conclusions import AnalysisOptions, conclude
+from exporter.analysis.store import analyse, foretell, reaches_of
+from exporter.app_images import AppImages, ImageName
+from exporter.model import Inventory
+from exporter.snapshot import CaproverStatus, StoreReading
+from exporter.storage.scanner import scan_store
+
+MAX_ADDED = 0.25
+"""Goal: at most a quarter of the time that the analysis takes without it."""
+
+_KEEP_LAST = (5,)
+_ROLLBACKS = 49
+Result = TypeVar("Result")
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.analysis", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the store")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds to measure")
+    parser.add_argument("--directory", type=Path, default=Path(".bench"), help="where stores are")
+    options = parser.parse_args()
+    inventory = scan_store(store_directory(options.directory, options.scale) / "registry")
+    rounds = [_round(inventory) for _ in range(options.rounds + 1)][1:]
+    all_of_it, foretold, concluded = (median(part) for part in zip(*rounds, strict=True))
+    without = median(whole - told for whole, told, _ in rounds)
+    parts = (("collector and integrity", foretold), ("uses and policies", concluded))
+    print(f"analysis without them {1000 * without:.0f} ms, with {1000 * all_of_it:.0f} ms")
+    for name, seconds in parts:
+        print(f"{name}: {1000 * seconds:.0f} ms, {seconds / without:.2f} of the analysis")
+    added = (foretold + concluded) / without
+    print(f"{'met' if added <= MAX_ADDED else 'missed'}: added {added:.2f}, goal {MAX_ADDED}")
+    return 0 if added <= MAX_ADDED else 1
+
+
+def _round(inventory: Inventory) -> tuple[float, float, float]:
+    """Give the seconds of the whole analysis, of what foretells in it, and of conclusions."""
+    reaches = reaches_of(inventory)
+    foretold, _ = _timed(lambda: foretell(inventory, reaches, 2))
+    whole, figures = _timed(lambda: analyse(inventory))
+    reading = StoreReading(inventory, figures)
+    options = AnalysisOptions(image_prefix="captain", keep_last=_KEEP_LAST)
+    status = CaproverStatus(_images(inventory))
+    concluded, _ = _timed(lambda: conclude(reading, status, options, reaches))
+    return whole, foretold, concluded
+
+
+def _images(inventory: Inventory) -> AppImages:
+    """Make every other repository that of an app: its last tag runs, some before can come back."""
+    running, rollback = set(), set()
+    for repository in inventory.repositories[::2]:
+        names = [ImageName(repository.name, tag.name, None, True) for tag in repository.tags]  # noqa: FBT003 - its last field
+        running.update(names[-1:])
+        rollback.update(names[:-1][-_ROLLBACKS:])
+    return AppImages(frozenset({"app"}), frozenset(running), frozenset(rollback))
+
+
+def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What follows from the store and from CapRover's configuration together."""
+
+from dataclasses import dataclass
+
+from exporter.analysis.garbage import Dialect, Reaches
+from exporter.analysis.ownership import tell_uses
+from exporter.analysis.retention import price_policies
+from exporter.analysis.store import analyse, reaches_of
+from exporter.app_images import AppImages
+from exporter.model import Inventory
+from exporter.snapshot import CaproverStatus, PolicyFigures, StoreReading, UseFigures
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """What the configuration says of the analysis.
+
+    Attributes:
+        dialect: major version of the registry whose collector is simulated.
+        image_prefix: first part of the repositories that CapRover pushes to; None where there is
+            no CapRover.
+        keep_last: retention policies to price, as numbers of tags to keep.
+
+    """
+
+    dialect: Dialect = 2
+    image_prefix: str | None = None
+    keep_last: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusions:
+    """What was concluded.
+
+    Attributes:
+        images: what CapRover's configuration said, from which it was drawn.
+        uses: see :class:`exporter.snapshot.Snapshot`.
+        policies: the same.
+
+    """
+
+    images: AppImages | None = None
+    uses: UseFigures | None = None
+    policies: tuple[PolicyFigures, ...] | None = None
+
+
+def analyse_all(
+    inventory: Inventory, caprover: CaproverStatus | None, options: AnalysisOptions
+) -> tuple[StoreReading, Conclusions]:
+    """Draw all figures, and what follows from them together with CapRover's configuration."""
+    reaches = reaches_of(inventory)
+    reading = StoreReading(inventory, analyse(inventory, options.dialect, reaches))
+    return reading, conclude(reading, caprover, options, reaches)
+
+
+def conclude(
+    reading: StoreReading,
+    caprover: CaproverStatus | None,
+    options: AnalysisOptions,
+    reaches: Reaches | None = None,
+) -> Conclusions:
+    """Draw what needs both; while CapRover's configuration is not known, neither is known."""
+    inventory = reading.inventory
+    images = None if caprover is None else caprover.images
+    if options.image_prefix is None and not options.keep_last:
+        return Conclusions(images, None, ())
+    reaches = reaches or reaches_of(inventory)
+    uses = None
+    if options.image_prefix is not None:
+        if images is None:
+            return Conclusions()
+        broken = reading.figures.integrity.broken_tags
+        uses = tell_uses(inventory, reaches, images, options.image_prefix, broken)
+    known_uses = {} if uses is None else uses.repositories
+    policies = price_policies(inventory, reaches, options.dialect, options.keep_last, known_uses)
+    return Conclusions(images, uses, tuple(policies))

@@ -1,0 +1,311 @@
+"""The registry's own collector, simulated: what ``registry garbage-collect`` would do now.
+
+Follows ``MarkAndSweep`` in distribution's ``registry/storage/garbagecollect.go``: version 2 marks
+each revision and what it references directly, version 3 follows indexes and looks at a repository
+where it has ``_manifests``, not ``_layers``. What each aborts on was tried on 2.8.2 and 3.0.0.
+
+Of a sound repository (all its links are right, all that its manifests list is linked in it) the
+marks are known from what it reaches; only the others are walked link by link.
+
+Not looked at: links below ``_layers``, on which version 3 aborts where one is damaged.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.reachability import RepositoryReach
+from exporter.model import (
+    ABSENT,
+    ALL_DIRECTORIES,
+    LAYERS,
+    MANIFESTS,
+    TAGS_DIRECTORY,
+    BlobNumber,
+    Inventory,
+    Repository,
+    format_digest,
+)
+from exporter.snapshot import BlobTotal, Blocker, CollectorRun, GcMode, TagName
+from exporter.storage.layout import (
+    REPOSITORIES,
+    TAGS,
+    blob_directory,
+    revision_link,
+    tag_directory,
+)
+
+Dialect = Literal[2, 3]
+"""Major version of the registry whose collector is simulated."""
+
+Reaches = Sequence[RepositoryReach]
+"""What each repository of an inventory reaches, in the inventory's order."""
+
+_VERSION_2 = 2
+
+
+@dataclass(slots=True)
+class Marks:
+    """What a run marks, and what it does with revisions.
+
+    Attributes:
+        blobs: what it keeps.
+        plain: repositories whose marks are told from what they reach.
+        removed: by repository, the revisions whose links it deletes.
+        blockers: by path, what it aborts on.
+
+    """
+
+    blobs: set[BlobNumber] = field(default_factory=set)
+    plain: set[str] = field(default_factory=set)
+    removed: dict[str, set[BlobNumber]] = field(default_factory=dict)
+    blockers: dict[str, str] = field(default_factory=dict)
+
+
+def forecast(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, dialect: Dialect
+) -> Mapping[GcMode, CollectorRun] | None:
+    """Tell what the collector would do in each mode.
+
+    None while something could not be read that may change it.
+    """
+    if inventory.unread:
+        return None
+    runs = {}
+    present = set(range(len(inventory.sizes)))
+    if ABSENT in inventory.sizes:
+        present = {number for number in present if inventory.sizes[number] != ABSENT}
+    for mode in GcMode:
+        marks = mark(inventory, reaches, dialect, mode)
+        blockers = tuple(Blocker(*each) for each in sorted(marks.blockers.items()))
+        endangered = () if blockers else tuple(_endangered(inventory, reaches, check, marks))
+        frees = BlobTotal() if blockers else _total(inventory, present - marks.blobs)
+        runs[mode] = CollectorRun(frees, endangered, blockers)
+    return runs
+
+
+def _total(inventory: Inventory, blobs: Collection[BlobNumber]) -> BlobTotal:
+    sizes = map(inventory.sizes.__getitem__, blobs)
+    return BlobTotal(len(blobs), sum(size for size in sizes if size > 0))
+
+
+def mark(
+    inventory: Inventory,
+    reaches: Reaches,
+    dialect: Dialect,
+    mode: GcMode,
+    deleted: Mapping[str, Collection[BlobNumber]] | None = None,
+) -> Marks:
+    """Walk as the collector does; ``deleted`` are revisions taken for deleted, by repository."""
+    marks = Marks()
+    odd = inventory.unreadable | inventory.unusual
+    pairs = list(zip(inventory.repositories, reaches, strict=True))
+    plain = [_is_plain(*pair, odd) for pair in pairs]
+    if dialect != _VERSION_2 and not all(plain):
+        # it does not look again at what another repository marked: then the order counts
+        pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
+        plain = [False] * len(pairs)
+    for (repository, reach), is_plain in zip(pairs, plain, strict=True):
+        gone = (deleted or {}).get(repository.name, ())
+        if is_plain and gone and mode is GcMode.DEFAULT:
+            _mark_direct(inventory, reach.held.difference(gone), marks)
+        elif is_plain and not gone:
+            marks.plain.add(repository.name)
+            _mark_plain(inventory, repository, reach, marks, dialect, mode)
+        else:
+            _Walk(inventory, repository, marks, dialect, mode).run(gone)
+    if dialect != _VERSION_2:
+        for name, revisions in marks.removed.items():
+            marks.removed[name] = revisions - marks.blobs
+    looks_for = LAYERS if dialect == _VERSION_2 else MANIFESTS
+    for place in inventory.misplaced:
+        if not place.directories or looks_for in place.directories:
+            marks.blockers[place.path] = "the registry cannot make sense of this place"
+    return marks
+
+
+def _is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
+    """Tell whether the marks of a repository can be told from what it reaches."""
+    return (
+        not repository.mislinked
+        and not repository.tag_obstacles
+        and repository.directories == ALL_DIRECTORIES
+        and reach.all_manifests == reach.held
+        and odd.isdisjoint(reach.held)
+        and not reach.has_lost_tags
+    )
+
+
+def _mark_plain(
+    inventory: Inventory,
+    repository: Repository,
+    reach: RepositoryReach,
+    marks: Marks,
+    dialect: Dialect,
+    mode: GcMode,
+) -> None:
+    if mode is GcMode.DEFAULT:
+        marks.blobs |= reach.all
+        return
+    marks.removed[repository.name] = reach.held - reach.targets
+    if dialect != _VERSION_2 or reach.tagged_manifests == reach.targets:
+        marks.blobs |= reach.tagged
+        return
+    _mark_direct(inventory, reach.targets, marks)
+
+
+def _mark_direct(inventory: Inventory, numbers: set[BlobNumber], marks: Marks) -> None:
+    """Mark manifests and what they reference, but not what lies below that."""
+    manifests = inventory.manifests
+    marks.blobs |= numbers
+    marks.blobs.update(*[manifests[each].blobs for each in numbers if each in manifests])
+    marks.blobs.update(*[manifests[each].children for each in numbers & inventory.indexes])
+
+
+class _Walk:
+    """Walks one repository link by link."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        repository: Repository,
+        marks: Marks,
+        dialect: Dialect,
+        mode: GcMode,
+    ) -> None:
+        self._inventory = inventory
+        self._repository = repository
+        self._marks = marks
+        self._follows = dialect != _VERSION_2
+        self._mode = mode
+        self._unreadable = inventory.unreadable
+        self._links: dict[BlobNumber, BlobNumber | None] = {}
+
+    def run(self, deleted: Collection[BlobNumber]) -> None:
+        """Mark what the collector would mark, and note what it would abort on."""
+        directories = self._repository.directories
+        if (MANIFESTS if self._follows else LAYERS) not in directories:
+            return  # not a repository to it
+        if LAYERS not in directories:
+            self._block(f"{REPOSITORIES}/{self._repository.name}/{LAYERS}", "missing")
+        self._links = {
+            revision.manifest: revision.manifest
+            for revision in self._repository.revisions
+            if revision.manifest not in deleted
+        }
+        self._links |= {
+            revision: target
+            for revision, target in self._repository.mislinked.items()
+            if revision not in deleted
+        }
+        found = list(dict.fromkeys(self._enumerate()))
+        if self._mode is GcMode.DELETE_UNTAGGED and found:
+            found = self._drop_untagged(found)
+        for revision in found:
+            self._mark(revision)
+
+    def _enumerate(self) -> Iterator[BlobNumber]:
+        """Give the manifests that the links name and that are on disk."""
+        digests = self._inventory.digests
+        revisions: Iterable[BlobNumber] = self._links
+        if self._follows:  # as it lists them: see mark
+            revisions = sorted(revisions, key=lambda number: format_digest(digests[number]))
+        for revision in revisions:
+            named = self._links[revision]
+            if named is None:
+                path = revision_link(self._repository.name, format_digest(digests[revision]))
+                self._block(path, "does not hold a digest")
+            elif self._content(named) is not None:
+                yield named
+
+    def _content(self, revision: BlobNumber) -> BlobNumber | None:
+        """Give the blob that the registry serves for a manifest; None where there is none."""
+        target = self._links.get(revision)
+        if target is None or self._inventory.sizes[target] == ABSENT:
+            return None
+        return target
+
+    def _drop_untagged(self, found: Iterable[BlobNumber]) -> list[BlobNumber]:
+        repository = self._repository
+        if TAGS_DIRECTORY not in repository.directories:
+            if not self._follows:
+                path = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}/{TAGS}"
+                self._block(path, "missing, but there are manifests")
+            return []
+        for tag in repository.tags:
+            if tag.target is None and tag.updated_at is not None:
+                path = f"{tag_directory(repository.name, tag.name)}/current/link"
+                self._block(path, "does not hold a digest")
+        for name in repository.tag_obstacles:
+            self._block(tag_directory(repository.name, name), "not a directory")
+        targets = {tag.target for tag in repository.tags}
+        self._marks.removed[repository.name] = {each for each in found if each not in targets}
+        return [each for each in found if each in targets]
+
+    def _mark(self, revision: BlobNumber) -> None:
+        marked = self._marks.blobs
+        marked.add(revision)
+        pending = [revision]
+        while pending:
+            content = self._content(pending.pop())
+            for number in self._references(content):
+                if number not in marked:
+                    marked.add(number)
+                    if self._follows and self._content(number) is not None:
+                        pending.append(number)
+
+    def _references(self, content: BlobNumber | None) -> Sequence[BlobNumber]:
+        """Give what the registry sees in a manifest, or note that it refuses to read it."""
+        if content is None:
+            return ()
+        manifest = self._inventory.manifests.get(content)
+        too_old = self._follows and manifest is not None and manifest.schema == 1
+        if manifest is None or not manifest.schema or too_old or content in self._unreadable:
+            digest = format_digest(self._inventory.digests[content])
+            self._block(f"{blob_directory(digest)}/data", "not a manifest that it can read")
+            return ()
+        references = (*manifest.children, *manifest.blobs)
+        if manifest.unmarked:
+            return [number for number in references if number not in manifest.unmarked]
+        return references
+
+    def _block(self, path: str, reason: str) -> None:
+        self._marks.blockers[path] = reason
+
+
+def _endangered(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
+) -> Iterator[TagName]:
+    """Give the tags that can be pulled now and could not after a run."""
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        removed = marks.removed.get(repository.name, set())
+        held = sound_links(repository, reach)
+        left = held - removed
+        suspects = reach.targets
+        is_sound = check.is_sound(repository, reach)
+        if repository.name in marks.plain and is_sound:
+            # what its tags point to stays, with all that this references: but not what lies below
+            suspects = suspects & inventory.indexes if removed else set()
+            suspects = _with_lost_children(inventory, suspects, left)
+        lost = {
+            target
+            for target in suspects
+            if check.fault(repository, target, left, marks.blobs) is not None
+            and (is_sound or check.fault(repository, target, held) is None)
+        }
+        if lost:
+            names = (tag.name for tag in repository.tags if tag.target in lost)
+            yield from (TagName(repository.name, name) for name in names)
+
+
+def _with_lost_children(
+    inventory: Inventory, indexes: set[BlobNumber], left: set[BlobNumber]
+) -> set[BlobNumber]:
+    """Give the indexes that list a manifest that is gone, or an index, which may do so."""
+    children = {index: inventory.manifests[index].children for index in indexes}
+    return {
+        index
+        for index, below in children.items()
+        if not (left.issuperset(below) and inventory.indexes.isdisjoint(below))
+    }

@@ -1,0 +1,139 @@
+"""What is not whole: blobs that are referenced and missing, tags that cannot be pulled."""
+
+from collections.abc import Container, Iterator
+
+from exporter.analysis.reachability import RepositoryReach
+from exporter.model import (
+    ABSENT,
+    LAYERS,
+    BlobNumber,
+    Inventory,
+    Manifest,
+    Repository,
+    Tag,
+    format_digest,
+)
+from exporter.snapshot import BrokenTag
+
+
+class PullCheck:
+    """Tells which tags can be pulled whole, as far as the disk shows it."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._absent = {
+            number for number, size in enumerate(inventory.sizes) if size == ABSENT
+        } if inventory.sizes.count(ABSENT) else set()  # fmt: skip
+        self._faults = dict(self._find_faults())
+
+    def missing_blobs(self) -> tuple[str, ...]:
+        """Give the digests that something references and that are not on disk, sorted.
+
+        A layer with download URLs need not be there.
+        """
+        manifests = self._inventory.manifests.values()
+        missing = set(self._absent)
+        elsewhere = missing & {number for each in manifests for number in each.foreign}
+        if elsewhere:
+            needed = {
+                number
+                for each in manifests
+                if not elsewhere.isdisjoint(each.blobs)
+                for number in set(each.blobs) - set(each.foreign)
+            }
+            missing -= elsewhere - needed
+        return tuple(sorted(format_digest(self._inventory.digests[number]) for number in missing))
+
+    def is_sound(self, repository: Repository, reach: RepositoryReach) -> bool:
+        """Tell whether nothing is wrong with what the repository's tags reach and its links."""
+        return (
+            LAYERS in repository.directories
+            and not repository.mislinked
+            and self._faults.keys().isdisjoint(reach.tagged_manifests)
+            and reach.tagged_manifests <= reach.held
+        )
+
+    def broken_tags(self, repository: Repository, reach: RepositoryReach) -> Iterator[BrokenTag]:
+        """Give the tags of a repository that cannot be pulled whole."""
+        sound = self.is_sound(repository, reach)
+        if sound and not reach.has_lost_tags:
+            return
+        held = sound_links(repository, reach)
+        for tag in repository.tags:
+            if sound and tag.target is not None:
+                continue
+            reason = self._tag_fault(repository, tag, held)
+            if reason is not None:
+                yield BrokenTag(repository.name, tag.name, reason)
+
+    def _tag_fault(self, repository: Repository, tag: Tag, held: set[BlobNumber]) -> str | None:
+        if tag.target is None:
+            if tag.updated_at is not None:
+                return "its link does not hold a digest"
+            # where something could not be read, it may be this
+            return None if self._inventory.unread else "it has no link"
+        return self.fault(repository, tag.target, held)
+
+    def fault(
+        self,
+        repository: Repository,
+        target: BlobNumber,
+        held: Container[BlobNumber],
+        kept: Container[BlobNumber] | None = None,
+    ) -> str | None:
+        """Tell why a manifest of a repository cannot be pulled whole; None where it can.
+
+        ``held`` are the manifests that the repository has links to. ``kept`` are the blobs that
+        are left of those on disk: all, where it is None.
+        """
+        pending, seen = [target], {target}
+        while pending:
+            number = pending.pop()
+            if number in self._faults:
+                return self._faults[number]
+            if number not in held and not self._inventory.unread:
+                return f"manifest {self._name(number)} is not linked in the repository"
+            manifest = self._inventory.manifests.get(number)
+            if manifest is None:
+                continue  # it is there and could not be read: perhaps the registry can
+            if LAYERS not in repository.directories and set(manifest.blobs) - set(manifest.foreign):
+                return "the repository has no directory _layers"
+            if kept is not None and not (number in kept and _are_kept(manifest, kept)):
+                return "blobs would be gone"
+            pending += [child for child in manifest.children if child not in seen]
+            seen.update(manifest.children)
+        return None
+
+    def _find_faults(self) -> Iterator[tuple[BlobNumber, str]]:
+        """Give the manifests with which something is wrong, and what that is."""
+        inventory, absent = self._inventory, self._absent
+        for number in absent:
+            yield number, f"manifest {self._name(number)} is missing"
+        for number in inventory.unusual:
+            if not inventory.manifests[number].schema:
+                yield number, f"manifest {self._name(number)} is of a type no registry knows"
+        for number, manifest in inventory.manifests.items() if absent else ():
+            if not absent.isdisjoint(manifest.blobs):
+                gone = absent.intersection(manifest.blobs).difference(manifest.foreign)
+                if gone:
+                    yield number, f"blob {self._name(min(gone))} is missing"
+        for number, parts in inventory.misfits.items():
+            size = inventory.sizes[parts[0]]
+            detail = f"has {size} bytes, not what its manifest says"
+            yield number, f"blob {self._name(parts[0])} {detail}"
+        for number in inventory.unreadable:
+            yield number, f"manifest {self._name(number)} cannot be understood"
+
+    def _name(self, number: BlobNumber) -> str:
+        return format_digest(self._inventory.digests[number])
+
+
+def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumber]:
+    """Give the manifests that the repository's links really lead to."""
+    if not repository.mislinked:
+        return reach.held
+    return reach.held - repository.mislinked.keys()
+
+
+def _are_kept(manifest: Manifest, kept: Container[BlobNumber]) -> bool:
+    return all(number in kept or number in manifest.foreign for number in manifest.blobs)

@@ -1,0 +1,195 @@
+"""What CapRover needs each tag for, and which bytes nobody needs any more."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from exporter.analysis.garbage import Reaches
+from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.reachability import reach_of, reachable
+from exporter.app_images import AppImages, ImageName
+from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
+from exporter.snapshot import BrokenTag, Use, UseFigures, UseTotal
+
+_NAMED = (Use.RUNNING, Use.ROLLBACK)
+_BUILD = "img-captain-"
+
+
+def tell_uses(
+    inventory: Inventory,
+    reaches: Reaches,
+    images: AppImages,
+    prefix: str,
+    broken: Iterable[BrokenTag],
+) -> UseFigures:
+    """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
+
+    ``broken`` are the tags that cannot be pulled whole. The uses are those of CapRover's terms:
+    an image is compared by repository and tag, whatever its domain, which may have changed.
+    """
+    named = _by_repository(images)
+    uses: dict[str, Mapping[str, Use]] = {}
+    orphaned = set()
+    for repository in inventory.repositories:
+        otherwise = _otherwise(repository.name, named, images.apps, prefix)
+        uses[repository.name] = _uses(repository, named.get(repository.name), otherwise, inventory)
+        if otherwise is Use.ORPHANED:
+            orphaned.add(repository.name)
+    return UseFigures(
+        totals=_totals(inventory, reaches, uses),
+        repositories=uses,
+        orphaned_repositories=frozenset(orphaned),
+        missing_images=_count_missing(inventory, images, broken),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What apps name in one repository."""
+
+    tags: dict[str, Use] = field(default_factory=dict)
+    digests: dict[Digest, Use] = field(default_factory=dict)
+
+
+def _by_repository(images: AppImages) -> dict[str, _Named]:
+    named: defaultdict[str, _Named] = defaultdict(_Named)
+    for use, group in zip(_NAMED, (images.running, images.rollback), strict=True):
+        for image in group:
+            place = named[image.repository]
+            if image.digest is not None:
+                place.digests.setdefault(image.digest, use)
+            if image.tag is not None:
+                place.tags.setdefault(image.tag, use)
+    return dict(named)
+
+
+def _otherwise(
+    repository: str, named: Mapping[str, _Named], apps: frozenset[str], prefix: str
+) -> Use:
+    """Give the use of the tags that no app names."""
+    if repository in named:
+        return Use.SUPERSEDED
+    app = app_of(repository, prefix)
+    return Use.UNMANAGED if app is None or app in apps else Use.ORPHANED
+
+
+def app_of(repository: str, prefix: str) -> str | None:
+    """Give the app that CapRover pushed a repository for; None where it is none of its own.
+
+    Before version 1.5.1 it wrote one more hyphen, which no app's name can begin with.
+    """
+    start = f"{prefix}/{_BUILD}"
+    if not repository.startswith(start):
+        return None
+    app = repository[len(start) :].removeprefix("-")
+    return app if app and "/" not in app else None
+
+
+def _uses(
+    repository: Repository, named: _Named | None, otherwise: Use, inventory: Inventory
+) -> dict[str, Use]:
+    if named is None:
+        return dict.fromkeys((tag.name for tag in repository.tags), otherwise)
+    uses = {tag.name: named.tags.get(tag.name, otherwise) for tag in repository.tags}
+    if named.digests:
+        for tag in repository.tags:
+            use = _use_of_target(tag, named.digests, inventory)
+            if use is not None:
+                uses[tag.name] = min(uses[tag.name], use, key=_STRENGTH.__getitem__)
+    return uses
+
+
+_STRENGTH = {use: place for place, use in enumerate(Use)}
+
+
+def _use_of_target(tag: Tag, digests: Mapping[Digest, Use], inventory: Inventory) -> Use | None:
+    """Give the use of what a tag points to, where an app names it by its digest."""
+    return None if tag.target is None else digests.get(inventory.digests[tag.target])
+
+
+def _totals(
+    inventory: Inventory, reaches: Reaches, uses: Mapping[str, Mapping[str, Use]]
+) -> Mapping[Use, UseTotal]:
+    tags: Counter[Use] = Counter()
+    reached: dict[Use, set[BlobNumber]] = {use: set() for use in Use}
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        by_name = uses[repository.name]
+        tags.update(by_name.values())
+        used = sorted(set(by_name.values()), key=_STRENGTH.__getitem__)
+        if not used:
+            continue
+        for use, targets in _targets(repository, by_name, used[:-1]).items():
+            reached[use] |= reachable(inventory.manifests, targets)
+        # what only stronger uses reach is theirs, below
+        reached[used[-1]] |= reach.tagged
+    seen: set[BlobNumber] = set()
+    totals = {}
+    for use in Use:
+        own = reached[use] - seen
+        seen |= own
+        sizes = map(inventory.sizes.__getitem__, own)
+        totals[use] = UseTotal(tags[use], sum(size for size in sizes if size > 0))
+    return totals
+
+
+def _targets(
+    repository: Repository, by_name: Mapping[str, Use], uses: Collection[Use]
+) -> Mapping[Use, set[BlobNumber]]:
+    """Give what the tags of some uses point to."""
+    targets: dict[Use, set[BlobNumber]] = {use: set() for use in uses}
+    if targets:
+        for tag in repository.tags:
+            use = by_name[tag.name]
+            if use in targets and tag.target is not None:
+                targets[use].add(tag.target)
+    return targets
+
+
+def _count_missing(
+    inventory: Inventory, images: AppImages, broken: Iterable[BrokenTag]
+) -> Mapping[Use, int]:
+    """Count the distinct images of this registry that are not on disk or not whole.
+
+    Where something could not be read, what is not found may be behind it, and does not count.
+    """
+    served = {each.name: {tag.name for tag in each.tags} for each in inventory.repositories}
+    damaged = {(tag.repository, tag.tag) for tag in broken}
+    digests = _ServedDigests(inventory)
+
+    def is_missing(image: ImageName) -> bool:
+        if image.digest is not None:
+            return not inventory.unread and not digests.has(image.repository, image.digest)
+        if image.tag in served.get(image.repository, ()):
+            return (image.repository, image.tag) in damaged
+        return not inventory.unread
+
+    running = {image for image in images.running if image.is_local}
+    rollback = {image for image in images.rollback if image.is_local} - running
+    return {
+        Use.RUNNING: sum(map(is_missing, running)),
+        Use.ROLLBACK: sum(map(is_missing, rollback)),
+    }
+
+
+class _ServedDigests:
+    """Tells which manifests can be pulled by digest."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    @cached_property
+    def _check(self) -> PullCheck:
+        return PullCheck(self._inventory)
+
+    @cached_property
+    def _repositories(self) -> Mapping[str, Repository]:
+        return {repository.name: repository for repository in self._inventory.repositories}
+
+    def has(self, name: str, digest: Digest) -> bool:
+        number = self._inventory.digests.find(digest)
+        repository = self._repositories.get(name)
+        if number is None or repository is None:
+            return False
+        held = sound_links(repository, reach_of(self._inventory.manifests, repository))
+        return self._check.fault(repository, number, held) is None

@@ -1,0 +1,27 @@
+"""The blobs of one scan, numbered: digests and sizes side by side."""
+
+from array import array
+
+from exporter.model import ABSENT, Digest, DigestTable
+
+
+class BlobTable:
+    """Gives digests their numbers, and keeps a size for each."""
+
+    __slots__ = ("digests", "sizes")
+
+    def __init__(self) -> None:
+        self.digests = DigestTable()
+        self.sizes = array("q")
+
+    def set_size(self, digest: Digest, size: int) -> None:
+        """Note the size of a blob, in bytes, ABSENT or UNKNOWN."""
+        number = self.digests.intern(digest)
+        self.make_room()
+        self.sizes[number] = size
+
+    def make_room(self) -> None:
+        """Give every digest that has a number a size: ABSENT until it is known better."""
+        missing = len(self.digests) - len(self.sizes)
+        if missing:
+            self.sizes.extend([ABSENT] * missing)

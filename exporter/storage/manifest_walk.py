@@ -1,0 +1,154 @@
+"""Reading the manifests of a store: those that revisions and tags name, then what indexes list."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from exporter.model import ABSENT, USUAL_SCHEMA, BlobNumber, Digest, Inventory, Manifest
+from exporter.storage.blob_table import BlobTable
+from exporter.storage.blobs import BlobReader, ManifestBlob
+from exporter.storage.manifests import ManifestContent
+from exporter.storage.workers import Workers
+
+_BATCH = 64
+
+
+class ManifestWalk:
+    """Reads manifests into numbered tables.
+
+    Attributes:
+        manifests: what could be read.
+        unreadable: blobs that should be manifests and cannot be understood.
+        indexes: those of ``manifests`` that list others.
+        unusual: see :attr:`exporter.model.Inventory.unusual`.
+        has_missing: whether one that a revision or a tag names is not on disk.
+
+    """
+
+    def __init__(
+        self, table: BlobTable, reader: BlobReader, workers: Workers, previous: Inventory
+    ) -> None:
+        self._table = table
+        self._reader = reader
+        self._workers = workers
+        self._previous = previous
+        self._doubtful: list[tuple[BlobNumber, BlobNumber, int]] = []
+        self.manifests: dict[BlobNumber, Manifest] = {}
+        self.unreadable: set[BlobNumber] = set()
+        self.indexes: set[BlobNumber] = set()
+        self.unusual: set[BlobNumber] = set()
+        self.has_missing = False
+
+    def run(self, named: Mapping[BlobNumber, None], report: Callable[[int, int], None]) -> None:
+        """Read all that is named and all that is listed below it.
+
+        ``report`` is told how many are done, of how many that are known so far.
+        """
+        pending, seen = list(named), set(named)
+        done = 0
+        while pending:
+            self._table.make_room()
+            batches = list(_batches(pending, _BATCH))
+            pending = []
+            for batch, blobs in self._workers.map(self._read_batch, batches):
+                for number, blob in zip(batch, blobs, strict=True):
+                    children = self._take(number, blob, named=number in named)
+                    new = [child for child in children if child not in seen]
+                    pending += new
+                    seen.update(new)
+                done += len(batch)
+                report(done, len(seen))
+
+    def measure_late(self) -> None:
+        """Measure what a manifest references and its directory's scan did not see."""
+        table = self._table
+        table.make_room()
+        for number, size in enumerate(table.sizes):
+            if size == ABSENT:
+                table.sizes[number] = self._reader.measure(table.digests[number])
+
+    def misfits(self) -> dict[BlobNumber, tuple[BlobNumber, ...]]:
+        """Give the manifests that state a size that a blob on disk does not have, with those."""
+        found: dict[BlobNumber, tuple[BlobNumber, ...]] = {}
+        for manifest, part, stated in self._doubtful:
+            size = self._table.sizes[part]
+            if size >= 0 and size != stated:
+                found[manifest] = (*found.get(manifest, ()), part)
+        return found
+
+    def _read_batch(self, numbers: Sequence[BlobNumber]) -> list[ManifestBlob | None]:
+        return [self._read(self._table.digests[number], number) for number in numbers]
+
+    def _read(self, digest: Digest, number: BlobNumber) -> ManifestBlob | None:
+        # measured first: that leaves out what lies behind a symbolic link
+        if self._table.sizes[number] == ABSENT:
+            size = self._reader.measure(digest)
+            if size < 0:
+                return None if size == ABSENT else ManifestBlob(None, None, is_damaged=False)
+        return self._reader.read_manifest(digest)
+
+    def _take(
+        self, number: BlobNumber, blob: ManifestBlob | None, *, named: bool
+    ) -> tuple[BlobNumber, ...]:
+        """Keep one manifest; give the manifests that it lists."""
+        if blob is None:
+            self.has_missing |= named
+            return ()
+        if blob.size is not None:
+            self._table.set_size(self._table.digests[number], blob.size)
+        if blob.is_damaged:
+            self.unreadable.add(number)
+        if blob.content is None:
+            manifest = self._previous_manifest(number)
+        else:
+            manifest = self._manifest(blob.content)
+            self._compare_sizes(number, manifest, blob.content.sizes)
+        if manifest is None:
+            return ()
+        self.manifests[number] = manifest
+        if manifest.children:
+            self.indexes.add(number)
+        if manifest.schema != USUAL_SCHEMA or manifest.unmarked:
+            self.unusual.add(number)
+        return manifest.children
+
+    def _manifest(self, content: ManifestContent) -> Manifest:
+        intern = self._table.digests.intern
+        return Manifest(
+            schema=content.schema,
+            children=tuple(map(intern, content.children)),
+            blobs=tuple(map(intern, content.blobs)),
+            foreign=tuple(map(intern, content.foreign)),
+            unmarked=tuple(map(intern, content.unmarked)),
+        )
+
+    def _compare_sizes(
+        self, number: BlobNumber, manifest: Manifest, stated_sizes: Sequence[int]
+    ) -> None:
+        """Note what has another size than the manifest states, or none that is known yet."""
+        sizes, known = self._table.sizes, len(self._table.sizes)
+        for part, stated in zip((*manifest.children, *manifest.blobs), stated_sizes, strict=True):
+            if stated >= 0 and (part >= known or sizes[part] != stated):
+                self._doubtful.append((number, part, stated))
+
+    def _previous_manifest(self, number: BlobNumber) -> Manifest | None:
+        """Give what the previous scan read of a manifest that cannot be read now."""
+        before = self._previous.digests.find(self._table.digests[number])
+        manifest = None if before is None else self._previous.manifests.get(before)
+        if manifest is None:
+            return None
+        return replace(
+            manifest,
+            children=self._renumber(manifest.children),
+            blobs=self._renumber(manifest.blobs),
+            foreign=self._renumber(manifest.foreign),
+            unmarked=self._renumber(manifest.unmarked),
+        )
+
+    def _renumber(self, numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
+        digests = self._previous.digests
+        return tuple(self._table.digests.intern(digests[number]) for number in numbers)
+
+
+def _batches(items: Sequence[BlobNumber], size: int) -> Iterator[Sequence[BlobNumber]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,162 @@
+"""Whose the tags are, in CapRover's terms, and which images it counts on are missing."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.analysis.ownership import app_of, tell_uses
+from exporter.analysis.store import analyse, reaches_of
+from exporter.app_images import AppImages, ImageName
+from exporter.model import parse_digest
+from exporter.snapshot import Use, UseFigures
+from exporter.storage.scanner import scan_store
+
+BLOG = "captain/img-captain-blog"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(tmp_path)
+
+
+def image(repository: str, tag: str, *, is_local: bool = True) -> ImageName:
+    return ImageName(repository, tag, None, is_local)
+
+
+def told(
+    store: StoreBuilder,
+    *,
+    apps: str = "blog",
+    running: tuple[ImageName, ...] = (),
+    rollback: tuple[ImageName, ...] = (),
+    prefix: str = "captain",
+) -> UseFigures:
+    inventory = scan_store(store.root)
+    images = AppImages(frozenset(apps.split()), frozenset(running), frozenset(rollback))
+    broken = analyse(inventory).integrity.broken_tags
+    return tell_uses(inventory, reaches_of(inventory), images, prefix, broken)
+
+
+def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_repository(
+    store: StoreBuilder,
+) -> None:
+    for tag in ("1", "2", "3"):
+        store.image(BLOG, tag)
+    figures = told(store, running=(image(BLOG, "3"),), rollback=(image(BLOG, "2"),))
+    assert figures.repositories[BLOG] == {
+        "1": Use.SUPERSEDED, "2": Use.ROLLBACK, "3": Use.RUNNING,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("repository", [BLOG, "captain/img-captain--blog"])
+def test_a_repository_of_a_deleted_app_is_orphaned(store: StoreBuilder, repository: str) -> None:
+    store.image(repository, "1")
+    assert told(store, apps="other").orphaned_repositories == {repository}
+    assert told(store, apps="blog").orphaned_repositories == set()
+
+
+def test_a_renamed_app_still_names_its_old_repository(store: StoreBuilder) -> None:
+    store.image(BLOG, "1")
+    store.image(BLOG, "2")
+    figures = told(store, apps="journal", running=(image(BLOG, "2"),))
+    assert figures.orphaned_repositories == set()
+    assert figures.repositories[BLOG] == {"1": Use.SUPERSEDED, "2": Use.RUNNING}
+
+
+@pytest.mark.parametrize(
+    "repository", ["blog", "captain/blog", "img-captain-blog", "captain/img-captain-a/b"]
+)
+def test_what_users_pushed_themselves_is_unmanaged(store: StoreBuilder, repository: str) -> None:
+    store.image(repository, "1")
+    figures = told(store, apps="other")
+    assert figures.repositories[repository] == {"1": Use.UNMANAGED}
+    assert figures.orphaned_repositories == set()
+
+
+def test_an_app_that_names_no_image_leaves_its_repository_unmanaged(store: StoreBuilder) -> None:
+    store.image(BLOG, "7")
+    assert told(store, apps="blog").repositories[BLOG] == {"7": Use.UNMANAGED}
+
+
+def test_the_domain_of_an_image_does_not_count_for_its_use(store: StoreBuilder) -> None:
+    store.image(BLOG, "1")
+    figures = told(store, running=(image(BLOG, "1", is_local=False),))
+    assert figures.repositories[BLOG] == {"1": Use.RUNNING}
+
+
+def test_an_image_named_by_digest_makes_its_tags_used(store: StoreBuilder) -> None:
+    digest = parse_digest(store.image(BLOG, "1"))
+    store.image(BLOG, "2")
+    named = ImageName(BLOG, None, digest, is_local=True)
+    assert told(store, running=(named,)).repositories[BLOG] == {
+        "1": Use.RUNNING, "2": Use.SUPERSEDED,
+    }  # fmt: skip
+    assert told(store, running=(named,)).missing_images[Use.RUNNING] == 0
+    store.delete_revision(BLOG, store.tag_link(BLOG, "1").read_text())
+    assert told(store, running=(named,)).missing_images[Use.RUNNING] == 1
+
+
+def test_another_prefix_makes_other_repositories_those_of_apps(store: StoreBuilder) -> None:
+    store.image("acme/img-captain-blog", "1")
+    store.image(BLOG, "1")
+    figures = told(store, apps="other", prefix="acme")
+    assert figures.orphaned_repositories == {"acme/img-captain-blog"}
+
+
+def test_a_blob_counts_for_its_strongest_use_and_all_uses_add_up_to_the_tagged_bytes(
+    store: StoreBuilder,
+) -> None:
+    shared = noise("shared", 9000)
+    store.image(BLOG, "1", [shared, noise("old", 10)])
+    store.image(BLOG, "2", [shared, noise("new", 20)])
+    store.image("own", "1", [shared, noise("own", 40)])
+    store.image("captain/img-captain-gone", "1", [noise("gone", 80)])
+    figures = told(store, running=(image(BLOG, "2"),))
+    sizes = {use: total.bytes for use, total in figures.totals.items()}
+    inventory = scan_store(store.root)
+    tagged = analyse(inventory).blobs
+    assert sum(sizes.values()) == sum(total.bytes for total in tagged.values())
+    assert sizes[Use.RUNNING] > 9000
+    assert max(sizes[Use.SUPERSEDED], sizes[Use.UNMANAGED], sizes[Use.ORPHANED]) < 9000
+    assert {use: total.tags for use, total in figures.totals.items()} == {
+        Use.RUNNING: 1, Use.ROLLBACK: 0, Use.UNMANAGED: 1, Use.SUPERSEDED: 1, Use.ORPHANED: 1,
+    }  # fmt: skip
+
+
+def test_images_that_are_gone_or_not_whole_are_missing_each_once(store: StoreBuilder) -> None:
+    for tag in ("1", "2", "3"):
+        store.image(BLOG, tag, [noise(f"layer {tag}", 100)])
+    (layer,) = [path for path in store.version_path.rglob("data") if path.stat().st_size == 100][:1]
+    layer.unlink()
+    everything = tuple(image(BLOG, str(tag)) for tag in range(1, 6))
+    figures = told(store, running=everything[3:], rollback=everything)
+    assert figures.missing_images == {Use.RUNNING: 2, Use.ROLLBACK: 1}
+
+
+def test_images_of_other_registries_are_never_missing(store: StoreBuilder) -> None:
+    store.image("own", "1")
+    elsewhere = image("library/nginx", "1", is_local=False)
+    figures = told(store, running=(elsewhere,), rollback=(elsewhere,))
+    assert figures.missing_images == {Use.RUNNING: 0, Use.ROLLBACK: 0}
+
+
+def test_after_a_wiped_volume_all_images_are_missing(store: StoreBuilder) -> None:
+    store.root.mkdir(exist_ok=True)
+    figures = told(store, running=(image(BLOG, "2"),), rollback=(image(BLOG, "1"),))
+    assert figures.missing_images == {Use.RUNNING: 1, Use.ROLLBACK: 1}
+
+
+@pytest.mark.parametrize(
+    ("repository", "app"),
+    [
+        (BLOG, "blog"),
+        ("captain/img-captain--blog", "blog"),
+        ("captain/img-captain-my-blog", "my-blog"),
+        ("captain/blog", None),
+        ("captain/img-captain-", None),
+        ("other/img-captain-blog", None),
+    ],
+)
+def test_an_app_is_told_from_the_name_of_its_repository(repository: str, app: str | None) -> None:
+    assert app_of(repository, "captain") == app

@@ -1,0 +1,128 @@
+"""What policies would delete and free, and that it never takes what a kept tag needs."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.analysis.conclusions import AnalysisOptions, conclude
+from exporter.analysis.retention import beyond_last, choose
+from exporter.analysis.store import analyse, reaches_of
+from exporter.app_images import AppImages, ImageName
+from exporter.model import format_digest
+from exporter.snapshot import CaproverStatus, PolicyFigures, StoreReading
+from exporter.storage.scanner import scan_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(tmp_path)
+
+
+def priced(
+    store: StoreBuilder, *keep_last: int, images: AppImages | None = None
+) -> tuple[PolicyFigures, ...] | None:
+    inventory = scan_store(store.root)
+    options = AnalysisOptions(
+        image_prefix=None if images is None else "captain", keep_last=keep_last
+    )
+    reading = StoreReading(inventory, analyse(inventory))
+    return conclude(reading, CaproverStatus(images) if images else None, options).policies
+
+
+def deletions(store: StoreBuilder, keep: int) -> dict[str, dict[str, tuple[str, ...]]]:
+    inventory = scan_store(store.root)
+    found = choose(inventory, reaches_of(inventory), lambda each: beyond_last(each, keep), {})
+    return {
+        name: {format_digest(inventory.digests[number]): tags for number, tags in chosen.items()}
+        for name, chosen in found.manifests.items()
+    }
+
+
+def size(store: StoreBuilder, *digests: str) -> int:
+    return sum(store.blob_path(digest).stat().st_size for digest in digests)
+
+
+def test_the_newest_tags_of_each_repository_stay_and_the_rest_is_priced(
+    store: StoreBuilder,
+) -> None:
+    for name in ("app", "other"):
+        for number in range(4):
+            layer = noise(f"{name} {number}", 1000 + number)
+            store.image(name, str(number), [layer], b"config", at=1000.0 + number)
+    (policy,) = priced(store, 2) or ()
+    assert policy.policy == "keep-last-2"
+    assert policy.candidate_tags == 4
+    manifests = [digest for chosen in deletions(store, 2).values() for digest in chosen]
+    assert len(manifests) == 4
+    assert policy.reclaimable_bytes == size(store, *manifests) + 2 * (1000 + 1001)
+
+
+def test_tags_of_one_moment_are_told_apart_by_name(store: StoreBuilder) -> None:
+    for tag in ("b", "c", "a"):
+        store.image("app", tag, at=1000.0)
+    (chosen,) = deletions(store, 1).values()
+    assert sorted(tag for tags in chosen.values() for tag in tags) == ["b", "c"]
+
+
+def test_an_old_image_that_was_tagged_again_stays(store: StoreBuilder) -> None:
+    old = store.image("app", "1", at=1000.0)
+    store.image("app", "2", at=2000.0)
+    store.tag("app", "latest", old, at=3000.0)
+    (chosen,) = deletions(store, 1).values()
+    assert old not in chosen
+    (policy,) = priced(store, 1) or ()
+    assert policy.candidate_tags == 2
+
+
+def test_a_manifest_that_a_kept_index_lists_stays(store: StoreBuilder) -> None:
+    child = store.image("app", "1-amd64", at=1000.0)
+    store.index("app", "1", [child], at=2000.0)
+    assert deletions(store, 1) == {"app": {}}
+
+
+def test_what_is_freed_anyway_does_not_count_for_the_policy(store: StoreBuilder) -> None:
+    store.unlinked_blob(noise("garbage", 5000))
+    store.image("app", "1", at=1000.0)
+    (policy,) = priced(store, 1) or ()
+    assert policy == PolicyFigures("keep-last-1", 0, 0)
+
+
+def test_layers_that_another_repository_needs_are_not_freed(store: StoreBuilder) -> None:
+    base = noise("base", 9000)
+    store.image("app", "1", [base], b"config", at=1000.0)
+    store.image("app", "2", [noise("own", 10)], b"config", at=2000.0)
+    store.image("other", "1", [base], b"config", at=1000.0)
+    (policy,) = priced(store, 1) or ()
+    assert policy.candidate_tags == 1
+    assert policy.reclaimable_bytes is not None
+    assert policy.reclaimable_bytes < 9000
+
+
+def test_a_running_tag_is_never_a_candidate(store: StoreBuilder) -> None:
+    for number in range(3):
+        store.image("app", str(number), at=1000.0 + number)
+    running = frozenset({ImageName("app", "0", None, is_local=True)})
+    images = AppImages(frozenset({"a"}), running, frozenset())
+    (policy,) = priced(store, 1, images=images) or ()
+    assert policy.candidate_tags == 1
+
+
+def test_nothing_is_priced_while_nobody_knows_what_runs(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    inventory = scan_store(store.root)
+    reading = StoreReading(inventory, analyse(inventory))
+    options = AnalysisOptions(image_prefix="captain", keep_last=(1,))
+    for caprover in (None, CaproverStatus(None, "gone")):
+        conclusions = conclude(reading, caprover, options)
+        assert conclusions.policies is None
+        assert conclusions.uses is None
+
+
+def test_a_blocked_collector_frees_nothing(store: StoreBuilder) -> None:
+    store.image("app", "1", at=1000.0)
+    store.image("app", "2", at=2000.0)
+    damaged = store.image("app", "3", at=3000.0)
+    store.blob_path(damaged).write_bytes(b"{")
+    (policy,) = priced(store, 1) or ()
+    assert policy == PolicyFigures("keep-last-1", 2, 0)
