@@ -68,8 +68,7 @@ def main(
         _complain(str(error))
         return _FAILED
     except BrokenPipeError:
-        # whoever read the output has seen enough; keep Python from complaining on exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read it has seen enough
         return _DONE
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -99,6 +98,11 @@ def _describe(name: str, command: Command) -> str:
 def _complain(*problems: str) -> None:
     for problem in problems:
         print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the place for it
+
+
+def _forget_output() -> None:
+    """Keep Python from complaining on exit that nobody reads its output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> int:
@@ -157,6 +161,32 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
 
+def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.stop_signals import stop_signals  # noqa: PLC0415 - see above
+    from exporter.verify.options import task_of  # noqa: PLC0415 - the same
+    from exporter.verify.run import Surroundings, Verdict, verify  # noqa: PLC0415 - the same
+
+    task = task_of(parsed, settings.storage.root, os.environ)
+    exit_codes = {
+        Verdict.SOUND: _DONE,
+        Verdict.DAMAGED: _FAILED,
+        Verdict.INTERRUPTED: _INTERRUPTED,
+    }
+    try:
+        with stop_signals() as should_stop:
+            surroundings = Surroundings(output, _complain, time.monotonic, time.sleep, should_stop)
+            return exit_codes[verify(task, surroundings)]
+    except BrokenPipeError:
+        _forget_output()
+        return _FAILED  # nobody knows whether all is sound
+
+
+def _add_verify_options(parser: argparse.ArgumentParser) -> None:
+    from exporter.verify.options import add_options  # noqa: PLC0415 - see above
+
+    add_options(parser)
+
+
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
     output.write(effective_configuration(settings))
     return _DONE
@@ -173,6 +203,9 @@ COMMANDS = {
     "serve": Command("scan in the background and serve metrics over HTTP", _serve),
     "collect": Command("scan once and write the metrics as text", _collect, _add_collect_options),
     "report": Command("scan once and write a report for people", _report, _add_report_options),
+    "verify": Command(
+        "hash the blobs again and tell which are corrupt", _verify, _add_verify_options
+    ),
     "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
     "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),
 }

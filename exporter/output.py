@@ -9,11 +9,11 @@ from exporter.errors import OutputError
 _READABLE_BY_ALL = 0o644
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> None:
     """Write a file by atomic rename: a reader sees the old content or the new, never a part.
 
-    The file is readable by all, as node_exporter's textfile collector needs it. Raises OutputError
-    where it cannot be written.
+    The file is readable by all, as node_exporter's textfile collector needs it, where no other
+    ``mode`` is given. Raises OutputError where it cannot be written.
     """
     if path.exists() and not path.is_file():
         raise OutputError(
@@ -27,7 +27,7 @@ def replace_file(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
-            os.chmod(temporary, _READABLE_BY_ALL)  # noqa: PTH101 - beside the other calls of os
+            os.chmod(temporary, mode)  # noqa: PTH101 - beside the other calls of os
             os.replace(temporary, path)  # noqa: PTH105 - the same
         except OSError:
             Path(temporary).unlink(missing_ok=True)

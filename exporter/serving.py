@@ -19,10 +19,11 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import ApiInstruments, process_registry
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, SnapshotBoard, StoreRefresher
 from exporter.snapshot import Snapshot
+from exporter.stop_signals import stop_signals
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.layout import printable
 from exporter.web.app import create_app
-from exporter.web.server import bind, serve_until, stop_signals
+from exporter.web.server import bind, serve_until
 
 _log = logging.getLogger(__name__)
 

@@ -89,22 +89,31 @@ def refuse_symlink(path: str, parent: int | None) -> None:
         raise OSError(errno.ELOOP, "a symbolic link; not followed")
 
 
-def read_file(path: str, parent: int, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file of at most ``limit`` bytes.
+@contextmanager
+def open_file(path: str, parent: int) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file below ``parent``; give its descriptor and status.
 
-    Raises OSError: EFBIG where it is larger, EINVAL where it is no regular file, ELOOP where it
-    is a symbolic link.
+    Raises OSError: EINVAL where it is no regular file, ELOOP where it is a symbolic link.
     """
     descriptor = os.open(path, _FILE, dir_fd=parent)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
+        yield descriptor, status
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: str, parent: int, limit: int) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of at most ``limit`` bytes.
+
+    Raises OSError: EFBIG where it is larger, and what :func:`open_file` raises.
+    """
+    with open_file(path, parent) as (descriptor, status):
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {limit} make sense here")
         content = os.read(descriptor, limit + 1)
         while len(content) < status.st_size and (more := os.read(descriptor, limit)):
             content += more
         return content, status
-    finally:
-        os.close(descriptor)

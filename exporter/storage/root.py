@@ -35,6 +35,16 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
         return None if descriptor < 0 else os.dup(descriptor)
 
 
+@contextmanager
+def open_known_store(root: Path) -> Iterator[int]:
+    """Open the version directory of a store that a scan has found to be one.
+
+    Raises StoreUnreadableError where it is gone or cannot be opened.
+    """
+    with _main_directory(root.joinpath(*VERSION_PATH), root) as descriptor:
+        yield descriptor
+
+
 def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -> None:
     """Tell a directory that was named by mistake from a registry that has no content yet.
 

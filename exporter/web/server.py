@@ -1,11 +1,9 @@
 """The HTTP server: binding an address, serving, stopping in time."""
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -37,26 +35,6 @@ def bind(address: ListenAddress) -> socket.socket:
     # it, head and body of an answer on a kept connection wait 40 ms for each other.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Take SIGTERM and SIGINT as a wish to stop; gives what tells whether one has come.
-
-    To be entered before anything starts and left after everything has stopped: as the first process
-    of a container, a signal that nobody has asked for is lost.
-    """
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,1 @@
+"""The command ``verify``: hashes blobs again and tells which do not match their digest."""
