@@ -2,13 +2,17 @@
 
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
+from demo.store import StoreBuilder
+from exporter.analysis.conclusions import AnalysisOptions
+from exporter.app_images import AppImages
 from exporter.errors import StoreUnreadableError
 from exporter.model import ApiView, FilesystemUsage
-from exporter.refresh import Loop, SnapshotBoard
-from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
+from exporter.refresh import Loop, SnapshotBoard, read_store
+from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot
 from tests.servers import wait_until
 
 USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)
@@ -99,3 +103,43 @@ def test_differences_are_not_known_without_both_sides() -> None:
     board = SnapshotBoard(lambda _: None)
     board.post_api(ApiStatus(ApiView({"app": frozenset({"1"})})))
     assert board.snapshot.tag_differences is None
+
+
+def images(*apps: str) -> AppImages:
+    return AppImages(frozenset(apps), frozenset(), frozenset())
+
+
+def test_uses_follow_caprovers_configuration_and_outlive_its_loss(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    store.image("captain/img-captain-blog", "1")
+    published: list[Snapshot] = []
+    options = AnalysisOptions(image_prefix="captain", keep_last=(1,))
+    board = SnapshotBoard(published.append, options)
+    reading, conclusions = read_store(tmp_path, options=options)
+    board.post_scan(reading, ScanStatus(scans=1, succeeded=True), conclusions)
+    assert (published[-1].uses, published[-1].policies) == (None, None)
+    orphaned = []
+    for status in (
+        CaproverStatus(images("other")),
+        CaproverStatus(images("other"), "gone"),
+        CaproverStatus(images("other"), "gone"),
+        CaproverStatus(images("blog")),
+    ):
+        board.post_caprover(status)
+        assert board.snapshot.uses is not None
+        orphaned.append(len(board.snapshot.uses.orphaned_repositories))
+    assert orphaned == [1, 1, 1, 0]
+    assert len(published) == 4
+    assert published[-1].policies
+
+
+def test_conclusions_from_an_older_configuration_are_drawn_again(tmp_path: Path) -> None:
+    StoreBuilder(tmp_path).image("captain/img-captain-blog", "1")
+    options = AnalysisOptions(image_prefix="captain")
+    board = SnapshotBoard(lambda _: None, options)
+    old = CaproverStatus(images("other"))
+    reading, conclusions = read_store(tmp_path, options=options, caprover=old)
+    board.post_caprover(CaproverStatus(images("blog")))
+    board.post_scan(reading, ScanStatus(scans=1, succeeded=True), conclusions)
+    assert board.snapshot.uses is not None
+    assert board.snapshot.uses.orphaned_repositories == set()

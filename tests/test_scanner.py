@@ -13,7 +13,14 @@ import pytest
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
 from exporter.errors import ScanCancelledError, StoreUnreadableError
-from exporter.model import Inventory, IssueCause, format_digest
+from exporter.model import (
+    ALL_DIRECTORIES,
+    Inventory,
+    IssueCause,
+    Misplaced,
+    Repository,
+    format_digest,
+)
 from exporter.snapshot import BlobState, StoreFigures
 from exporter.storage.scanner import ScanProgress, scan_store
 
@@ -646,3 +653,105 @@ def test_digests_of_the_builder_are_those_of_the_registry() -> None:
     assert digest_of(b"") == (
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )
+
+
+# what the registry's collector stumbles on
+
+
+def repository_of(inventory: Inventory) -> Repository:
+    (repository,) = inventory.repositories
+    return repository
+
+
+def test_a_sound_repository_has_all_its_directories_and_nothing_odd(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    inventory = scan(store)
+    repository = repository_of(inventory)
+    assert repository.directories == ALL_DIRECTORIES
+    found = (repository.mislinked, repository.tag_obstacles, inventory.misplaced)
+    assert not any((*found, inventory.unreadable, inventory.unusual, inventory.misfits))
+    assert not inventory.unread
+
+
+@pytest.mark.parametrize("directory", ["_layers", "_manifests", "_manifests/tags"])
+def test_directories_that_a_repository_lacks_are_noted(store: StoreBuilder, directory: str) -> None:
+    store.image("app", "1")
+    shutil.rmtree(store.repository_path("app") / directory)
+    assert directory not in repository_of(scan(store)).directories
+
+
+def test_a_revision_link_that_holds_another_digest_is_told_with_it(store: StoreBuilder) -> None:
+    first, second = store.image("app", "1"), store.image("app", "2")
+    store.revision_link("app", first).write_text(second)
+    inventory = scan(store)
+    ((revision, target),) = repository_of(inventory).mislinked.items()
+    assert format_digest(inventory.digests[revision]) == first
+    assert target is not None
+    assert format_digest(inventory.digests[target]) == second
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
+def test_a_revision_link_without_a_digest_is_told(store: StoreBuilder, content: bytes) -> None:
+    store.revision_link("app", store.image("app", "1")).write_bytes(content)
+    assert list(repository_of(scan(store)).mislinked.values()) == [None]
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
+def test_a_tag_whose_link_is_damaged_differs_from_one_without_a_link(
+    store: StoreBuilder, content: bytes
+) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").write_bytes(content)
+    (damaged,) = repository_of(scan(store)).tags
+    store.tag_link("app", "1").unlink()
+    (missing,) = repository_of(scan(store)).tags
+    assert (damaged.target, missing.target) == (None, None)
+    assert damaged.updated_at is not None
+    assert missing.updated_at is None
+
+
+def test_a_file_among_the_tags_is_told(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    (store.repository_path("app") / "_manifests" / "tags" / ".nfs0001").touch()
+    assert repository_of(scan(store)).tag_obstacles == (".nfs0001",)
+
+
+def test_places_that_the_collector_cannot_make_sense_of_are_told(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    (store.version_path / "repositories" / "UPPER" / "_layers").mkdir(parents=True)
+    store.stray("docker/registry/v2/blobs/sha256/zz/data", b"x")
+    assert scan(store).misplaced == (
+        Misplaced("blobs/sha256/zz/data"),
+        Misplaced("repositories/UPPER", frozenset({"_layers"})),
+    )
+
+
+def test_a_blob_of_another_size_than_its_manifest_says_is_told(store: StoreBuilder) -> None:
+    layer = store.blob(noise("layer", 100))
+    manifest = store.image("app", "1", [layer])
+    assert not scan(store).misfits
+    store.blob_path(layer).write_bytes(b"short")
+    inventory = scan(store)
+    ((number, parts),) = inventory.misfits.items()
+    assert format_digest(inventory.digests[number]) == manifest
+    assert [format_digest(inventory.digests[part]) for part in parts] == [layer]
+
+
+def test_a_missing_blob_is_no_misfit(store: StoreBuilder) -> None:
+    layer = store.blob(noise("layer", 100))
+    store.image("app", "1", [layer])
+    store.blob_path(layer).unlink()
+    assert not scan(store).misfits
+
+
+@needs_other_user
+def test_a_blob_that_cannot_be_looked_at_is_not_missing(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    layer = store.blob(noise("layer", 100))
+    store.image("app", "1", [layer])
+    store.blob_path(layer).parents[1].chmod(0)
+    found = analyse(as_nobody(None))
+    assert found.integrity.missing_blobs == ()
+    assert found.integrity.broken_tags == ()
+    assert found.collector is None
