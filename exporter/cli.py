@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from exporter import __version__
 from exporter.config import Settings
 from exporter.config_sources import argument_parser, effective_configuration, load_settings
-from exporter.errors import ConfigurationError, ExporterError, StoreUnreadableError
-from exporter.gather import gather
+from exporter.errors import ConfigurationError, ExporterError
+from exporter.gather import analysis_options, gather
 from exporter.logs import set_up_logging
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
@@ -141,24 +141,49 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter import report  # noqa: PLC0415 - see above
+    from exporter.report.run import report  # noqa: PLC0415 - see above
 
-    subject = _gather(settings)
-    reading, root = subject.snapshot.store, printable(str(settings.storage.root))
-    if reading is None:
-        raise StoreUnreadableError(f"{root} was not read")
-    if parsed.format == "json":
-        output.write(report.report_json(reading, subject, root).decode())
-    elif parsed.format == "csv":
-        output.write(report.report_csv(reading))
-    else:
-        report.print_report(reading, subject, root, time.time(), output)
-    output.flush()
+    report(
+        _gather(settings),
+        analysis_options(settings),
+        parsed,
+        root=settings.storage.root,
+        now=time.time(),
+        output=output,
+    )
     return _DONE
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    from exporter.report.run import add_options  # noqa: PLC0415 - see above
+
+    add_options(parser)
+
+
+def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.plan.options import selection_of  # noqa: PLC0415 - see above
+    from exporter.plan.run import plan  # noqa: PLC0415 - the same
+
+    has_caprover = settings.caprover.config_dir is not None
+    selection = selection_of(parsed, has_caprover=has_caprover)
+    snapshot = _gather(settings).snapshot
+    root = printable(str(settings.storage.root))
+    plan(
+        snapshot,
+        analysis_options(settings),
+        selection,
+        parsed,
+        root=root,
+        now=time.time(),
+        output=output,
+    )
+    return _DONE
+
+
+def _add_plan_options(parser: argparse.ArgumentParser) -> None:
+    from exporter.plan.options import add_options  # noqa: PLC0415 - see above
+
+    add_options(parser)
 
 
 def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
@@ -203,6 +228,9 @@ COMMANDS = {
     "serve": Command("scan in the background and serve metrics over HTTP", _serve),
     "collect": Command("scan once and write the metrics as text", _collect, _add_collect_options),
     "report": Command("scan once and write a report for people", _report, _add_report_options),
+    "plan": Command(
+        "write which manifests to delete for a policy; deletes nothing", _plan, _add_plan_options
+    ),
     "verify": Command(
         "hash the blobs again and tell which are corrupt", _verify, _add_verify_options
     ),

@@ -8,6 +8,7 @@
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
     ├── CaproverUnreadableError   CapRover's configuration cannot be read, or not understood
+    ├── PlanRefusedError          too little is known to plan deletions; exit code 1
     ├── ScanCancelledError        a scan was told to stop
     └── OutputError               no result: not written, not bound, no answer; exit code 1
 
@@ -41,6 +42,10 @@ class ApiUnavailableError(ExporterError):
 
 class CaproverUnreadableError(ExporterError):
     """CapRover's configuration cannot be read or understood; the message holds nothing of it."""
+
+
+class PlanRefusedError(ExporterError):
+    """Something is not known that could make a planned deletion wrong."""
 
 
 class ScanCancelledError(ExporterError):

@@ -17,8 +17,7 @@ def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> No
     """
     if path.exists() and not path.is_file():
         raise OutputError(
-            f"cannot write {path}: not a regular file; without --output the metrics go to "
-            "standard output"
+            f"cannot write {path}: not a regular file; without --output it goes to standard output"
         )
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

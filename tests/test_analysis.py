@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.agreement import count_tag_differences
@@ -14,8 +13,7 @@ from exporter.analysis.store import analyse
 from exporter.model import ApiView, Repository, Tag
 from exporter.snapshot import BlobState, BlobTotal, StoreFigures
 from exporter.storage.scanner import scan_store
-
-REPOSITORIES = ("a", "a/b", "c")
+from tests.random_stores import STEPS, Step, build
 
 
 class Oracle:
@@ -75,42 +73,6 @@ class Oracle:
             BlobState.UNREFERENCED: set(self.sizes) - known,
         }
         return {state: BlobTotal(len(each), self.bytes(each)) for state, each in groups.items()}
-
-
-Step = tuple[str, str, str, int, int]
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["image", "index", "retag", "delete", "untag", "garbage"]),
-        st.sampled_from(REPOSITORIES),
-        st.sampled_from(["1", "2", "latest"]),
-        st.integers(0, 5),
-        st.integers(0, 5),
-    ),
-    max_size=25,
-)
-
-
-def build(store: StoreBuilder, steps: list[Step]) -> None:
-    """Do to a store what pushes, retags and deletions do."""
-    pushed: dict[str, list[str]] = {name: [] for name in REPOSITORIES}
-    for action, name, tag, first, second in steps:
-        here = pushed[name]
-        if action == "image":
-            layers = [noise(f"layer {first}", 10 + first), noise(f"layer {second}", 10 + second)]
-            here.append(store.image(name, tag if first % 2 else None, layers))
-        elif action == "index" and here:
-            children = [here[first % len(here)], here[second % len(here)]]
-            here.append(store.index(name, tag if second % 2 else None, children))
-        elif action == "retag" and here:
-            store.tag(name, tag, here[first % len(here)])
-        elif action == "delete" and here:
-            digest = here[first % len(here)]
-            if store.revision_link(name, digest).exists():
-                store.delete_revision(name, digest)
-        elif action == "untag" and store.tag_link(name, tag).exists():
-            store.delete_tag(name, tag)
-        elif action == "garbage":
-            store.unlinked_blob(noise(f"garbage {first}", 20))
 
 
 def measured(steps: list[Step]) -> Iterator[tuple[Oracle, StoreFigures]]:

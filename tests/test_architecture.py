@@ -21,7 +21,9 @@ PURE = ("exporter.model", "exporter.app_images", "exporter.snapshot", "exporter.
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
         "exporter.metrics.documentation", "exporter.alert_thresholds", "exporter.setting_types",
         "exporter.config", "exporter.strict_yaml", "exporter.verify.selection",
-        "exporter.verify.tally")  # fmt: skip
+        "exporter.verify.tally", "exporter.plan.deletions", "exporter.plan.page",
+        "exporter.report.actions",
+        "exporter.report.repository")  # fmt: skip
 # Settings hold paths, but never open them.
 NAMES_PATHS = ("exporter.setting_types", "exporter.config")
 IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathlib", "psutil",
@@ -45,9 +47,10 @@ LAYERS = {
     "exporter.strict_yaml": (),
     "exporter.refresh": ("exporter.storage", "exporter.analysis"),
     "exporter.web": ("exporter.metrics",),
-    "exporter.report": ("exporter.metrics",),
+    "exporter.report": ("exporter.metrics", "exporter.analysis", "exporter.storage"),
     "exporter.progress": ("exporter.storage",),
     "exporter.output": (),
+    "exporter.plan": ("exporter.analysis", "exporter.output"),
     "exporter.stop_signals": (),
     "exporter.verify": ("exporter.storage", "exporter.analysis", "exporter.progress",
                         "exporter.output"),

@@ -26,7 +26,7 @@ from tests.fake_registry import FakeServer, routes_of
 from tests.in_process import run_command
 from tests.servers import free_port
 
-COMMANDS = ("serve", "collect", "report", "verify", "check-config", "healthcheck")
+COMMANDS = ("serve", "collect", "report", "plan", "verify", "check-config", "healthcheck")
 NOBODY = 65534
 PROGRAM = "registry-storage-exporter"
 PUSHED_AT, OTHER_PUSHED_AT = 1_700_000_000.0, 1_710_000_000.0
@@ -372,8 +372,14 @@ def test_json_holds_every_figure(store: Store) -> None:
     assert document["scan_duration_seconds"] > 0
     filesystem = document["filesystem"]
     assert filesystem["size_bytes"] >= filesystem["free_bytes"] >= filesystem["avail_bytes"] > 0
-    for changing in ("scanned_at", "scan_duration_seconds", "filesystem"):
-        del document[changing]
+    assert [action["frees_bytes"] for action in document["actions"]] == [
+        700, 700 + 500 + store.untagged,
+    ]  # fmt: skip
+    for each in ("scanned_at", "scan_duration_seconds", "filesystem", "actions"):
+        del document[each]
+    for repository in document["repositories"]:
+        for unknown in ("owner", "uses", "orphaned"):
+            assert repository.pop(unknown) is None
     assert document == {
         "root": str(store.root),
         "storage_limit_bytes": 10_000,
@@ -395,6 +401,10 @@ def test_json_holds_every_figure(store: Store) -> None:
             },
         },
         "api": None,
+        "caprover": None,
+        "uses": None,
+        "missing_images": None,
+        "policies": [],
     }
 
 
@@ -579,8 +589,8 @@ def test_version_is_that_of_the_package(command: Sequence[str]) -> None:
         ("checkconfig", "did you mean check-config?"),
         ("healtcheck", "did you mean healthcheck?"),
         ("Report", "did you mean report?"),
-        ("frobnicate", "one of: serve, collect, report, verify, check-config, healthcheck"),
-        ("", "one of: serve, collect, report, verify, check-config, healthcheck"),
+        ("frobnicate", "one of: serve, collect, report, plan, verify, check-config, healthcheck"),
+        ("", "one of: serve, collect, report, plan, verify, check-config, healthcheck"),
     ],
 )
 def test_an_unknown_command_is_refused_with_a_hint(word: str, hint: str) -> None:

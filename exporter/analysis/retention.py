@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from exporter.analysis.garbage import Dialect, Reaches, mark
+from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
 from exporter.model import BlobNumber, Inventory, Repository, Tag
 from exporter.snapshot import GcMode, PolicyFigures, Use
@@ -63,7 +64,7 @@ def choose(inventory: Inventory, reaches: Reaches, choice: Choice, uses: Uses) -
         count += len(going)
         kept = {tag.target for tag in repository.tags if tag.name not in going}
         staying = expand(inventory.manifests, (each for each in kept if each is not None))[1]
-        free = (reach.targets & reach.held) - staying
+        free = (reach.targets & sound_links(repository, reach)) - staying
         by_target: dict[BlobNumber, list[str]] = {target: [] for target in free}
         for tag in repository.tags:
             if tag.target in by_target:

@@ -1,0 +1,1 @@
+"""The command ``plan``: which manifests to delete, and what that frees. It deletes nothing."""

@@ -1,0 +1,167 @@
+"""From a choice of tags to the manifests to delete, line by line. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from exporter.analysis.garbage import Dialect, Reaches, mark
+from exporter.analysis.reachability import expand
+from exporter.analysis.retention import Deletions, beyond_last, choose
+from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
+from exporter.snapshot import Blocker, GcMode, UseFigures
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tags shall go: those that all given conditions hold for.
+
+    Attributes:
+        keep_last: not among so many newest of its repository.
+        orphaned: in a repository of an app that CapRover no longer has.
+        match: ``repository:tag`` as a whole matches it.
+        older_than: seconds since the tag was written.
+
+    """
+
+    keep_last: int | None = None
+    orphaned: bool = False
+    match: "re.Pattern[str] | None" = None
+    older_than: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no condition at all."""
+        return self == Selection()
+
+    def tags(self, repository: Repository, uses: UseFigures | None, now: float) -> Iterator[Tag]:
+        """Give the tags of a repository that shall go; ``now`` is in Unix seconds."""
+        if self.orphaned and (uses is None or repository.name not in uses.orphaned_repositories):
+            return
+        keep = 0 if self.keep_last is None else self.keep_last
+        for tag in beyond_last(repository, keep):
+            is_match = self.match is None or self.match.fullmatch(f"{repository.name}:{tag.name}")
+            is_old = self.older_than is None or (
+                tag.updated_at is not None and now - tag.updated_at > self.older_than
+            )
+            if is_match and is_old:
+                yield tag
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """One manifest to delete.
+
+    Attributes:
+        repository: where.
+        digest: of the manifest.
+        tags: what points to it, and goes with it; none for the child of a deleted index.
+        freed_bytes: what a collector run then frees, on top of the deletions before it.
+
+    """
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to delete.
+
+    Attributes:
+        deletions: in this order; their bytes add up to what all of them free.
+        kept_tags: tags that were chosen and stay, because what stays needs their manifest.
+        children_left: manifests that only deleted indexes list, and that stay untagged.
+        blockers: on what the collector aborts: until that is mended nothing is freed.
+
+    """
+
+    deletions: tuple[Deletion, ...]
+    kept_tags: int
+    children_left: int
+    blockers: tuple[Blocker, ...]
+
+
+def make_plan(
+    inventory: Inventory,
+    reaches: Reaches,
+    dialect: Dialect,
+    selection: Selection,
+    uses: UseFigures | None,
+    *,
+    now: float,
+    include_children: bool = False,
+) -> Plan:
+    """Tell which manifests to delete so that the selected tags go and all others stay whole."""
+    by_tag = {} if uses is None else uses.repositories
+    chosen = choose(inventory, reaches, lambda each: selection.tags(each, uses, now), by_tag)
+    children = _children(inventory, reaches, chosen)
+    lines = list(_lines(inventory, chosen, children if include_children else {}))
+    before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
+    deleted: dict[str, set[BlobNumber]] = {}
+    for repository, number, _ in lines:
+        deleted.setdefault(repository, set()).add(number)
+    after = mark(inventory, reaches, dialect, GcMode.DEFAULT, deleted)
+    freed = set() if before.blockers else before.blobs - after.blobs
+    gone = sum(len(tags) for _, _, tags in lines)
+    return Plan(
+        deletions=tuple(_price(inventory, lines, freed)),
+        kept_tags=chosen.tags - gone,
+        children_left=0 if include_children else sum(map(len, children.values())),
+        blockers=tuple(Blocker(*each) for each in sorted(before.blockers.items())),
+    )
+
+
+Line = tuple[str, BlobNumber, tuple[str, ...]]
+
+
+def _children(
+    inventory: Inventory, reaches: Reaches, chosen: Deletions
+) -> Mapping[str, list[BlobNumber]]:
+    """Give, by repository, the manifests that only indexes to delete list, in a stable order."""
+    found = {}
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        going = set(chosen.manifests.get(repository.name, ())) & inventory.indexes
+        if not going:
+            continue
+        below = (expand(inventory.manifests, going)[1] & reach.held) - going
+        kept = reach.targets | reach.held
+        kept -= set(chosen.manifests[repository.name]) | (below - reach.targets)
+        children = below - expand(inventory.manifests, kept)[1]
+        children -= set(chosen.manifests[repository.name])
+        if children:
+            found[repository.name] = sorted(children)
+    return found
+
+
+def _lines(
+    inventory: Inventory, chosen: Deletions, children: Mapping[str, list[BlobNumber]]
+) -> Iterator[Line]:
+    """Give what to delete: repository by repository, the oldest tags first, then children."""
+    for repository in inventory.repositories:
+        going = chosen.manifests.get(repository.name)
+        if not going:
+            continue
+        newest = {
+            tag.target: tag.updated_at or 0.0
+            for tag in sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0)
+        }
+        for number in sorted(going, key=lambda each: (newest[each], going[each])):
+            yield repository.name, number, going[number]
+        for number in children.get(repository.name, ()):
+            yield repository.name, number, ()
+
+
+def _price(inventory: Inventory, lines: list[Line], freed: set[BlobNumber]) -> Iterator[Deletion]:
+    """Give each line the bytes that it frees: of a blob, the last line that holds it."""
+    last: dict[BlobNumber, int] = {}
+    for place, (_, number, _) in enumerate(lines):
+        manifest = inventory.manifests.get(number)
+        parts = () if manifest is None else (*manifest.children, *manifest.blobs)
+        last.update(dict.fromkeys(freed.intersection((number, *parts)), place))
+    totals = [0] * len(lines)
+    for blob, place in last.items():
+        totals[place] += max(inventory.sizes[blob], 0)
+    for (repository, number, tags), total in zip(lines, totals, strict=True):
+        yield Deletion(repository, format_digest(inventory.digests[number]), tags, total)

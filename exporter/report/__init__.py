@@ -1,0 +1,1 @@
+"""The command ``report``: tables to read, JSON and CSV to work with."""

@@ -1,0 +1,112 @@
+"""One repository, tag by tag. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.analysis.garbage import Reaches
+from exporter.analysis.reachability import reachable
+from exporter.analysis.store import reaches_of
+from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag, format_digest
+from exporter.snapshot import Snapshot, StoreReading, Use
+
+Platforms = Mapping[Digest, tuple[str, ...]]
+"""Of each manifest, the platforms that it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """One tag.
+
+    Attributes:
+        tag: its name.
+        digest: of the manifest it points to; None where that is not known.
+        bytes: of all that it reaches and that is on disk.
+        exclusive_bytes: of what nothing else in the whole store reaches, tagged or not.
+        pushed_at: when it was written, Unix seconds; None where that is not known.
+        platforms: such as ``linux/amd64``; empty where that is not known.
+        use: what CapRover needs it for; None without CapRover.
+        broken: why it cannot be pulled whole; None where it can.
+
+    """
+
+    tag: str
+    digest: str | None
+    bytes: int
+    exclusive_bytes: int
+    pushed_at: float | None
+    platforms: tuple[str, ...]
+    use: Use | None
+    broken: str | None
+
+
+def find_repository(inventory: Inventory, name: str) -> Repository | None:
+    """Give the repository of that name, None where there is none."""
+    return next((each for each in inventory.repositories if each.name == name), None)
+
+
+def targets_of(inventory: Inventory, repository: Repository) -> list[Digest]:
+    """Give what a repository's tags point to."""
+    return [inventory.digests[tag.target] for tag in repository.tags if tag.target is not None]
+
+
+def tag_rows(
+    reading: StoreReading, snapshot: Snapshot, repository: Repository, platforms: Platforms
+) -> tuple[TagRow, ...]:
+    """Give the tags of a repository, newest first."""
+    inventory = reading.inventory
+    reach = _reach_by_tag(inventory, repository)
+    holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))
+    broken = {
+        each.tag: each.reason
+        for each in reading.figures.integrity.broken_tags
+        if each.repository == repository.name
+    }
+    uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}
+
+    def row(tag: Tag) -> TagRow:
+        digest = None if tag.target is None else inventory.digests[tag.target]
+        blobs = reach[tag.name]
+        return TagRow(
+            tag=tag.name,
+            digest=None if digest is None else format_digest(digest),
+            bytes=_bytes(inventory, blobs),
+            exclusive_bytes=_bytes(inventory, {each for each in blobs if holders[each] == 1}),
+            pushed_at=tag.updated_at,
+            platforms=() if digest is None else platforms.get(digest, ()),
+            use=uses.get(tag.name),
+            broken=broken.get(tag.name),
+        )
+
+    newest = sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
+    return tuple(map(row, newest))
+
+
+def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set[BlobNumber]]:
+    return {
+        tag.name: set() if tag.target is None else reachable(inventory.manifests, (tag.target,))
+        for tag in repository.tags
+    }
+
+
+def _count_holders(
+    inventory: Inventory,
+    reaches: Reaches,
+    repository: Repository,
+    by_tag: Sequence[set[BlobNumber]],
+) -> Counter[BlobNumber]:
+    """Count what holds each blob: the repository's tags, its untagged manifests, others."""
+    holders: Counter[BlobNumber] = Counter()
+    for blobs in by_tag:
+        holders.update(blobs)
+    for other, reach in zip(inventory.repositories, reaches, strict=True):
+        if other.name == repository.name:
+            untagged = reach.held - reach.tagged_manifests
+            holders.update(reachable(inventory.manifests, untagged))
+        else:
+            holders.update(reach.all)
+    return holders
+
+
+def _bytes(inventory: Inventory, blobs: set[BlobNumber]) -> int:
+    return sum(max(inventory.sizes[number], 0) for number in blobs)

@@ -1,0 +1,136 @@
+"""One run of the command: what is asked for, in the form that is asked for."""
+
+import argparse
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from exporter.analysis.conclusions import AnalysisOptions
+from exporter.errors import ConfigurationError, StoreUnreadableError
+from exporter.metrics.subject import Subject
+from exporter.report.actions import actions_of
+from exporter.report.document import report_csv, report_json, repository_csv, repository_json
+from exporter.report.repository import TagRow, find_repository, tag_rows, targets_of
+from exporter.report.tables import print_report, print_repository
+from exporter.snapshot import RepositoryFigures, StoreReading
+from exporter.storage.layout import printable
+from exporter.storage.platforms import read_all_platforms
+from exporter.storage.root import open_known_store
+
+_NEVER = 0.0
+_ORDERS: dict[str, Callable[[RepositoryFigures], tuple[float | str, ...]]] = {
+    "size": lambda each: (-each.referenced_bytes, each.name),
+    "exclusive": lambda each: (-each.exclusive_bytes, each.name),
+    "tags": lambda each: (-each.tags, each.name),
+    "last-push": lambda each: (-(each.last_push_at or _NEVER), each.name),
+    "name": lambda each: (each.name,),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.add_argument(
+        "--repository", metavar="NAME", help="list the tags of one repository instead"
+    )
+    parser.add_argument(
+        "--top", metavar="N", type=_count, help="list only the first N repositories or tags"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=tuple(_ORDERS),
+        default="size",
+        help="order of the repositories (default: size)",
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def report(
+    subject: Subject,
+    options: AnalysisOptions,
+    parsed: argparse.Namespace,
+    *,
+    root: Path,
+    now: float,
+    output: TextIO,
+) -> None:
+    """Write the report; ``now`` (Unix seconds) is what ages are counted from.
+
+    Raises StoreUnreadableError, and ConfigurationError where there is no such repository.
+    """
+    reading = subject.snapshot.store
+    if reading is None:
+        raise StoreUnreadableError(f"{printable(str(root))} was not read")
+    if parsed.repository is None:
+        _report_store(reading, subject, options, parsed, root, now, output)
+    else:
+        _report_repository(reading, subject, parsed, root, now, output)
+    output.flush()
+
+
+def _report_store(
+    reading: StoreReading,
+    subject: Subject,
+    options: AnalysisOptions,
+    parsed: argparse.Namespace,
+    root: Path,
+    now: float,
+    output: TextIO,
+) -> None:
+    place = printable(str(root))
+    repositories = sorted(reading.figures.repositories, key=_ORDERS[parsed.sort])[: parsed.top]
+    if parsed.format == "csv":
+        output.write(report_csv(repositories))
+        return
+    prefix = options.image_prefix
+    actions = actions_of(
+        reading, subject.snapshot, options.dialect, has_caprover=prefix is not None
+    )
+    if parsed.format == "json":
+        page = report_json(reading, subject, place, repositories, actions, prefix)
+        output.write(page.decode())
+    else:
+        print_report(reading, subject, place, repositories, actions, prefix, now, output)
+
+
+def _report_repository(
+    reading: StoreReading,
+    subject: Subject,
+    parsed: argparse.Namespace,
+    root: Path,
+    now: float,
+    output: TextIO,
+) -> None:
+    figures = _find(reading, parsed.repository)
+    rows = _rows(reading, subject, root, figures.name)[: parsed.top]
+    if parsed.format == "json":
+        output.write(repository_json(figures, rows).decode())
+    elif parsed.format == "csv":
+        output.write(repository_csv(rows))
+    else:
+        print_repository(figures, rows, now, output)
+
+
+def _find(reading: StoreReading, name: str) -> RepositoryFigures:
+    by_name = {each.name: each for each in reading.figures.repositories}
+    if name not in by_name:
+        close = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`report` lists them all"
+        message = f"--repository {printable(name)}: no such repository; {hint}"
+        raise ConfigurationError([message])
+    return by_name[name]
+
+
+def _rows(reading: StoreReading, subject: Subject, root: Path, name: str) -> tuple[TagRow, ...]:
+    repository = find_repository(reading.inventory, name)
+    if repository is None:
+        return ()
+    with open_known_store(root) as store:
+        platforms = read_all_platforms(store, targets_of(reading.inventory, repository))
+    return tag_rows(reading, subject.snapshot, repository, platforms)

@@ -1,0 +1,90 @@
+"""Random stores for property tests, built step by step as pushes, deletions and damage do."""
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from demo.store import StoreBuilder, digest_of, noise
+
+REPOSITORIES = ("a", "a/b", "c")
+TAGS = ("1", "2", "latest")
+
+Step = tuple[str, str, str, int, int]
+"""What is done, to which repository and tag, and two numbers that choose among its parts."""
+
+
+def _steps(actions: Sequence[str], min_size: int, max_size: int) -> SearchStrategy[list[Step]]:
+    step = st.tuples(
+        st.sampled_from(actions),
+        st.sampled_from(REPOSITORIES),
+        st.sampled_from(TAGS),
+        st.integers(0, 5),
+        st.integers(0, 5),
+    )
+    return st.lists(step, min_size=min_size, max_size=max_size)
+
+
+_PUSHES = ("image", "index", "retag")
+_SOUND = (*_PUSHES, "delete", "untag", "garbage")
+
+STEPS = _steps(_SOUND, 0, 25)
+"""Leave a store in which all that is referenced is there."""
+
+STEPS_WITH_LOSSES = st.builds(
+    lambda *parts: [step for part in parts for step in part],
+    _steps(_PUSHES, 6, 12),
+    _steps(_SOUND, 0, 12),
+    _steps(["lose blob", "lose manifest", "unlink"], 0, 3),
+    _steps(_SOUND, 0, 4),
+    st.one_of(*[st.just([])] * 3, _steps(["truncate", "empty link", "empty tag"], 1, 2)),
+)
+"""Lose blobs and links on the way; what makes a collector abort comes last, and in a minority."""
+
+
+def build(store: StoreBuilder, steps: list[Step]) -> None:
+    """Do to a store what the steps say; those that find nothing to work on do nothing."""
+    pushed: dict[str, list[str]] = {name: [] for name in REPOSITORIES}
+    for action, name, tag, first, second in steps:
+        here = pushed[name]
+        if action == "image":
+            layers = [noise(f"layer {first}", 10 + first), noise(f"layer {second}", 10 + second)]
+            here.append(store.image(name, tag if first % 2 else None, layers))
+        elif action == "garbage":
+            store.unlinked_blob(noise(f"garbage {first}", 20))
+        elif action == "lose blob":
+            layer = noise(f"layer {first}", 10 + first)
+            store.blob_path(digest_of(layer)).unlink(missing_ok=True)
+        elif action.endswith("tag"):
+            _change_tag(store, action, name, tag, here[first % len(here)] if here else None)
+        elif action == "index" and here:
+            children = [here[first % len(here)], here[second % len(here)]]
+            if all(store.blob_path(child).exists() for child in children):
+                here.append(store.index(name, tag if second % 2 else None, children))
+        elif here:
+            _harm(store, action, name, here[first % len(here)])
+
+
+def _change_tag(store: StoreBuilder, action: str, name: str, tag: str, digest: str | None) -> None:
+    is_there = store.tag_link(name, tag).exists()
+    if action == "retag" and digest is not None:
+        store.tag(name, tag, digest)
+    elif action == "untag" and is_there:
+        store.delete_tag(name, tag)
+    elif action == "empty tag" and is_there:
+        store.tag_link(name, tag).write_bytes(b"")
+
+
+def _harm(store: StoreBuilder, action: str, name: str, digest: str) -> None:
+    """Delete a manifest or damage it or its link."""
+    blob, link = store.blob_path(digest), store.revision_link(name, digest)
+    if action == "delete" and link.exists():
+        store.delete_revision(name, digest)
+    elif action == "lose manifest":
+        blob.unlink(missing_ok=True)
+    elif action == "unlink":
+        link.unlink(missing_ok=True)
+    elif action == "truncate" and blob.exists():
+        blob.write_bytes(blob.read_bytes()[:40])
+    elif action == "empty link" and link.exists():
+        link.write_bytes(b"")

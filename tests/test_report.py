@@ -1,0 +1,283 @@
+"""``report``: what can be freed and how, whose it is, and one repository tag by tag."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.sample import build_sample, write_captain_config
+from demo.store import StoreBuilder, noise
+from tests.in_process import Outcome, run_command
+
+NOW = 1_780_000_000.0
+SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "report.schema.json").read_text())
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float),
+    "boolean": bool, "null": type(None),
+}  # fmt: skip
+
+
+def faults(value: object, schema: dict[str, Any], place: str = "$") -> list[str]:
+    """Tell where a document is not as a schema says; knows the keywords that ours uses."""
+    if "$ref" in schema:
+        return faults(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], place)
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{place}: {value!r}"]
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if not any(_is(value, kind) for kind in kinds):
+        return [f"{place}: {value!r} is not {kinds}"]
+    if isinstance(value, dict):
+        return _object_faults(value, schema, place)
+    if isinstance(value, list):
+        items = enumerate(value)
+        return [
+            fault
+            for number, each in items
+            for fault in faults(each, schema["items"], f"{place}[{number}]")
+        ]
+    is_small = isinstance(value, int) and value < schema.get("minimum", value)
+    return [f"{place}: {value} is too small"] if is_small else []
+
+
+def _object_faults(value: dict[str, Any], schema: dict[str, Any], place: str) -> list[str]:
+    known, other = schema.get("properties", {}), schema.get("additionalProperties", True)
+    found = [f"{place}: no {name}" for name in schema.get("required", ()) if name not in value]
+    for name, each in value.items():
+        if name in known:
+            found += faults(each, known[name], f"{place}.{name}")
+        elif isinstance(other, dict):
+            found += faults(each, other, f"{place}.{name}")
+        elif not other:
+            found.append(f"{place}: {name} is not documented")
+    return found
+
+
+def _is(value: object, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("sample")
+    build_sample(directory / "registry", NOW)
+    write_captain_config(directory / "captain", NOW)
+    return directory
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(tmp_path / "registry")
+
+
+def run(root: Path, *arguments: str | Path) -> Outcome:
+    return run_command("report", "--storage.root", root, *arguments)
+
+
+def text(root: Path, *arguments: str | Path) -> str:
+    outcome = run(root, *arguments)
+    assert outcome.exit_code == 0
+    return outcome.output
+
+
+def of_sample(sample: Path, *arguments: str) -> str:
+    return text(sample / "registry", "--caprover.config-dir", sample / "captain", *arguments)
+
+
+def document(page: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(page)
+    return parsed
+
+
+def test_json_is_as_its_schema_says(sample: Path, store: StoreBuilder, tmp_path: Path) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").write_bytes(b"")
+    damaged = store.image("other", "1")
+    store.blob_path(damaged).unlink()
+    broken = text(store.root, "--format", "json", "--caprover.config-dir", tmp_path)
+    whole = of_sample(sample, "--format", "json", "--retention.keep-last", "5")
+    for page in (whole, broken, text(sample / "registry", "--format", "json")):
+        assert faults(document(page), SCHEMA) == []
+
+
+def test_the_schema_check_can_fail() -> None:
+    assert len(faults({"root": 1, "more": 2}, SCHEMA)) > len(SCHEMA["required"])
+
+
+def test_json_holds_what_caprover_needs_and_what_can_be_freed(sample: Path) -> None:
+    page = document(of_sample(sample, "--format", "json", "--retention.keep-last", "5"))
+    assert page["uses"] == {
+        "running": {"tags": 4, "bytes": 21_131_650},
+        "rollback": {"tags": 43, "bytes": 23_557_200},
+        "unmanaged": {"tags": 2, "bytes": 4_346_414},
+        "superseded": {"tags": 1, "bytes": 267_801},
+        "orphaned": {"tags": 9, "bytes": 8_515_832},
+    }
+    assert page["missing_images"] == {"running": 0, "rollback": 5}
+    assert page["caprover"] == {"up": True, "apps": 5, "failure": None}
+    runs = page["collector"]
+    assert runs["default"]["frees"] == {"blobs": 13, "bytes": 3_333_544}
+    assert runs["delete_untagged"]["frees"] == {"blobs": 58, "bytes": 12_733_615}
+    assert runs["delete_untagged"]["endangered"] == [{"repository": "tools/backup", "tag": "2.0"}]
+    assert [action["action"] for action in page["actions"]] == [
+        "garbage-collect", "garbage-collect --delete-untagged", "keep-last-5",
+        "orphaned captain/img-captain-old-shop",
+    ]  # fmt: skip
+    owners = {each["name"]: (each["owner"], each["orphaned"]) for each in page["repositories"]}
+    assert owners["captain/img-captain--wiki"] == ("wiki", False)
+    assert owners["captain/img-captain-old-shop"] == ("old-shop", True)
+    assert owners["tools/backup"] == (None, False)
+
+
+def test_a_run_that_would_break_tags_is_warned_of_and_no_command_is_given(sample: Path) -> None:
+    page = of_sample(sample)
+    assert "DO NOT RUN: it would break 1 tags (tools/backup:2.0)" in page
+    assert "garbage-collect --delete-untagged /etc" not in page
+    assert "registry garbage-collect /etc/docker/registry/config.yml" in page
+    safe = of_sample(sample, "--registry.gc-dialect", "3")
+    assert "DO NOT RUN" not in safe
+    assert "registry garbage-collect --delete-untagged /etc/distribution/config.yml" in safe
+
+
+def test_the_commands_are_those_of_where_the_registry_runs(sample: Path) -> None:
+    assert "docker exec $(docker ps -q -f name=captain-registry) registry" in of_sample(sample)
+    plain = text(sample / "registry")
+    assert "docker exec registry registry garbage-collect" in plain
+    assert "captain-registry" not in plain
+
+
+def test_without_caprover_there_is_no_word_of_uses(sample: Path) -> None:
+    page = text(sample / "registry")
+    assert "orphaned" not in page
+    assert "CapRover" not in page
+
+
+def test_orphans_are_never_called_safe_to_delete(sample: Path) -> None:
+    page = of_sample(sample)
+    assert "not referenced by this CapRover is all that is known" in page
+    assert "safe to delete" not in page
+
+
+def test_a_collector_that_aborts_is_told_with_the_place(store: StoreBuilder) -> None:
+    link = store.revision_link("app", store.image("app", "1"))
+    link.write_bytes(b"")
+    page = text(store.root)
+    assert "it aborts and frees nothing: repositories/app/_manifests/revisions/" in page
+
+
+def test_what_cannot_be_foretold_is_not_known(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    (store.repository_path("app") / "_manifests" / "more").symlink_to("/nowhere")
+    page = text(store.root)
+    assert "garbage-collect: not known" in page
+
+
+def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:
+    layer = store.blob(noise("layer", 100))
+    store.image("app", "1", [layer])
+    store.blob_path(layer).unlink()
+    page = text(store.root)
+    assert "1 referenced blobs are missing" in page
+    assert f"app:1: blob {layer} is missing" in page
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        ("size", "captain/img-captain-shop"),
+        ("exclusive", "captain/img-captain-shop"),
+        ("tags", "captain/img-captain-shop"),
+        ("last-push", "captain/img-captain-shop"),
+        ("name", "captain/img-captain--wiki"),
+    ],
+)
+def test_repositories_come_in_the_order_asked_for(sample: Path, order: str, first: str) -> None:
+    rows = csv.DictReader(io.StringIO(of_sample(sample, "--format", "csv", "--sort", order)))
+    assert next(rows)["name"] == first
+
+
+def test_only_the_first_are_listed_when_asked_for(sample: Path) -> None:
+    page = of_sample(sample, "--top", "2")
+    assert "and 4 more" in page
+    assert "tools/backup  " not in page
+    names = [each["name"] for each in document(of_sample(sample, "--format", "json", "--top", "2"))
+             ["repositories"]]  # fmt: skip
+    assert names == ["captain/img-captain-shop", "captain/img-captain-old-shop"]
+
+
+def tags_of(root: Path, name: str, *arguments: str | Path) -> list[dict[str, Any]]:
+    page = document(text(root, "--repository", name, "--format", "json", *arguments))
+    rows: list[dict[str, Any]] = page["tags"]
+    return rows
+
+
+def test_a_repository_lists_its_tags_newest_first(sample: Path) -> None:
+    caprover = ("--caprover.config-dir", sample / "captain")
+    newest, oldest = tags_of(sample / "registry", "tools/backup", *caprover)
+    assert (newest["tag"], oldest["tag"]) == ("2.0", "1.0")
+    assert newest["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert oldest["platforms"] == ["linux/amd64"]
+    assert newest["use"] == "unmanaged"
+    assert newest["broken"] is None
+    table = of_sample(sample, "--repository", "tools/backup")
+    assert "tools/backup: 2 tags, 9 manifests, 4 untagged" in table
+    assert "linux/amd64, linux/arm64" in table
+
+
+def test_exclusive_is_what_nothing_else_in_the_store_reaches(store: StoreBuilder) -> None:
+    shared, inside = noise("shared", 9000), noise("inside", 5000)
+    first = store.image("app", "1", [shared, noise("1", 100)], b"c1")
+    store.image("app", "2", [inside, noise("2", 200)], b"c2")
+    store.image("app", None, [inside], b"c3")
+    store.image("other", "1", [shared], b"c4")
+    rows = {row["tag"]: row for row in tags_of(store.root, "app")}
+    own = store.blob_path(first).stat().st_size
+    assert rows["1"]["bytes"] == 9000 + 100 + 2 + own
+    assert rows["1"]["exclusive_bytes"] == 100 + 2 + own
+    assert 200 < rows["2"]["exclusive_bytes"] < 5000
+
+
+def test_what_two_tags_share_is_exclusive_to_neither(store: StoreBuilder) -> None:
+    store.tag("app", "latest", store.image("app", "1"))
+    assert [row["exclusive_bytes"] for row in tags_of(store.root, "app")] == [0, 0]
+
+
+def test_tags_that_cannot_be_pulled_say_why(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").write_bytes(b"nonsense")
+    (row,) = tags_of(store.root, "app")
+    assert row["digest"] is None
+    assert row["broken"] == "its link does not hold a digest"
+    assert "broken 1: its link" in text(store.root, "--repository", "app")
+
+
+def test_platforms_are_not_known_where_the_configuration_does_not_say(store: StoreBuilder) -> None:
+    store.image("app", "binary", [noise("a", 10)], b"\xff no JSON")
+    store.image("app", "silent", [noise("b", 10)], b"{}")
+    evil = {"schemaVersion": 2, "config": {"digest": "sha256:../../../../x"}, "layers": []}
+    store.manifest("app", evil, "evil")
+    assert {row["tag"]: row["platforms"] for row in tags_of(store.root, "app")} == {
+        "binary": [], "silent": [], "evil": [],
+    }  # fmt: skip
+
+
+def test_a_repository_comes_as_csv_too(sample: Path) -> None:
+    page = of_sample(sample, "--repository", "tools/backup", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(page)))
+    assert [row["tag"] for row in rows] == ["2.0", "1.0"]
+    assert rows[0]["platforms"] == "linux/amd64 linux/arm64"
+
+
+def test_an_unknown_repository_is_refused_with_a_hint(sample: Path) -> None:
+    outcome = run(sample / "registry", "--repository", "tools/backups")
+    assert (outcome.exit_code, outcome.output) == (2, "")
+    assert "--repository tools/backups: no such repository; did you mean tools/backup?" in (
+        outcome.complaints
+    )
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_a_number_that_lists_nothing_is_refused(sample: Path, number: str) -> None:
+    assert run(sample / "registry", "--top", number).exit_code == 2
