@@ -35,6 +35,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
+_LINKABLE = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _MAX_REPOSITORY_NAME = 255
 
 
@@ -66,9 +67,11 @@ def parse_link(content: bytes) -> Digest | None:
     The registry compares nothing and trims nothing: a trailing newline makes the link invalid.
     """
     try:
-        return parse_digest(content.decode("ascii"))
+        text = content.decode("ascii")
     except UnicodeDecodeError:
         return None
+    # the registry knows no other algorithms (those that go-digest has)
+    return parse_digest(text) if _LINKABLE.fullmatch(text) else None
 
 
 def parse_started_at(content: bytes) -> float | None:

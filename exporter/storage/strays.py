@@ -64,7 +64,8 @@ class StrayCounter:
         start, *components = path.split("/")
         if start == REPOSITORIES and not any(each.startswith("_") for each in components):
             directories = frozenset({LAYERS, MANIFESTS}.intersection(names))
-            self.misplaced.append(Misplaced(printable(path), directories))
+            if directories:
+                self.misplaced.append(Misplaced(printable(path), directories))
 
     def _note(self, error: OSError, path: str) -> None:
         if not isinstance(error, GONE):
