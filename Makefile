@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := exporter tests demo benchmarks
 
-.PHONY: help demo test check format lock docs bench packages clean
+.PHONY: help demo test check format lock docs bench bench-analysis packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -37,6 +37,9 @@ docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
 
 bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+bench-analysis: bench ## measure what foretelling the collector adds to the analysis of that store
+	$(BIN)/python -m benchmarks.analysis
 
 lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)

@@ -1,12 +1,14 @@
 """Real servers for tests: a Docker registry and a Prometheus, each a process on a loopback port.
 
-And a small client that pushes to a registry the way Docker does, through its HTTP API.
+And a small client that pushes to a registry the way Docker does, through its HTTP API; and the
+registry's garbage collector, which needs no server.
 """
 
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -37,7 +39,12 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
+REGISTRY_V3 = "REGISTRY_V3"
+"""Environment variable that names the program of version 3 of the registry."""
+
 _PACKAGES = {"htpasswd": "apache2-utils"}
+_INSTALL_V3 = "go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
+_ELIGIBLE = re.compile(r"^blob eligible for deletion: (\S+)$", re.MULTILINE)
 _ARCHITECTURES = ("amd64", "arm64", "s390x", "ppc64le", "riscv64")
 
 
@@ -51,6 +58,18 @@ def require(program: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return path
+
+
+def require_registry_v3() -> str:
+    """Find version 3 of the registry; skip the test without it, as no Debian package has it."""
+    named = os.environ.get(REGISTRY_V3)
+    path = named or shutil.which("registry")
+    if path is not None and shutil.which(path) is not None:
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+        if " v3." in told.stdout:
+            return path
+    found = f"{path} is not it" if path else f"neither in ${REGISTRY_V3} nor on PATH as `registry`"
+    pytest.skip(f"version 3 of the registry: {found}; to have it: {_INSTALL_V3}")
 
 
 def free_port() -> int:
@@ -154,6 +173,38 @@ class _Server:
         raise NotImplementedError
 
 
+class GarbageCollector:
+    """The collector of a registry's program, run on a store that nobody serves."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def run(
+        self, root: Path, *, dry_run: bool = True, delete_untagged: bool = False
+    ) -> frozenset[str] | None:
+        """Run it; return the digests of the blobs it frees, None where it aborts."""
+        flags = ["--dry-run"] * dry_run + ["--delete-untagged"] * delete_untagged
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
+            json.dump(_registry_config(root), config)
+            config.flush()
+            arguments = [self._program, "garbage-collect", *flags, config.name]
+            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return None
+        return frozenset(_ELIGIBLE.findall(done.stdout))
+
+
+def _registry_config(root: Path, *, delete: bool = True) -> dict[str, Any]:
+    return {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(root)},
+            "delete": {"enabled": delete},
+        },
+    }
+
+
 class DockerRegistry(_Server):
     """CNCF distribution, with its store in ``root``."""
 
@@ -164,10 +215,14 @@ class DockerRegistry(_Server):
         users: Mapping[str, str] | None = None,
         delete: bool = True,
         tls: tuple[Path, Path] | None = None,
+        program: str | None = None,
     ) -> None:
-        """Prepare it; ``tls`` is a certificate chain and its key as PEM files."""
+        """Prepare it; ``tls`` is a certificate chain and its key as PEM files.
+
+        ``program`` is Debian's where it is None.
+        """
         self.root = root
-        self._program = require("docker-registry")
+        self._program = program or require("docker-registry")
         self._users = users
         self._delete = delete
         self._tls = tls
@@ -191,15 +246,7 @@ class DockerRegistry(_Server):
         if self._tls is not None:
             certificate, key = self._tls
             http["tls"] = {"certificate": str(certificate), "key": str(key)}
-        config: dict[str, Any] = {
-            "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {
-                "filesystem": {"rootdirectory": str(self.root)},
-                "delete": {"enabled": self._delete},
-            },
-            "http": http,
-        }
+        config = _registry_config(self.root, delete=self._delete) | {"http": http}
         if self._users is not None:
             path = home / "htpasswd"
             path.write_text("".join(_htpasswd(*user) for user in self._users.items()))

@@ -1,0 +1,548 @@
+"""Small stores by hand, each with one thing that a garbage collector treats in its own way."""
+
+import shutil
+from collections.abc import Callable, Mapping
+
+from demo.store import Json, StoreBuilder, digest_of, noise
+
+Build = Callable[[StoreBuilder], object]
+
+STORES: dict[str, Build] = {}
+"""How each is built, by name."""
+
+APP, OTHER = "app", "other"
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+UNUSED = f"sha256:{'f' * 64}"
+"""The digest of nothing."""
+
+
+def _store(build: Build) -> Build:
+    STORES[build.__name__.replace("_", " ")] = build
+    return build
+
+
+def two_platforms(store: StoreBuilder, name: str, tag: str | None = "1.0") -> tuple[str, str, str]:
+    """Push an index of two images; return its digest and theirs."""
+    first = store.image(name, None, [noise("amd64", 300)])
+    second = store.image(name, None, [noise("arm64", 400)], platform="linux/arm64")
+    return store.index(name, tag, [first, second]), first, second
+
+
+def with_fields(store: StoreBuilder, **fields: object) -> dict[str, object]:
+    """Describe an OCI image of two blobs that are in the store; ``fields`` are added, or replace.
+
+    A field that is None is left out.
+    """
+    layer, config = noise("layer", 300), b'{"os": "linux"}'
+    content: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": {"digest": store.blob(config), "size": len(config)},
+        "layers": [{"digest": store.blob(layer), "size": len(layer)}],
+    }
+    return {key: value for key, value in (content | fields).items() if value is not None}
+
+
+def described(content: bytes, media_type: str = "application/octet-stream") -> Json:
+    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+
+
+# Sound stores
+
+
+@_store
+def tagged_image(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+
+
+@_store
+def garbage_beside_an_image(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.unlinked_blob(b"garbage")
+    store.blob(b"a layer of no manifest", APP)
+
+
+@_store
+def layers_shared_by_repositories(store: StoreBuilder) -> None:
+    store.image(APP, "1", [b"base", b"own"])
+    store.image(OTHER, None, [b"base", b"other's own"])
+
+
+@_store
+def nested_repositories(store: StoreBuilder) -> None:
+    for name in ("team", "team/app", "team/app/web", "alone/in/here"):
+        store.image(name, "1")
+        store.image(name, None)
+
+
+@_store
+def retagged_image(store: StoreBuilder) -> None:
+    store.image(APP, "1", [b"old"])
+    store.image(APP, "1", [b"new"])
+
+
+@_store
+def deleted_manifest(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.delete_revision(APP, store.image(APP, "2"))
+
+
+@_store
+def everything_deleted(store: StoreBuilder) -> None:
+    store.delete_revision(APP, store.image(APP, "1"))
+
+
+@_store
+def deleted_tag(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, "2")
+    store.delete_tag(APP, "2")
+
+
+@_store
+def only_an_upload(store: StoreBuilder) -> None:
+    store.image(OTHER, "1")
+    store.upload(APP, b"part of a layer", started_at=1.0)
+
+
+@_store
+def only_layers(store: StoreBuilder) -> None:
+    store.image(OTHER, "1")
+    store.blob(b"a layer", APP)
+
+
+@_store
+def tagged_index(store: StoreBuilder) -> None:
+    two_platforms(store, APP)
+
+
+@_store
+def untagged_index(store: StoreBuilder) -> None:
+    two_platforms(store, APP, None)
+
+
+@_store
+def tagged_index_and_tagged_child(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, APP)
+    store.tag(APP, "amd64", child)
+
+
+@_store
+def nested_index(store: StoreBuilder) -> None:
+    inner, _, _ = two_platforms(store, APP, None)
+    store.index(APP, "1", [inner])
+
+
+@_store
+def index_with_attestation(store: StoreBuilder) -> None:
+    image = store.image(APP, None, media="oci")
+    attestation = store.image(APP, None, [b'{"in": "toto"}'], b"{}", media="oci")
+    about = {"vnd.docker.reference.type": "attestation-manifest"}
+    store.index(APP, "1", [image, store.descriptor(attestation, annotations=about)])
+
+
+@_store
+def index_of_a_build_cache(store: StoreBuilder) -> None:
+    layers = [store.blob(content, APP) for content in (b"cached 1", b"cached 2")]
+    entries = [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": each, "size": 8}
+               for each in layers]  # fmt: skip
+    store.index(APP, "cache", entries)
+
+
+@_store
+def oci_image(store: StoreBuilder) -> None:
+    store.image(APP, "1", media="oci")
+
+
+@_store
+def docker_list(store: StoreBuilder) -> None:
+    store.index(APP, "1", [store.image(APP, None)], media="docker")
+
+
+@_store
+def image_without_media_type(store: StoreBuilder) -> None:
+    store.manifest(APP, with_fields(store, mediaType=None), "1")
+
+
+@_store
+def index_without_media_type(store: StoreBuilder) -> None:
+    child = store.descriptor(store.image(APP, None, media="oci"))
+    store.manifest(APP, {"schemaVersion": 2, "manifests": [child]}, "1")
+
+
+@_store
+def empty_index(store: StoreBuilder) -> None:
+    store.index(APP, "1", [])
+
+
+@_store
+def image_with_subject(store: StoreBuilder) -> None:
+    about = store.image(APP, None, media="oci")
+    store.manifest(APP, with_fields(store, subject=store.descriptor(about)), "1")
+
+
+@_store
+def foreign_layer(store: StoreBuilder) -> None:
+    urls = ["https://example.com/layer"]
+    store.image(APP, "1", [{**described(b"elsewhere"), "urls": urls}, b"here"])
+
+
+# Manifests that are odd, or none
+
+
+@_store
+def schema_1_manifest(store: StoreBuilder) -> None:
+    layers = [{"blobSum": store.blob(b"layer", APP)}]
+    history = [{"v1Compatibility": "{}"}]
+    content = {"schemaVersion": 1, "name": APP, "tag": "1", "fsLayers": layers, "history": history}
+    store.manifest(APP, content, "1")
+
+
+@_store
+def image_with_manifests(store: StoreBuilder) -> None:
+    child = store.descriptor(store.image(OTHER, None))
+    store.manifest(APP, with_fields(store, manifests=[child]), "1")
+
+
+@_store
+def index_with_layers(store: StoreBuilder) -> None:
+    child = store.descriptor(store.image(OTHER, None))
+    store.manifest(APP, with_fields(store, mediaType=INDEX, manifests=[child]), "1")
+
+
+@_store
+def image_and_index_without_media_type(store: StoreBuilder) -> None:
+    child = store.descriptor(store.image(OTHER, None))
+    store.manifest(APP, with_fields(store, mediaType=None, manifests=[child]), "1")
+
+
+@_store
+def docker_image_with_blobs(store: StoreBuilder) -> None:
+    store.blob(b"more")
+    content = with_fields(store, mediaType=DOCKER_IMAGE, blobs=[described(b"more")])
+    store.manifest(APP, content, "1")
+
+
+@_store
+def image_that_names_a_manifest_as_its_layer(store: StoreBuilder) -> None:
+    image = store.image(APP, None)
+    store.manifest(APP, with_fields(store, layers=[store.descriptor(image)]), "1")
+
+
+@_store
+def oci_artifact(store: StoreBuilder) -> None:
+    media_type = "application/vnd.oci.artifact.manifest.v1+json"
+    content = with_fields(store, mediaType=media_type, config=None, layers=None)
+    store.manifest(APP, content | {"blobs": [described(b"layer")]}, "1")
+
+
+def _damaged(name: str, content: Callable[[StoreBuilder], bytes | Json]) -> None:
+    """Make two stores with a manifest of this content, one where it is tagged, one where not."""
+
+    def tagged(store: StoreBuilder) -> None:
+        store.image(OTHER, "1")
+        store.manifest(APP, content(store), "1")
+
+    def untagged(store: StoreBuilder) -> None:
+        store.image(APP, "1")
+        store.manifest(APP, content(store))
+
+    STORES[f"{name}, tagged"] = tagged
+    STORES[f"{name}, untagged"] = untagged
+
+
+_damaged("empty manifest", lambda _: b"")
+_damaged("malformed manifest", lambda _: b'{"schemaVersion": 2, "config"')
+_damaged("manifest that is a text", lambda _: b'"text"')
+_damaged("manifest that is an empty object", lambda _: b"{}")
+_damaged("unknown media type", lambda store: with_fields(store, mediaType="application/json"))
+_damaged("no schema version", lambda store: with_fields(store, schemaVersion=None))
+_damaged("schema version 3", lambda store: with_fields(store, schemaVersion=3))
+_damaged("reference that is no digest", lambda store: with_fields(store, layers=[{"digest": "x"}]))
+
+
+@_store
+def truncated_manifest(store: StoreBuilder) -> None:
+    path = store.blob_path(store.image(APP, "1"))
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@_store
+def truncated_manifest_of_a_deleted_tag(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    path = store.blob_path(store.image(APP, "2"))
+    path.write_bytes(path.read_bytes()[:100])
+    store.delete_tag(APP, "2")
+
+
+@_store
+def truncated_child(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, APP)
+    store.blob_path(child).write_bytes(b"{")
+
+
+# Blobs and links that are missing
+
+
+@_store
+def missing_layer(store: StoreBuilder) -> None:
+    store.image(APP, "1", [b"gone", b"there"])
+    store.blob_path(digest_of(b"gone")).unlink()
+
+
+@_store
+def missing_manifest(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.blob_path(store.image(APP, "2")).unlink()
+
+
+@_store
+def missing_child(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, APP)
+    store.blob_path(child).unlink()
+
+
+@_store
+def child_without_revision(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, APP)
+    store.revision_link(APP, child).unlink()
+
+
+@_store
+def nested_index_without_revision(store: StoreBuilder) -> None:
+    inner, _, _ = two_platforms(store, APP, None)
+    store.index(APP, "1", [inner])
+    store.revision_link(APP, inner).unlink()
+
+
+@_store
+def tag_without_revision(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.revision_link(APP, store.image(APP, "2")).unlink()
+
+
+@_store
+def tag_of_a_digest_of_nothing(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.tag(APP, "2", UNUSED)
+
+
+@_store
+def child_unlinked_in_the_first_of_two_repositories(store: StoreBuilder) -> None:
+    _share_index(store, first="a", second="b", unlinked="a")
+
+
+@_store
+def child_unlinked_in_the_second_of_two_repositories(store: StoreBuilder) -> None:
+    _share_index(store, first="a", second="b", unlinked="b")
+
+
+@_store
+def child_unlinked_in_an_outer_repository(store: StoreBuilder) -> None:
+    # a-b comes before a/b in a plain sort, and after it in the collector's walk
+    _share_index(store, first="a/b", second="a-b", unlinked="a/b")
+
+
+@_store
+def child_unlinked_in_a_repository_with_a_dash(store: StoreBuilder) -> None:
+    _share_index(store, first="a/b", second="a-b", unlinked="a-b")
+
+
+@_store
+def child_unlinked_in_a_repository_with_others_below_it(store: StoreBuilder) -> None:
+    _share_index(store, first="a", second="a/b", unlinked="a")
+
+
+@_store
+def child_unlinked_below_another_repository(store: StoreBuilder) -> None:
+    _share_index(store, first="a", second="a/b", unlinked="a/b")
+
+
+def _share_index(store: StoreBuilder, first: str, second: str, unlinked: str) -> None:
+    """Push the same index to two repositories, and take the children's links from one."""
+    for name in (first, second):
+        _, *children = two_platforms(store, name)
+        if name == unlinked:
+            for child in children:
+                store.revision_link(name, child).unlink()
+
+
+@_store
+def no_tags_directory(store: StoreBuilder) -> None:
+    store.image(APP, None)
+
+
+@_store
+def no_tags_directory_and_no_manifest(store: StoreBuilder) -> None:
+    store.delete_revision(APP, store.image(APP, "1"))
+    shutil.rmtree(store.repository_path(APP) / "_manifests/tags")
+
+
+@_store
+def no_layers_directory(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    shutil.rmtree(store.repository_path(APP) / "_layers")
+
+
+@_store
+def no_revisions_directory(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    shutil.rmtree(store.repository_path(APP) / "_manifests/revisions")
+
+
+@_store
+def no_manifests_directory(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    shutil.rmtree(store.repository_path(APP) / "_manifests")
+
+
+# Links that are damaged
+
+
+def _bad_links(contents: Mapping[str, bytes]) -> None:
+    """Make stores with a revision's link of each content, and with a tag's."""
+    for name, content in contents.items():
+
+        def revision(store: StoreBuilder, content: bytes = content) -> None:
+            store.image(APP, "1")
+            store.revision_link(APP, store.image(APP, "2")).write_bytes(content)
+
+        def untagged_revision(store: StoreBuilder, content: bytes = content) -> None:
+            store.image(APP, "1")
+            store.revision_link(APP, store.image(APP, None)).write_bytes(content)
+
+        def tag(store: StoreBuilder, content: bytes = content) -> None:
+            store.image(APP, "1")
+            store.image(APP, "2")
+            store.tag_link(APP, "2").write_bytes(content)
+
+        STORES[f"revision link: {name}"] = revision
+        STORES[f"untagged revision's link: {name}"] = untagged_revision
+        STORES[f"tag link: {name}"] = tag
+
+
+_bad_links(
+    {
+        "empty": b"",
+        "garbage": b"garbage",
+        "digest of nothing": UNUSED.encode(),
+        "unsupported algorithm": b"md5:d41d8cd98f00b204e9800998ecf8427e",
+        "newline": f"{UNUSED}\n".encode(),
+        "upper case": f"sha256:{'F' * 64}".encode(),
+    }
+)
+
+
+@_store
+def bad_tag_link_and_no_manifest(store: StoreBuilder) -> None:
+    store.image(OTHER, "1")
+    store.image(APP, "2")
+    store.delete_revision(APP, store.image(APP, "1"))
+    store.delete_revision(APP, store.image(APP, "2"))
+    store.tag(APP, "3", "garbage:")
+
+
+@_store
+def revision_link_with_the_digest_of_another_revision(store: StoreBuilder) -> None:
+    first, second = store.image(APP, "1"), store.image(APP, "2")
+    store.revision_link(APP, second).write_text(first)
+
+
+@_store
+def revision_link_with_the_digest_of_a_manifest_elsewhere(store: StoreBuilder) -> None:
+    elsewhere = store.image(OTHER, "1")
+    store.revision_link(APP, store.image(APP, "1")).write_text(elsewhere)
+
+
+@_store
+def revision_links_that_were_swapped(store: StoreBuilder) -> None:
+    first, second = store.image(APP, "1"), store.image(APP, None)
+    store.revision_link(APP, second).write_text(first)
+    store.revision_link(APP, first).write_text(second)
+
+
+@_store
+def revision_link_with_the_digest_of_a_layer(store: StoreBuilder) -> None:
+    layer = noise("layer", 300)
+    store.revision_link(APP, store.image(APP, "1", [layer])).write_text(digest_of(layer))
+
+
+@_store
+def tag_without_a_link(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, "2")
+    store.tag_link(APP, "2").unlink()
+
+
+# What lies where it should not
+
+
+@_store
+def illegal_repository_name(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image("Illegal", "1")
+
+
+@_store
+def illegal_repository_name_with_layers_only(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.blob(b"layer", "app/Illegal")
+
+
+@_store
+def illegal_repository_name_with_manifests_only(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image("Illegal", "1")
+    shutil.rmtree(store.repository_path("Illegal") / "_layers")
+
+
+@_store
+def illegal_repository_name_with_uploads_only(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.upload("Illegal", b"part", started_at=1.0)
+
+
+@_store
+def repository_below_an_illegal_name(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image("Illegal/legal", "1")
+
+
+@_store
+def file_among_repositories(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray("docker/registry/v2/repositories/notes.txt", b"notes")
+
+
+@_store
+def file_among_tags(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, None)
+    store.stray(f"docker/registry/v2/repositories/{APP}/_manifests/tags/notes", b"notes")
+
+
+@_store
+def file_among_revisions(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray(f"docker/registry/v2/repositories/{APP}/_manifests/revisions/notes", b"notes")
+
+
+@_store
+def file_beside_a_blob(store: StoreBuilder) -> None:
+    digest = store.image(APP, "1")
+    path = store.blob_path(digest).with_name("data.tmp")
+    path.write_bytes(b"left over")
+
+
+@_store
+def data_below_a_name_that_is_no_digest(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray("docker/registry/v2/blobs/sha256/ab/abcdef/data", b"x")
+
+
+@_store
+def data_among_algorithms(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray("docker/registry/v2/blobs/data", b"x")

@@ -1,0 +1,260 @@
+"""The simulated garbage collector against the real ones, blob for blob."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+
+from demo.store import StoreBuilder, noise
+from exporter.analysis.garbage import Dialect, mark
+from exporter.analysis.store import foretell, reaches_of
+from exporter.model import Inventory, format_digest
+from exporter.snapshot import BlobTotal, CollectorRun, GcMode
+from exporter.storage.scanner import scan_store
+from tests.exporter_process import collect
+from tests.random_stores import STEPS_WITH_LOSSES, Step, build
+from tests.servers import (
+    DockerRegistry,
+    GarbageCollector,
+    RegistryClient,
+    require,
+    require_registry_v3,
+)
+from tests.small_stores import STORES, two_platforms
+
+PROGRAMS: Mapping[Dialect, Callable[[], str]] = {
+    2: lambda: require("docker-registry"),
+    3: require_registry_v3,
+}
+DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
+    # followed as if it were an index
+    "image that names a manifest as its layer": (3,),
+    # passed over, where the simulation takes the manifest for unreadable and the run for blocked
+    "reference that is no digest, tagged": (2, 3),
+    "reference that is no digest, untagged": (2, 3),
+    # found among the links of layers, which are not read
+    "revision link with the digest of a layer": (2,),
+    # taken for a domain with a legal name behind it
+    "repository below an illegal name": (2, 3),
+}
+"""Stores of which the simulation says something else than these versions do."""
+
+dialects = pytest.mark.parametrize("dialect", PROGRAMS, ids="version {}".format)
+modes = pytest.mark.parametrize("mode", GcMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run frees: digests, None where it aborts, and their number and bytes."""
+
+    digests: frozenset[str] | None
+    total: BlobTotal
+
+
+def collector_of(dialect: Dialect) -> GarbageCollector:
+    return GarbageCollector(PROGRAMS[dialect]())
+
+
+def sizes_on_disk(root: Path) -> dict[str, int]:
+    return {
+        f"{path.parts[-4]}:{path.parent.name}": path.stat().st_size
+        for path in StoreBuilder(root).version_path.glob("blobs/**/data")
+    }
+
+
+def foretold_runs(inventory: Inventory, dialect: Dialect) -> Mapping[GcMode, CollectorRun]:
+    _, runs = foretell(inventory, reaches_of(inventory), dialect)
+    assert runs is not None
+    return runs
+
+
+def foretold(root: Path, dialect: Dialect) -> dict[GcMode, Outcome]:
+    """Give what the exporter says that the collector would do."""
+    inventory = scan_store(root)
+    outcomes = {}
+    for mode, run in foretold_runs(inventory, dialect).items():
+        marks = mark(inventory, reaches_of(inventory), dialect, mode)
+        assert bool(marks.blockers) == bool(run.blockers)
+        freed = {
+            format_digest(digest)
+            for number, digest in enumerate(inventory.digests)
+            if inventory.sizes[number] >= 0 and number not in marks.blobs
+        }
+        outcomes[mode] = Outcome(None if run.blockers else frozenset(freed), run.frees)
+    return outcomes
+
+
+def done(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
+    """Give what the collector itself says that it would do."""
+    sizes = sizes_on_disk(root)
+    outcomes = {}
+    for mode in GcMode:
+        freed = collector.run(root, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
+        total = BlobTotal(len(freed or ()), sum(sizes[digest] for digest in freed or ()))
+        outcomes[mode] = Outcome(freed, total)
+    return outcomes
+
+
+# What a run frees
+
+
+@dialects
+@pytest.mark.parametrize("name", STORES)
+def test_a_run_frees_just_what_is_foretold_or_aborts_as_foretold(
+    tmp_path: Path, name: str, dialect: Dialect, request: pytest.FixtureRequest
+) -> None:
+    collector = collector_of(dialect)
+    if name in DIFFERENT:
+        request.applymarker(pytest.mark.xfail(dialect in DIFFERENT[name], reason="known"))
+    STORES[name](StoreBuilder(tmp_path))
+    assert foretold(tmp_path, dialect) == done(tmp_path, collector)
+
+
+@dialects
+def test_a_run_on_a_random_store_frees_just_what_is_foretold(dialect: Dialect) -> None:
+    collector = collector_of(dialect)
+
+    @settings(max_examples=200)
+    @given(STEPS_WITH_LOSSES)
+    def holds(steps: list[Step]) -> None:
+        with TemporaryDirectory() as directory:
+            store = StoreBuilder(Path(directory))
+            store.image("seed", "1")
+            build(store, steps)
+            assert foretold(store.root, dialect) == done(store.root, collector)
+
+    holds()
+
+
+@dialects
+@modes
+def test_blobs_shrink_by_what_was_foretold_and_then_there_is_no_garbage(
+    tmp_path: Path, mode: GcMode, dialect: Dialect
+) -> None:
+    collector = collector_of(dialect)
+    fill(StoreBuilder(tmp_path))
+    run = foretold_runs(scan_store(tmp_path), dialect)[mode]
+    before = sizes_on_disk(tmp_path)
+    collector.run(tmp_path, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
+    after = sizes_on_disk(tmp_path)
+    assert run.frees.blobs == len(before) - len(after) > 0
+    assert run.frees.bytes == sum(before.values()) - sum(after.values())
+    again = foretold_runs(scan_store(tmp_path), dialect)[GcMode.DEFAULT]
+    assert again == CollectorRun(BlobTotal(), (), ())
+
+
+def fill(store: StoreBuilder) -> None:
+    """Push all that a store holds in its daily life: old builds, indexes, deleted tags, garbage."""
+    for build_number in range(3):
+        store.image("shop/web", "latest", [b"base", noise(f"build {build_number}", 2_000)])
+    two_platforms(store, "tools")
+    inner, _, _ = two_platforms(store, "tools/nested", None)
+    store.index("tools/nested", "1.0", [inner])
+    store.image("mirror", "1.0", [b"base"], media="oci")
+    store.delete_revision("mirror", store.image("mirror", "old"))
+    store.unlinked_blob(noise("garbage", 5_000))
+
+
+# What it breaks
+
+
+def can_pull(registry: DockerRegistry, image: str, to: Path) -> bool:
+    """Tell whether skopeo gets an image with all its platforms."""
+    source = f"docker://{registry.url.removeprefix('http://')}/{image}"
+    command = [require("skopeo"), "copy", "--all", "--src-tls-verify=false", source, f"dir:{to}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def served_index(root: Path, dialect: Dialect) -> DockerRegistry:
+    """Run a registry and push an index of two images to it as ``app:1.0``."""
+    registry = DockerRegistry(root, program=PROGRAMS[dialect]())
+    with registry, RegistryClient(registry.url) as client:
+        images = [client.push_image("app", None, [noise(name, 1_000)]) for name in ("x", "y")]
+        client.push_index("app", "1.0", images)
+    return registry
+
+
+@dialects
+def test_just_version_2_breaks_the_tag_of_an_index_when_it_deletes_untagged_manifests(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    registry = served_index(tmp_path / "registry", dialect)
+    version = ("--registry.gc-dialect", str(dialect))
+    before = collect(registry.root, *version)
+    with registry:
+        assert can_pull(registry, "app:1.0", tmp_path / "before")
+    collector_of(dialect).run(registry.root, dry_run=False, delete_untagged=True)
+    after = collect(registry.root, *version)
+    breaks = dialect == 2
+    with registry:
+        assert can_pull(registry, "app:1.0", tmp_path / "after") is not breaks
+    modes = {GcMode.DEFAULT: 0.0, GcMode.DELETE_UNTAGGED: float(breaks)}
+    assert before.by("mode", "docker_registry_gc_endangered_tags") == modes
+    assert before.value("docker_registry_broken_tags") == 0
+    assert after.by("mode", "docker_registry_gc_endangered_tags") == dict.fromkeys(GcMode, 0.0)
+    assert after.value("docker_registry_broken_tags") == breaks
+
+
+class Shelf:
+    """Tells in the plainest way which tags can be pulled: reads every link and every manifest."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = StoreBuilder(root)
+
+    def pullable(self) -> set[str]:
+        base = self._store.version_path / "repositories"
+        links = base.rglob("_manifests/tags/*/current/link")
+        tags = {(str(link.relative_to(base).parents[4]), link.parents[1].name): link.read_text()
+                for link in links}  # fmt: skip
+        return {f"{name}:{tag}" for (name, tag), to in tags.items() if self._is_whole(name, to)}
+
+    def _is_whole(self, repository: str, digest: str) -> bool:
+        try:
+            if self._store.revision_link(repository, digest).read_text() != digest:
+                return False
+            content = json.loads(self._store.blob_path(digest).read_bytes())
+        except (OSError, ValueError):
+            return False
+        parts = [*content.get("layers", ()), *filter(None, [content.get("config")])]
+        return all(self._store.blob_path(part["digest"]).exists() for part in parts) and all(
+            self._is_whole(repository, child["digest"]) for child in content.get("manifests", ())
+        )
+
+
+@modes
+def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
+    collector = collector_of(2)
+
+    @settings(max_examples=100)
+    @given(STEPS_WITH_LOSSES)
+    def holds(steps: list[Step]) -> None:
+        with TemporaryDirectory() as directory:
+            store = StoreBuilder(Path(directory))
+            store.image("seed", "1")
+            build(store, steps)
+            run = foretold_runs(scan_store(store.root), 2)[mode]
+            before = Shelf(store.root).pullable()
+            collector.run(store.root, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
+            lost = before - Shelf(store.root).pullable()
+            assert sorted(map(str, run.endangered)) == sorted(lost)
+            assert not (run.blockers and lost)
+
+    holds()
+
+
+@given(STEPS_WITH_LOSSES)
+def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
+    with TemporaryDirectory() as directory:
+        store = StoreBuilder(Path(directory))
+        store.image("seed", "1")
+        build(store, steps)
+        inventory = scan_store(store.root)
+        integrity, _ = foretell(inventory, reaches_of(inventory), 2)
+        broken = {f"{tag.repository}:{tag.tag}" for tag in integrity.broken_tags}
+        tags = {f"{each.name}:{tag.name}" for each in inventory.repositories for tag in each.tags}
+        assert broken == tags - Shelf(store.root).pullable()

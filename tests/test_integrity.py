@@ -1,0 +1,183 @@
+"""What is not whole: blobs that are missing, and tags that cannot be pulled."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, digest_of, noise
+from exporter.analysis.store import analyse
+from exporter.storage.scanner import scan_store
+from tests.small_stores import described, two_platforms, with_fields
+
+LAYER = noise("layer", 300)
+ELSEWHERE = {**described(LAYER), "urls": ["https://example.com/layer"]}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(tmp_path)
+
+
+def missing(store: StoreBuilder) -> list[str]:
+    return list(analyse(scan_store(store.root)).integrity.missing_blobs)
+
+
+def broken(store: StoreBuilder) -> dict[str, str]:
+    """Give the reasons by ``repository:tag``, digests left out."""
+    tags = analyse(scan_store(store.root)).integrity.broken_tags
+    return {f"{each.repository}:{each.tag}": _without_digest(each.reason) for each in tags}
+
+
+def _without_digest(reason: str) -> str:
+    return " ".join(word for word in reason.split() if not word.startswith("sha256:"))
+
+
+def lose(store: StoreBuilder, digest: str) -> None:
+    store.blob_path(digest).unlink()
+
+
+def test_nothing_is_missing_or_broken_in_a_sound_store(store: StoreBuilder) -> None:
+    store.image("app", "1", [LAYER])
+    store.image("app", None, [LAYER])
+    store.image("other/app", "1", media="oci")
+    inner, _, _ = two_platforms(store, "app", None)
+    store.index("app", "all", [inner])
+    store.delete_revision("app", store.image("app", "gone"))
+    store.unlinked_blob(b"garbage")
+    assert (missing(store), broken(store)) == ([], {})
+
+
+def test_a_layer_that_is_gone_is_missing_once_and_breaks_all_its_tags(store: StoreBuilder) -> None:
+    store.image("app", "1", [LAYER])
+    store.image("app", "2", [LAYER, b"own"])
+    store.image("app", "3", [b"own"])
+    store.image("other", "1", [LAYER])
+    lose(store, digest_of(LAYER))
+    assert missing(store) == [digest_of(LAYER)]
+    assert broken(store) == dict.fromkeys(["app:1", "app:2", "other:1"], "blob is missing")
+
+
+def test_a_config_that_is_gone_breaks_the_tag(store: StoreBuilder) -> None:
+    store.image("app", "1", config=b"config")
+    lose(store, digest_of(b"config"))
+    assert missing(store) == [digest_of(b"config")]
+    assert broken(store) == {"app:1": "blob is missing"}
+
+
+def test_a_layer_that_only_an_untagged_image_needs_is_missing_and_breaks_no_tag(
+    store: StoreBuilder,
+) -> None:
+    store.image("app", "1")
+    store.image("app", None, [LAYER])
+    lose(store, digest_of(LAYER))
+    assert missing(store) == [digest_of(LAYER)]
+    assert broken(store) == {}
+
+
+def test_a_layer_with_urls_need_not_be_there(store: StoreBuilder) -> None:
+    store.image("app", "1", [ELSEWHERE])
+    assert (missing(store), broken(store)) == ([], {})
+
+
+def test_a_layer_with_urls_is_missing_where_another_image_has_none_for_it(
+    store: StoreBuilder,
+) -> None:
+    store.image("app", "foreign", [ELSEWHERE])
+    store.image("app", "own", [LAYER])
+    lose(store, digest_of(LAYER))
+    assert missing(store) == [digest_of(LAYER)]
+    assert broken(store) == {"app:own": "blob is missing"}
+
+
+def test_a_truncated_layer_is_not_missing_but_breaks_the_tag(store: StoreBuilder) -> None:
+    store.image("app", "1", [LAYER])
+    store.blob_path(digest_of(LAYER)).write_bytes(LAYER[:-1])
+    assert missing(store) == []
+    assert broken(store) == {"app:1": "blob has 299 bytes, not what its manifest says"}
+
+
+def test_a_truncated_layer_is_found_beside_one_that_is_whole(store: StoreBuilder) -> None:
+    store.image("app", "1", [b"whole", LAYER, b"whole too"])
+    store.image("app", "2", [b"whole"])
+    store.blob_path(digest_of(LAYER)).write_bytes(b"")
+    assert list(broken(store)) == ["app:1"]
+
+
+def test_a_manifest_that_is_gone_is_missing_and_breaks_its_tag(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    store.image("app", "2")
+    lose(store, digest)
+    assert missing(store) == [digest]
+    assert broken(store) == {"app:1": "manifest is missing"}
+
+
+def test_a_child_that_is_gone_is_missing_and_breaks_the_index(store: StoreBuilder) -> None:
+    _, child, sound = two_platforms(store, "app")
+    store.tag("app", "arm64", sound)
+    lose(store, child)
+    assert missing(store) == [child]
+    assert broken(store) == {"app:1.0": "manifest is missing"}
+
+
+def test_a_child_without_a_revision_breaks_the_index_though_all_blobs_are_there(
+    store: StoreBuilder,
+) -> None:
+    _, child, _ = two_platforms(store, "app")
+    two_platforms(store, "other")
+    store.revision_link("app", child).unlink()
+    assert missing(store) == []
+    assert broken(store) == {"app:1.0": "manifest is not linked in the repository"}
+
+
+def test_a_tag_without_a_revision_is_broken(store: StoreBuilder) -> None:
+    digest = store.image("app", "1")
+    store.revision_link("app", digest).unlink()
+    assert broken(store) == {"app:1": "manifest is not linked in the repository"}
+
+
+def test_a_revision_link_that_leads_elsewhere_breaks_the_tag(store: StoreBuilder) -> None:
+    first, second = store.image("app", "1"), store.image("app", "2")
+    store.revision_link("app", second).write_text(first)
+    assert broken(store) == {"app:2": "manifest is not linked in the repository"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'"text"', b"{}"])
+def test_a_malformed_manifest_breaks_its_tag(store: StoreBuilder, content: bytes) -> None:
+    store.image("app", "1")
+    store.manifest("app", content, "2")
+    assert missing(store) == []
+    assert broken(store) == {"app:2": "manifest cannot be understood"}
+
+
+def test_a_manifest_of_an_unknown_type_breaks_its_tag(store: StoreBuilder) -> None:
+    store.manifest("app", with_fields(store, mediaType="application/json"), "1")
+    assert broken(store) == {"app:1": "manifest is of a type no registry knows"}
+
+
+@pytest.mark.parametrize("link", [b"", b"garbage", b"sha256:abc"])
+def test_a_tag_is_broken_where_its_link_is_invalid(store: StoreBuilder, link: bytes) -> None:
+    store.image("app", "1")
+    store.image("app", "2")
+    store.tag_link("app", "2").write_bytes(link)
+    assert broken(store) == {"app:2": "its link does not hold a digest"}
+
+
+def test_a_tag_is_broken_where_its_link_is_missing(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").unlink()
+    assert broken(store) == {"app:1": "it has no link"}
+
+
+def test_a_fault_below_two_indexes_breaks_the_tag_of_the_outer_one(store: StoreBuilder) -> None:
+    inner, child, _ = two_platforms(store, "app", None)
+    store.index("app", "outer", [inner])
+    store.image("app", "sound")
+    lose(store, child)
+    assert broken(store) == {"app:outer": "manifest is missing"}
+
+
+def test_tags_of_a_repository_without_layers_directory_are_broken(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    layers = store.repository_path("app") / "_layers"
+    layers.rename(layers.with_name("moved"))
+    assert broken(store) == {"app:1": "the repository has no directory _layers"}
