@@ -58,7 +58,7 @@ def choose(inventory: Inventory, reaches: Reaches, choice: Choice, uses: Uses) -
     chosen: dict[str, Mapping[BlobNumber, tuple[str, ...]]] = {}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         known = uses.get(repository.name, {})
-        going = {tag.name for tag in choice(repository) if known.get(tag.name) != Use.RUNNING}
+        going = {tag.name for tag in choice(repository) if known.get(tag.name) is not Use.RUNNING}
         if not going:
             continue
         count += len(going)
