@@ -22,7 +22,10 @@ Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the me
   docker_registry_blob_bytes{{state="unreferenced"}}   what the next garbage collection frees
   docker_registry_repository_exclusive_bytes         what deleting each repository would free
   docker_registry_unpurgeable_uploads                uploads that the registry never cleans up
-Ctrl-C stops it. The same as a report: {program} report --storage.root {registry}"""
+  docker_registry_gc_endangered_tags                 tags that --delete-untagged would break
+  docker_registry_use_bytes                          whose the bytes are: orphaned apps among them
+Ctrl-C stops it. The same as a report, with what can be freed and how:
+  {program} report --storage.root {registry} --caprover.config-dir {captain}"""
 
 
 class DemoError(Exception):
@@ -39,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port = _usable_port(options.port)
         _require_exporter()
         print(
-            _LOOK_AT.format(host=_HOST, port=port, registry=registry, program=_program()),
+            _LOOK_AT.format(
+                host=_HOST,
+                port=port,
+                registry=registry,
+                captain=registry.parent / "captain",
+                program=_program(),
+            ),
             flush=True,
         )
         _serve(registry, port)
