@@ -470,6 +470,32 @@ def revision_link_with_the_digest_of_a_layer(store: StoreBuilder) -> None:
 
 
 @_store
+def directory_instead_of_a_revision_link(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    link = store.revision_link(APP, store.image(APP, "2"))
+    link.unlink()
+    link.mkdir()
+
+
+@_store
+def link_below_a_revision(store: StoreBuilder) -> None:
+    link = store.revision_link(APP, store.image(APP, "1"))
+    link.with_name("below").mkdir()
+    (link.with_name("below") / "link").write_bytes(b"garbage")
+
+
+def _file_instead_of_current(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, "2")
+    current = store.tag_link(APP, "2").parent
+    shutil.rmtree(current)
+    current.write_bytes(b"")
+
+
+STORES["file instead of a tag's current directory"] = _file_instead_of_current
+
+
+@_store
 def tag_without_a_link(store: StoreBuilder) -> None:
     store.image(APP, "1")
     store.image(APP, "2")
@@ -517,6 +543,19 @@ def file_among_repositories(store: StoreBuilder) -> None:
 
 
 @_store
+def file_with_an_underscore_before_its_name_among_repositories(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray("docker/registry/v2/repositories/_notes", b"notes")
+
+
+@_store
+def file_with_an_underscore_before_its_name_in_a_repository(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(f"{APP}/below", "1")
+    store.stray(f"docker/registry/v2/repositories/{APP}/_notes", b"notes")
+
+
+@_store
 def file_among_tags(store: StoreBuilder) -> None:
     store.image(APP, "1")
     store.image(APP, None)
@@ -546,3 +585,28 @@ def data_below_a_name_that_is_no_digest(store: StoreBuilder) -> None:
 def data_among_algorithms(store: StoreBuilder) -> None:
     store.image(APP, "1")
     store.stray("docker/registry/v2/blobs/data", b"x")
+
+
+@_store
+def data_below_a_blob(store: StoreBuilder) -> None:
+    path = store.blob_path(store.image(APP, "1")).with_name("below")
+    path.mkdir()
+    (path / "data").write_bytes(b"x")
+
+
+@_store
+def data_of_an_unsupported_algorithm(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray(f"docker/registry/v2/blobs/md5/ab/{'ab' * 16}/data", b"x")
+
+
+@_store
+def no_blobs_directory(store: StoreBuilder) -> None:
+    store.delete_revision(APP, store.image(APP, "1"))
+    shutil.rmtree(store.version_path / "blobs")
+
+
+@_store
+def nothing_pushed_yet(store: StoreBuilder) -> None:
+    for name in ("repositories", "blobs"):
+        (store.version_path / name).mkdir(parents=True)

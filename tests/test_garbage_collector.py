@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from exporter.model import Inventory, format_digest
 from exporter.snapshot import BlobTotal, CollectorRun, GcMode
 from exporter.storage.scanner import scan_store
 from tests.exporter_process import collect
-from tests.random_stores import STEPS_WITH_LOSSES, Step, build
+from tests.random_stores import REPOSITORIES, STEPS_WITH_LOSSES, Step, build
 from tests.servers import (
     DockerRegistry,
     GarbageCollector,
@@ -39,6 +40,19 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     "reference that is no digest, untagged": (2, 3),
     # found among the links of layers, which are not read
     "revision link with the digest of a layer": (2,),
+    # the walk ends here: what comes after it is no repository to it, and its images are freed
+    "file with an underscore before its name among repositories": (2,),
+    "file with an underscore before its name in a repository": (2,),
+    # read as a link, or as a blob, at any depth
+    "link below a revision": (2, 3),
+    "data below a blob": (2, 3),
+    "data of an unsupported algorithm": (2, 3),
+    # no link, where the simulation takes it for a damaged one
+    "directory instead of a revision link": (2, 3),
+    # a damaged link, where the simulation takes it for none
+    "file instead of a tag's current directory": (2, 3),
+    # aborted on, where there is nothing to free anyway
+    "no blobs directory": (2, 3),
     # taken for a domain with a legal name behind it
     "repository below an illegal name": (2, 3),
 }
@@ -100,6 +114,17 @@ def done(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
     return outcomes
 
 
+@contextmanager
+def random_store(steps: list[Step]) -> Iterator[StoreBuilder]:
+    """Make a store in which no repository makes the collector abort for want of any tag."""
+    with TemporaryDirectory() as directory:
+        store = StoreBuilder(Path(directory))
+        for name in REPOSITORIES:
+            store.image(name, "seed")
+        build(store, steps)
+        yield store
+
+
 # What a run frees
 
 
@@ -122,10 +147,7 @@ def test_a_run_on_a_random_store_frees_just_what_is_foretold(dialect: Dialect) -
     @settings(max_examples=200)
     @given(STEPS_WITH_LOSSES)
     def holds(steps: list[Step]) -> None:
-        with TemporaryDirectory() as directory:
-            store = StoreBuilder(Path(directory))
-            store.image("seed", "1")
-            build(store, steps)
+        with random_store(steps) as store:
             assert foretold(store.root, dialect) == done(store.root, collector)
 
     holds()
@@ -233,10 +255,7 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
     @settings(max_examples=100)
     @given(STEPS_WITH_LOSSES)
     def holds(steps: list[Step]) -> None:
-        with TemporaryDirectory() as directory:
-            store = StoreBuilder(Path(directory))
-            store.image("seed", "1")
-            build(store, steps)
+        with random_store(steps) as store:
             run = foretold_runs(scan_store(store.root), 2)[mode]
             before = Shelf(store.root).pullable()
             collector.run(store.root, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
@@ -249,10 +268,7 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
 
 @given(STEPS_WITH_LOSSES)
 def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
-    with TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory))
-        store.image("seed", "1")
-        build(store, steps)
+    with random_store(steps) as store:
         inventory = scan_store(store.root)
         integrity, _ = foretell(inventory, reaches_of(inventory), 2)
         broken = {f"{tag.repository}:{tag.tag}" for tag in integrity.broken_tags}
