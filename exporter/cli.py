@@ -6,6 +6,7 @@ Modules that only some commands need are imported by those, so that ``collect`` 
 import argparse
 import difflib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -148,10 +149,27 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         analysis_options(settings),
         parsed,
         root=settings.storage.root,
+        plan_command=_plan_command(settings),
         now=time.time(),
         output=output,
     )
     return _DONE
+
+
+def _plan_command(settings: Settings) -> str:
+    """Write how to run ``plan`` with these settings: without CapRover it would name what runs."""
+    usual = Settings()
+    flags = (
+        ("--storage.root", settings.storage.root, usual.storage.root),
+        ("--registry.gc-dialect", settings.registry.gc_dialect, usual.registry.gc_dialect),
+        ("--caprover.config-dir", settings.caprover.config_dir, usual.caprover.config_dir),
+        ("--caprover.image-prefix", settings.caprover.image_prefix, usual.caprover.image_prefix),
+    )
+    words = [PROGRAM, "plan"]
+    for flag, value, default in flags:
+        if value != default:
+            words += [flag, printable(str(value))]
+    return shlex.join(words)
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
+from exporter.analysis.garbage import Dialect
 from exporter.analysis.retention import freed_by
 from exporter.analysis.store import reaches_of
 from exporter.model import parse_digest
 from exporter.plan.deletions import Selection, make_plan
 from exporter.storage.scanner import scan_store
 from tests.in_process import Outcome, run_command
-from tests.random_stores import STEPS, Step, build
+from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build
 from tests.servers import DockerRegistry, RegistryClient
 
 NOW = 1_780_000_000.0
@@ -135,6 +136,22 @@ def test_children_of_deleted_indexes_are_named_when_asked_for(store: StoreBuilde
     assert sum(line.bytes for line in found) > 10_000
 
 
+def test_a_child_that_its_link_does_not_lead_to_is_never_named(store: StoreBuilder) -> None:
+    child, other = (store.image("app", None, [noise(name, 500)]) for name in ("child", "other"))
+    index = store.index("app", "1", [child], at=NOW)
+    store.image("app", "2", at=NOW + 1)
+    store.revision_link("app", child).write_text(other)
+    found = lines(store.root, "--keep-last", "1", "--include-children")
+    assert [line.digest for line in found] == [index]
+
+
+def test_a_pattern_of_several_lines_stays_a_remark(store: StoreBuilder) -> None:
+    push(store, "app", "1")
+    outcome = run_plan(store.root, "--match", "none\nother@sha256:0\t1\t-")
+    assert outcome.exit_code == 0
+    assert list(parsed(outcome.output)) == []
+
+
 def test_orphaned_repositories_are_named_and_running_tags_never(tmp_path: Path) -> None:
     build_sample(tmp_path / "registry", NOW)
     write_captain_config(tmp_path / "captain", NOW)
@@ -200,17 +217,19 @@ def test_the_plan_can_go_to_a_file(store: StoreBuilder, tmp_path: Path) -> None:
     assert len(list(parsed((tmp_path / "plan").read_text()))) == 1
 
 
-@settings(max_examples=60, deadline=None)
-@given(STEPS, st.integers(0, 2), st.booleans())
+@settings(max_examples=100, deadline=None)
+@given(
+    st.one_of(STEPS, STEPS_WITH_LOSSES), st.integers(0, 2), st.booleans(), st.sampled_from([2, 3])
+)
 def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
-    steps: list[Step], keep: int, include_children: bool
+    steps: list[Step], keep: int, include_children: bool, dialect: Dialect
 ) -> None:
     with TemporaryDirectory() as directory:
         build(StoreBuilder(Path(directory)), steps)
         inventory = scan_store(Path(directory))
         reaches = reaches_of(inventory)
         plan = make_plan(
-            inventory, reaches, 2, Selection(keep_last=keep), None,
+            inventory, reaches, dialect, Selection(keep_last=keep), None,
             now=NOW, include_children=include_children,
         )  # fmt: skip
         deleted: dict[str, set[int]] = {}
@@ -219,7 +238,7 @@ def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
             assert digest is not None
             deleted.setdefault(each.repository, set()).add(inventory.digests.intern(digest))
         freed = sum(each.freed_bytes for each in plan.deletions)
-        assert freed == (freed_by(inventory, reaches, 2, deleted) or 0)
+        assert freed == (freed_by(inventory, reaches, dialect, deleted) or 0)
 
 
 def blob_bytes(root: Path) -> int:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,22 @@ def test_json_is_as_its_schema_says(sample: Path, store: StoreBuilder, tmp_path:
         assert faults(document(page), SCHEMA) == []
 
 
+def test_json_of_one_repository_is_as_its_schema_says(
+    sample: Path, store: StoreBuilder, tmp_path: Path
+) -> None:
+    store.image("app", "1")
+    store.tag_link("app", "1").write_bytes(b"")
+    pages = (
+        of_sample(sample, "--repository", "tools/backup", "--format", "json"),
+        text(sample / "registry", "--repository", "tools/backup", "--format", "json"),
+        text(store.root, "--repository", "app", "--format", "json"),
+        text(store.root, "--repository", "app", "--format", "json",
+             "--caprover.config-dir", tmp_path),
+    )  # fmt: skip
+    for page in pages:
+        assert faults(document(page), {"$ref": "#/$defs/repository_report"}) == []
+
+
 def test_the_schema_check_can_fail() -> None:
     assert len(faults({"root": 1, "more": 2}, SCHEMA)) > len(SCHEMA["required"])
 
@@ -148,6 +165,97 @@ def test_the_commands_are_those_of_where_the_registry_runs(sample: Path) -> None
     assert "captain-registry" not in plain
 
 
+def actions(page: str) -> dict[str, dict[str, Any]]:
+    return {action["action"]: action for action in document(page)["actions"]}
+
+
+def planned(action: dict[str, Any]) -> Outcome:
+    """Run an action's plan as it is written, but to standard output."""
+    program, *arguments = shlex.split(action["commands"][0])
+    assert (program, arguments[-2]) == ("registry-storage-exporter", "--output")
+    return run_command(*arguments[:-2])
+
+
+@pytest.mark.parametrize("dialect", ["2", "3"])
+def test_each_plan_as_written_frees_what_its_action_says(sample: Path, dialect: str) -> None:
+    page = of_sample(
+        sample, "--format", "json", "--retention.keep-last", "1,5", "--registry.gc-dialect", dialect
+    )
+    found = [action for name, action in actions(page).items() if "collect" not in name]
+    assert len(found) == 3
+    for action in found:
+        total = planned(action).output.splitlines()[-1]
+        assert total.startswith(f"# total: {action['frees_bytes']} bytes in ")
+
+
+def test_a_plan_as_written_never_names_a_running_tag(sample: Path) -> None:
+    page = of_sample(sample, "--format", "json", "--retention.keep-last", "1")
+    lines = planned(actions(page)["keep-last-1"]).output.splitlines()
+    named = {
+        f"{image.partition('@')[0]}:{tag}"
+        for image, _, tags in (line.split("\t") for line in lines if not line.startswith("#"))
+        for tag in tags.split(",")
+    }
+    running = {"blog:12", "shop:30", "api:8", "-wiki:2"}
+    assert len(named) == 51
+    assert named.isdisjoint({f"captain/img-captain-{each}" for each in running})
+
+
+def test_a_plan_is_written_with_the_settings_of_the_report(sample: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a captain's"
+    write_captain_config(odd, NOW)
+    page = text(sample / "registry", "--caprover.config-dir", odd, "--caprover.image-prefix",
+                "other", "--retention.keep-last", "1", "--format", "json")  # fmt: skip
+    words = shlex.split(actions(page)["keep-last-1"]["commands"][0])
+    for flag, value in (
+        ("--storage.root", str(sample / "registry")),
+        ("--caprover.config-dir", str(odd)),
+        ("--caprover.image-prefix", "other"),
+    ):
+        assert words[words.index(flag) + 1] == value
+    assert "--registry.gc-dialect" not in words
+
+
+def orphan(store: StoreBuilder, name: str, shared: bytes) -> None:
+    children = [store.image(name, None, [noise(f"{name} {each}", 5000)]) for each in (1, 2)]
+    store.index(name, "1", children, at=NOW)
+    store.image(name, None, [noise(f"{name} untagged", 7000)])
+    store.image(name, "2", [shared])
+
+
+def test_an_orphan_frees_what_its_plan_names_not_what_it_could(
+    sample: Path, store: StoreBuilder
+) -> None:
+    orphan(store, "captain/img-captain-gone", noise("own", 1000))
+    page = text(store.root, "--caprover.config-dir", sample / "captain", "--format", "json")
+    action = actions(page)["orphaned captain/img-captain-gone"]
+    (repository,) = document(page)["repositories"]
+    left = repository["exclusive_bytes"] - action["frees_bytes"]
+    assert action["frees_bytes"] > 11_000
+    assert left > 7000
+    assert any(warning.startswith(f"{left} bytes more") for warning in action["warnings"])
+    total = planned(action).output.splitlines()[-1]
+    assert total.startswith(f"# total: {action['frees_bytes']} bytes in 4 manifests")
+
+
+def test_several_orphans_are_added_up_with_what_they_share_among_them(
+    sample: Path, store: StoreBuilder
+) -> None:
+    names = [f"captain/img-captain-gone{number}" for number in range(7)]
+    for name in names:
+        orphan(store, name, noise("shared", 90_000))
+    caprover = ("--caprover.config-dir", sample / "captain")
+    page = text(store.root, *caprover, "--format", "json")
+    found = actions(page)
+    each = [found[f"orphaned {name}"]["frees_bytes"] for name in names]
+    assert found["orphaned"]["frees_bytes"] >= sum(each) + 90_000
+    total = planned(found["orphaned"]).output.splitlines()[-1]
+    assert total.startswith(f"# total: {found['orphaned']['frees_bytes']} bytes in ")
+    table = text(store.root, *caprover)
+    assert table.count("orphaned captain/") == 5
+    assert "and 2 more; --format json has all of them" in table
+
+
 def test_without_caprover_there_is_no_word_of_uses(sample: Path) -> None:
     page = text(sample / "registry")
     assert "orphaned" not in page
@@ -167,11 +275,43 @@ def test_a_collector_that_aborts_is_told_with_the_place(store: StoreBuilder) -> 
     assert "it aborts and frees nothing: repositories/app/_manifests/revisions/" in page
 
 
-def test_what_cannot_be_foretold_is_not_known(store: StoreBuilder) -> None:
+def test_a_run_that_aborts_comes_without_a_command_as_nobody_knows_what_it_breaks_once_mended(
+    store: StoreBuilder,
+) -> None:
+    store.index("multi", "1", [store.image("multi", None)])
+    link = store.revision_link("app", store.image("app", "1"))
+    link.write_bytes(b"")
+    page = text(store.root, "--format", "json", "--retention.keep-last", "1")
+    found = actions(page)
+    for name in ("garbage-collect", "garbage-collect --delete-untagged"):
+        assert found[name]["commands"] == []
+        assert "mend that, then run `report` again" in found[name]["warnings"]
+    assert (
+        "nothing is freed while the collector aborts: see garbage-collect"
+        in (found["keep-last-1"]["warnings"])
+    )
+    assert not any("docker" in command for command in found["keep-last-1"]["commands"])
+
+
+def test_what_cannot_be_foretold_is_not_known(sample: Path, store: StoreBuilder) -> None:
+    store.image("captain/img-captain-gone", "1")
+    path = store.repository_path("captain/img-captain-gone") / "_manifests" / "more"
+    path.symlink_to("/nowhere")
+    arguments = ("--caprover.config-dir", sample / "captain", "--retention.keep-last", "1")
+    assert "garbage-collect: not known" in text(store.root, *arguments)
+    found = actions(text(store.root, *arguments, "--format", "json"))
+    assert len(found) == 4
+    for action in found.values():
+        assert (action["frees_bytes"], action["commands"]) == (None, [])
+
+
+def test_caprover_that_cannot_be_read_is_told_where_its_figures_are_missed(
+    store: StoreBuilder, tmp_path: Path
+) -> None:
     store.image("app", "1")
-    (store.repository_path("app") / "_manifests" / "more").symlink_to("/nowhere")
-    page = text(store.root)
-    assert "garbage-collect: not known" in page
+    page = text(store.root, "--caprover.config-dir", tmp_path)
+    assert f"cannot read {tmp_path}/config-captain.json" in page.replace("\n", "")
+    assert "nobody knows which images are needed" in page
 
 
 def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:

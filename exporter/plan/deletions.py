@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.garbage import Dialect, Reaches, mark
+from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
 from exporter.analysis.retention import Deletions, beyond_last, choose
 from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
@@ -125,7 +126,7 @@ def _children(
         going = set(chosen.manifests.get(repository.name, ())) & inventory.indexes
         if not going:
             continue
-        below = (expand(inventory.manifests, going)[1] & reach.held) - going
+        below = (expand(inventory.manifests, going)[1] & sound_links(repository, reach)) - going
         kept = reach.targets | reach.held
         kept -= set(chosen.manifests[repository.name]) | (below - reach.targets)
         children = below - expand(inventory.manifests, kept)[1]

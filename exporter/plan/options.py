@@ -2,10 +2,12 @@
 
 import argparse
 import re
+import shlex
 
 from exporter.errors import ConfigurationError
 from exporter.plan.deletions import Selection
 from exporter.quantities import parse_duration
+from exporter.storage.layout import printable
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +62,8 @@ def describe(selection: Selection, parsed: argparse.Namespace) -> str:
     if selection.orphaned:
         parts.append("--orphaned")
     if selection.match is not None:
-        parts.append(f"--match {selection.match.pattern}")
+        # in a comment: a line break in it would begin a line that is carried out
+        parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
     if selection.older_than is not None:
         parts.append(f"--older-than {selection.older_than:g}s")
     if parsed.include_children:

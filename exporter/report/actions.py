@@ -1,10 +1,21 @@
 """What can be done about a full disk: what it frees, how, and when not to. Pure."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.analysis.garbage import Dialect
-from exporter.snapshot import CollectorRun, GcMode, Snapshot, StoreReading
+from exporter.analysis.conclusions import AnalysisOptions
+from exporter.analysis.garbage import Reaches
+from exporter.analysis.store import reaches_of
+from exporter.plan.deletions import Selection, make_plan
+from exporter.snapshot import (
+    CollectorRun,
+    GcMode,
+    RepositoryFigures,
+    Snapshot,
+    StoreReading,
+    UseFigures,
+)
 
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
@@ -13,6 +24,13 @@ _MAY_BE_PULLED = (
     "files may still pull from it"
 )
 _QUIET = "nobody may push while the collector runs; stop deploys first"
+_UNKNOWN = "not known: a part of the store could not be read"
+_BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
+_DELETE = "# delete each manifest that plan.txt names, as its first lines say"
+_WHY = {
+    2: "version 2 of the registry deletes the platforms of multi-platform images",
+    3: "the registry deletes manifests that they need",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +38,11 @@ class Action:
     """Something an operator can do.
 
     Attributes:
-        action: ``garbage-collect``, ``garbage-collect --delete-untagged``, the name of a policy, or
-            ``orphaned`` with the name of a repository.
-        frees_bytes: what it frees; None where that is not known. An action after the collector's
-            own: on top of what a collector run frees anyway.
+        action: ``garbage-collect``, ``garbage-collect --delete-untagged``, the name of a policy,
+            ``orphaned`` for all orphaned repositories where there are several, and ``orphaned``
+            with the name of each.
+        frees_bytes: what its commands free; None where that is not known. An action after the
+            collector's own: on top of what a collector run frees anyway.
         commands: what to run, in this order.
         warnings: what to know before.
         is_dangerous: whether it must not be run as things are.
@@ -38,25 +57,28 @@ class Action:
 
 
 def actions_of(
-    reading: StoreReading, snapshot: Snapshot, dialect: Dialect, *, has_caprover: bool
+    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, plan_command: str
 ) -> tuple[Action, ...]:
-    """Give all actions: the collector in both modes, each policy, each orphaned repository."""
-    collect = _Collector(dialect, has_caprover=has_caprover)
-    return (
-        *_collections(reading, collect),
-        *_policies(snapshot, collect),
-        *_orphaned(reading, snapshot, collect),
-    )
+    """Give all actions: the collector in both modes, each policy, each orphaned repository.
+
+    ``plan_command`` runs ``plan`` on the same store with the same settings as here.
+    """
+    write = _Commands(reading, options, plan_command)
+    orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
+    return (*_collections(reading, options, write), *_policies(snapshot, write), *orphaned)
 
 
-class _Collector:
-    """Writes the commands that run the registry's collector."""
+class _Commands:
+    """Writes the commands that can be run as things are, and what to know before."""
 
-    def __init__(self, dialect: Dialect, *, has_caprover: bool) -> None:
-        self._configuration = _CONFIGURATIONS[dialect]
-        self._has_caprover = has_caprover
+    def __init__(self, reading: StoreReading, options: AnalysisOptions, plan_command: str) -> None:
+        self._runs = reading.figures.collector
+        self._configuration = _CONFIGURATIONS[options.dialect]
+        self._has_caprover = options.image_prefix is not None
+        self._plan = plan_command
 
-    def commands(self, *options: str) -> tuple[str, ...]:
+    def collector(self, *options: str) -> tuple[str, ...]:
+        """Give the commands that run the registry's collector."""
         words = " ".join(["registry", "garbage-collect", *options, self._configuration])
         if self._has_caprover:
             container = "$(docker ps -q -f name=captain-registry)"
@@ -65,63 +87,119 @@ class _Collector:
             container, restart = "registry", "docker restart registry"
         return f"docker exec {container} {words}", restart
 
+    def deletion(self, name: str, frees: int | None, selection: str, *warnings: str) -> Action:
+        """Give the action that carries out a plan; it needs the collector to free anything."""
+        if self._runs is None:
+            return Action(name, None, (), (*warnings, _UNKNOWN))
+        is_blocked = bool(self._runs[GcMode.DEFAULT].blockers)
+        return Action(
+            name,
+            frees,
+            (
+                f"{self._plan} {selection} --output plan.txt",
+                _DELETE,
+                *(() if is_blocked else self.collector()),
+            ),
+            (*warnings, _BLOCKED if is_blocked else _QUIET),
+        )
 
-def _collections(reading: StoreReading, collect: _Collector) -> Iterator[Action]:
+
+def _collections(
+    reading: StoreReading, options: AnalysisOptions, write: _Commands
+) -> Iterator[Action]:
     for mode, option in ((GcMode.DEFAULT, ()), (GcMode.DELETE_UNTAGGED, ("--delete-untagged",))):
         name = " ".join(["garbage-collect", *option])
         runs = reading.figures.collector
         if runs is None:
-            warning = "not known: a part of the store could not be read"
-            yield Action(name, None, (), (warning,))
+            yield Action(name, None, (), (_UNKNOWN,))
             continue
-        warnings = tuple(_warnings(runs[mode]))
-        is_dangerous = bool(runs[mode].endangered)
-        commands = () if is_dangerous else collect.commands(*option)
-        yield Action(name, runs[mode].frees.bytes, commands, warnings, is_dangerous)
+        run = runs[mode]
+        # what a run would break once it no longer aborts, nobody knows yet
+        commands = () if run.endangered or run.blockers else write.collector(*option)
+        warnings = tuple(_warnings(run, _WHY[options.dialect]))
+        yield Action(name, run.frees.bytes, commands, warnings, bool(run.endangered))
 
 
-def _warnings(run: CollectorRun) -> Iterator[str]:
+def _warnings(run: CollectorRun, why: str) -> Iterator[str]:
     if run.endangered:
         first = ", ".join(str(each) for each in run.endangered[:_TAGS_NAMED])
         more = f" and {len(run.endangered) - _TAGS_NAMED} more" * (
             len(run.endangered) > _TAGS_NAMED
         )
-        yield (
-            f"DO NOT RUN: it would break {len(run.endangered)} tags ({first}{more}): the registry "
-            "deletes manifests that they need"
-        )
+        yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({first}{more}): {why}"
     for blocker in run.blockers[:_TAGS_NAMED]:
         yield f"it aborts and frees nothing: {blocker.path} {blocker.reason}"
     if len(run.blockers) > _TAGS_NAMED:
         yield f"and {len(run.blockers) - _TAGS_NAMED} more places on which it aborts"
-    if not (run.endangered or run.blockers):
+    if run.blockers:
+        yield "mend that, then run `report` again"
+    elif not run.endangered:
         yield _QUIET
 
 
-def _policies(snapshot: Snapshot, collect: _Collector) -> Iterator[Action]:
+def _policies(snapshot: Snapshot, write: _Commands) -> Iterator[Action]:
     for policy in snapshot.policies or ():
         keep = policy.policy.rpartition("-")[2]
-        plan = f"registry-storage-exporter plan --keep-last {keep} --output plan.txt"
-        delete = "delete each manifest that plan.txt names, as its first lines say"
-        yield Action(
+        yield write.deletion(
             policy.policy,
             policy.reclaimable_bytes,
-            (plan, f"# {delete}", *collect.commands()),
-            (f"{policy.candidate_tags} tags would go", _QUIET),
+            f"--keep-last {keep}",
+            f"{policy.candidate_tags} tags would go",
         )
 
 
-def _orphaned(reading: StoreReading, snapshot: Snapshot, collect: _Collector) -> Iterator[Action]:
-    if snapshot.uses is None:
+def _orphaned(
+    reading: StoreReading, uses: UseFigures, options: AnalysisOptions, write: _Commands
+) -> Iterator[Action]:
+    orphans = [
+        each for each in reading.figures.repositories if each.name in uses.orphaned_repositories
+    ]
+    if not orphans:
         return
-    for repository in reading.figures.repositories:
-        if repository.name in snapshot.uses.orphaned_repositories:
-            pattern = repository.name.replace(".", r"\.")
-            plan = f"registry-storage-exporter plan --orphaned --match '{pattern}:.*'"
-            yield Action(
-                f"orphaned {repository.name}",
-                repository.exclusive_bytes,
-                (f"{plan} --output plan.txt", "# delete each manifest that plan.txt names",
-                 *collect.commands()),
-                (_MAY_BE_PULLED, _QUIET),
-            )  # fmt: skip
+    reaches = reaches_of(reading.inventory)
+    select = "--orphaned --include-children"
+    if len(orphans) > 1:
+        frees = _price(reading, reaches, options, uses, None)
+        yield write.deletion("orphaned", frees, select, _MAY_BE_PULLED)
+    for each in orphans:
+        pattern = each.name.replace(".", r"\.") + ":.*"
+        frees = _price(reading, reaches, options, uses, pattern)
+        yield write.deletion(
+            f"orphaned {each.name}",
+            frees,
+            f"{select} --match '{pattern}'",
+            *_left(each, frees),
+            _MAY_BE_PULLED,
+        )
+
+
+def _price(
+    reading: StoreReading,
+    reaches: Reaches,
+    options: AnalysisOptions,
+    uses: UseFigures,
+    pattern: str | None,
+) -> int | None:
+    """Give what the plan comes to that is written with the action."""
+    if reading.figures.collector is None:
+        return None
+    match = None if pattern is None else re.compile(pattern)
+    plan = make_plan(
+        reading.inventory,
+        reaches,
+        options.dialect,
+        Selection(orphaned=True, match=match),
+        uses,
+        now=0.0,  # nothing is selected by age
+        include_children=True,
+    )
+    return sum(each.freed_bytes for each in plan.deletions)
+
+
+def _left(repository: RepositoryFigures, frees: int | None) -> Iterator[str]:
+    if frees is not None and repository.exclusive_bytes > frees:
+        left = repository.exclusive_bytes - frees
+        yield (
+            f"{left} bytes more are exclusive to it: a plan names what tags point to and what is "
+            "listed there, not other untagged manifests"
+        )

@@ -54,9 +54,14 @@ def report_json(
     return _encode(document)
 
 
-def repository_json(figures: RepositoryFigures, rows: Sequence[TagRow]) -> bytes:
+def repository_json(
+    figures: RepositoryFigures,
+    rows: Sequence[TagRow],
+    uses: UseFigures | None,
+    prefix: str | None,
+) -> bytes:
     """Write one repository with its tags as one JSON object."""
-    return _encode({"repository": figures, "tags": rows})
+    return _encode({"repository": _repository(figures, uses, prefix), "tags": rows})
 
 
 def _encode(document: object) -> bytes:

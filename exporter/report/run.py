@@ -2,14 +2,14 @@
 
 import argparse
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from exporter.analysis.conclusions import AnalysisOptions
 from exporter.errors import ConfigurationError, StoreUnreadableError
 from exporter.metrics.subject import Subject
-from exporter.report.actions import actions_of
+from exporter.report.actions import Action, actions_of
 from exporter.report.document import report_csv, report_json, repository_csv, repository_json
 from exporter.report.repository import TagRow, find_repository, tag_rows, targets_of
 from exporter.report.tables import print_report, print_repository
@@ -57,10 +57,13 @@ def report(
     parsed: argparse.Namespace,
     *,
     root: Path,
+    plan_command: str,
     now: float,
     output: TextIO,
 ) -> None:
     """Write the report; ``now`` (Unix seconds) is what ages are counted from.
+
+    ``plan_command`` runs ``plan`` on the same store with the same settings.
 
     Raises StoreUnreadableError, and ConfigurationError where there is no such repository.
     """
@@ -68,16 +71,21 @@ def report(
     if reading is None:
         raise StoreUnreadableError(f"{printable(str(root))} was not read")
     if parsed.repository is None:
-        _report_store(reading, subject, options, parsed, root, now, output)
+        prefix = options.image_prefix
+        actions: tuple[Action, ...] = ()
+        if parsed.format != "csv":
+            actions = actions_of(reading, subject.snapshot, options, plan_command)
+        _report_store(reading, subject, prefix, actions, parsed, root, now, output)
     else:
-        _report_repository(reading, subject, parsed, root, now, output)
+        _report_repository(reading, subject, options.image_prefix, parsed, root, now, output)
     output.flush()
 
 
 def _report_store(
     reading: StoreReading,
     subject: Subject,
-    options: AnalysisOptions,
+    prefix: str | None,
+    actions: Sequence[Action],
     parsed: argparse.Namespace,
     root: Path,
     now: float,
@@ -87,12 +95,7 @@ def _report_store(
     repositories = sorted(reading.figures.repositories, key=_ORDERS[parsed.sort])[: parsed.top]
     if parsed.format == "csv":
         output.write(report_csv(repositories))
-        return
-    prefix = options.image_prefix
-    actions = actions_of(
-        reading, subject.snapshot, options.dialect, has_caprover=prefix is not None
-    )
-    if parsed.format == "json":
+    elif parsed.format == "json":
         page = report_json(reading, subject, place, repositories, actions, prefix)
         output.write(page.decode())
     else:
@@ -102,6 +105,7 @@ def _report_store(
 def _report_repository(
     reading: StoreReading,
     subject: Subject,
+    prefix: str | None,
     parsed: argparse.Namespace,
     root: Path,
     now: float,
@@ -110,7 +114,7 @@ def _report_repository(
     figures = _find(reading, parsed.repository)
     rows = _rows(reading, subject, root, figures.name)[: parsed.top]
     if parsed.format == "json":
-        output.write(repository_json(figures, rows).decode())
+        output.write(repository_json(figures, rows, subject.snapshot.uses, prefix).decode())
     elif parsed.format == "csv":
         output.write(repository_csv(rows))
     else:

@@ -19,6 +19,7 @@ from exporter.snapshot import BlobState, RepositoryFigures, StoreReading, UseFig
 _ISSUES_SHOWN = 10
 _PIPE_WIDTH = 140
 _NAME_WIDTH = 48
+_ORPHANS_SHOWN = 5
 _DIGEST_SHOWN = len("sha256:") + 12
 _MEANINGS = {
     BlobState.TAGGED: "reachable from a tag",
@@ -55,6 +56,7 @@ def print_report(
     if left_out:
         console.print(f"and {left_out} more")
     _print_actions(actions, console)
+    _print_caprover(subject, console)
     _print_damage(reading, subject.snapshot.uses, console)
     _print_issues(reading, console)
     _print_api(subject, console)
@@ -180,7 +182,11 @@ def print_repository(
 
 def _print_actions(actions: Sequence[Action], console: Console) -> None:
     console.print("\n[bold]What can be freed[/]")
+    orphans = [action for action in actions if action.action.startswith("orphaned ")]
+    left_out = orphans[_ORPHANS_SHOWN:]
     for action in actions:
+        if action in left_out:
+            continue
         freed = "not known" if action.frees_bytes is None else format_size(action.frees_bytes)
         style = "bold red" if action.is_dangerous else "bold"
         console.print(f"[{style}]{escape(action.action)}[/]: {freed}")
@@ -189,6 +195,15 @@ def _print_actions(actions: Sequence[Action], console: Console) -> None:
             console.print(f"  {warning}", style=style, markup=False, soft_wrap=True)
         for command in action.commands:
             console.print(f"    {command}", markup=False, soft_wrap=True)
+    if left_out:
+        console.print(f"and {len(left_out)} more; --format json has all of them")
+
+
+def _print_caprover(subject: Subject, console: Console) -> None:
+    caprover = subject.snapshot.caprover
+    if caprover is not None and caprover.failure is not None:
+        console.print("\n[bold yellow]CapRover: nobody knows which images are needed[/]")
+        console.print(f"  {caprover.failure}", markup=False, soft_wrap=True)
 
 
 def _print_damage(reading: StoreReading, uses: UseFigures | None, console: Console) -> None:
