@@ -38,7 +38,8 @@ docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
 bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-bench-analysis: bench ## measure what foretelling the collector adds to the analysis of that store
+bench-analysis: $(VENV)/.runtime ## measure what foretelling the collector adds to the analysis
+	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.analysis
 
 lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
