@@ -198,14 +198,10 @@ class IssueCause(enum.StrEnum):
     BAD_NAME = "bad_name"
 
 
-_UNREAD = frozenset(
-    {
-        IssueCause.PERMISSION,
-        IssueCause.IO_ERROR,
-        IssueCause.SYMLINK,
-        IssueCause.UNREADABLE_MANIFEST,
-    }
-)
+NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
+"""Causes for which something could not be read, whatever it holds."""
+
+_UNREAD = NOT_READ | {IssueCause.UNREADABLE_MANIFEST}
 """Causes that leave something unread; the others are damage that was read and understood."""
 
 

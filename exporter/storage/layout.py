@@ -25,6 +25,9 @@ TAGS = "tags"
 REPOSITORY_MARKS = frozenset({LAYERS, MANIFESTS, UPLOADS})
 """A directory that holds one of these is a repository."""
 
+ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
+"""Digests that the registry itself knows (``opencontainers/go-digest``), with their digits."""
+
 MAX_LINK_BYTES = 1024
 """Far above the 135 bytes of a sha512 link; what is larger is no link."""
 
@@ -35,7 +38,6 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
-_LINKABLE = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _MAX_REPOSITORY_NAME = 255
 
 
@@ -70,8 +72,8 @@ def parse_link(content: bytes) -> Digest | None:
         text = content.decode("ascii")
     except UnicodeDecodeError:
         return None
-    # the registry knows no other algorithms (those that go-digest has)
-    return parse_digest(text) if _LINKABLE.fullmatch(text) else None
+    algorithm, _, hexadecimal = text.partition(":")
+    return parse_digest(text) if ALGORITHMS.get(algorithm) == len(hexadecimal) else None
 
 
 def parse_started_at(content: bytes) -> float | None:

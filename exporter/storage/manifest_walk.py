@@ -83,7 +83,7 @@ class ManifestWalk:
         if self._table.sizes[number] == ABSENT:
             size = self._reader.measure(digest)
             if size < 0:
-                return None if size == ABSENT else ManifestBlob(None, None, is_damaged=False)
+                return None if size == ABSENT else ManifestBlob(None, None)
         return self._reader.read_manifest(digest)
 
     def _take(

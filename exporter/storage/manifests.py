@@ -19,20 +19,6 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
 (``maxManifestBodySize`` in its manifest handler); the rest is for what other tools wrote."""
 
-_MANIFEST_MEDIA_TYPES = frozenset(
-    {
-        "",
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.artifact.manifest.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
-    }
-)
-
-
 _IMAGE_MEDIA_TYPES = frozenset(
     {
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -46,6 +32,11 @@ _INDEX_MEDIA_TYPES = frozenset(
     }
 )
 _KNOWN_MEDIA_TYPES = _IMAGE_MEDIA_TYPES | _INDEX_MEDIA_TYPES | {""}
+_MANIFEST_MEDIA_TYPES = _KNOWN_MEDIA_TYPES | {
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.oci.artifact.manifest.v1+json",
+}
 _SCHEMA_2 = 2
 _NOT_SAID = -1
 

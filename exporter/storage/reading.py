@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporter.model import IssueCause, ScanIssue
+from exporter.model import NOT_READ, IssueCause, ScanIssue
 from exporter.storage.layout import printable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -21,7 +21,6 @@ GONE = (FileNotFoundError, NotADirectoryError)
 WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
 """What :func:`read_file` answers for a file that is too large, or no file at all."""
 
-_NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
 _CAUSES = {
     errno.EACCES: IssueCause.PERMISSION,
     errno.EPERM: IssueCause.PERMISSION,
@@ -43,7 +42,7 @@ class IssueLog:
         """Note one issue of a place; ``hides`` tells whether references may be behind it."""
         self._issues.setdefault(path, ScanIssue(cause, printable(path), printable(detail)))
         self.hides_references |= hides
-        self.unread |= hides and cause in _NOT_READ
+        self.unread |= hides and cause in NOT_READ
 
     def add_error(self, error: OSError, path: str, *, hides: bool = True) -> None:
         """Note what the operating system said of a path."""

@@ -12,14 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from exporter.model import Digest, format_digest
-from exporter.storage.layout import DATA, blob_directory
+from exporter.storage.layout import ALGORITHMS, DATA, blob_directory
 from exporter.storage.reading import GONE, open_directory, open_file
-
-ALGORITHMS = ("sha256", "sha384", "sha512")
-"""Those that the registry itself knows (``opencontainers/go-digest``).
-
-Not asked of ``hashlib``: what that knows differs between builds, and some has no fixed length.
-"""
 
 CHUNK_BYTES = 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 4096
@@ -131,6 +125,7 @@ class BlobVerifier:
 
     def _check_once(self, digest: Digest, on_read: Callable[[int], None]) -> BlobCheck | None:
         algorithm, _, _ = format_digest(digest).partition(":")
+        # not asked of hashlib: what that knows differs between builds, and some has no fixed length
         if algorithm not in ALGORITHMS:
             detail = f"the algorithm {algorithm} is none of {', '.join(ALGORITHMS)}"
             return BlobCheck(digest, Condition.UNVERIFIABLE, detail=detail)

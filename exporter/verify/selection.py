@@ -8,9 +8,9 @@ from exporter.analysis.reachability import reach_of
 from exporter.errors import ConfigurationError
 from exporter.model import (
     ABSENT,
+    NOT_READ,
     Digest,
     Inventory,
-    IssueCause,
     Repository,
     ScanIssue,
     format_digest,
@@ -19,8 +19,6 @@ from exporter.model import (
 from exporter.storage.layout import BLOBS, DATA, REPOSITORIES, printable
 from exporter.storage.verification import Condition
 from exporter.verify.tally import Finding
-
-_UNREAD = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def _unread_below(inventory: Inventory, place: str, separator: str = "/") -> lis
     return [
         issue
         for issue in inventory.issues
-        if issue.cause in _UNREAD
+        if issue.cause in NOT_READ
         and (issue.path == place or issue.path.startswith(f"{place}{separator}"))
     ]
 
