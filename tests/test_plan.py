@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from exporter.analysis.garbage import Dialect
-from exporter.analysis.retention import freed_by
+from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
 from exporter.model import parse_digest
 from exporter.plan.deletions import Selection, make_plan
@@ -228,8 +229,9 @@ def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
         build(StoreBuilder(Path(directory)), steps)
         inventory = scan_store(Path(directory))
         reaches = reaches_of(inventory)
+        collector = CollectorAfter(inventory, reaches, dialect)
         plan = make_plan(
-            inventory, reaches, dialect, Selection(keep_last=keep), None,
+            inventory, reaches, collector, Selection(keep_last=keep), None,
             now=NOW, include_children=include_children,
         )  # fmt: skip
         deleted: dict[str, set[int]] = {}
@@ -238,7 +240,7 @@ def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
             assert digest is not None
             deleted.setdefault(each.repository, set()).add(inventory.digests.intern(digest))
         freed = sum(each.freed_bytes for each in plan.deletions)
-        assert freed == (freed_by(inventory, reaches, dialect, deleted) or 0)
+        assert freed == bytes_on_disk(inventory, collector.freed(deleted))
 
 
 def blob_bytes(root: Path) -> int:

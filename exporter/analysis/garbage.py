@@ -16,6 +16,7 @@ from typing import Literal
 
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.reachability import RepositoryReach
+from exporter.analysis.repositories import bytes_on_disk
 from exporter.model import (
     ABSENT,
     ALL_DIRECTORIES,
@@ -80,14 +81,10 @@ def forecast(
         marks = mark(inventory, reaches, dialect, mode)
         blockers = tuple(Blocker(*each) for each in sorted(marks.blockers.items()))
         endangered = () if blockers else tuple(_endangered(inventory, reaches, check, marks))
-        frees = BlobTotal() if blockers else _total(inventory, present - marks.blobs)
+        freed = set() if blockers else present - marks.blobs
+        frees = BlobTotal(len(freed), bytes_on_disk(inventory, freed))
         runs[mode] = CollectorRun(frees, endangered, blockers)
     return runs
-
-
-def _total(inventory: Inventory, blobs: Collection[BlobNumber]) -> BlobTotal:
-    sizes = map(inventory.sizes.__getitem__, blobs)
-    return BlobTotal(len(blobs), sum(size for size in sizes if size > 0))
 
 
 def mark(
@@ -179,7 +176,6 @@ class _Walk:
         self._marks = marks
         self._follows = dialect != _VERSION_2
         self._mode = mode
-        self._unreadable = inventory.unreadable
         self._links: dict[BlobNumber, BlobNumber | None] = {}
 
     def run(self, deleted: Collection[BlobNumber]) -> None:
@@ -261,7 +257,8 @@ class _Walk:
             return ()
         manifest = self._inventory.manifests.get(content)
         too_old = self._follows and manifest is not None and manifest.schema == 1
-        if manifest is None or not manifest.schema or too_old or content in self._unreadable:
+        damaged = content in self._inventory.unreadable
+        if manifest is None or not manifest.schema or too_old or damaged:
             digest = format_digest(self._inventory.digests[content])
             self._block(f"{blob_directory(digest)}/data", "not a manifest that it can read")
             return ()

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import PullCheck, sound_links
-from exporter.analysis.reachability import reach_of, reachable
+from exporter.analysis.reachability import RepositoryReach, reachable
+from exporter.analysis.repositories import bytes_on_disk
 from exporter.app_images import AppImages, ImageName
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
 from exporter.snapshot import BrokenTag, Use, UseFigures, UseTotal
@@ -40,7 +41,7 @@ def tell_uses(
         totals=_totals(inventory, reaches, uses),
         repositories=uses,
         orphaned_repositories=frozenset(orphaned),
-        missing_images=_count_missing(inventory, images, broken),
+        missing_images=_count_missing(inventory, reaches, images, broken),
     )
 
 
@@ -128,8 +129,7 @@ def _totals(
     for use in Use:
         own = reached[use] - seen
         seen |= own
-        sizes = map(inventory.sizes.__getitem__, own)
-        totals[use] = UseTotal(tags[use], sum(size for size in sizes if size > 0))
+        totals[use] = UseTotal(tags[use], bytes_on_disk(inventory, own))
     return totals
 
 
@@ -147,7 +147,7 @@ def _targets(
 
 
 def _count_missing(
-    inventory: Inventory, images: AppImages, broken: Iterable[BrokenTag]
+    inventory: Inventory, reaches: Reaches, images: AppImages, broken: Iterable[BrokenTag]
 ) -> Mapping[Use, int]:
     """Count the distinct images of this registry that are not on disk or not whole.
 
@@ -155,7 +155,7 @@ def _count_missing(
     """
     served = {each.name: {tag.name for tag in each.tags} for each in inventory.repositories}
     damaged = {(tag.repository, tag.tag) for tag in broken}
-    digests = _ServedDigests(inventory)
+    digests = _ServedDigests(inventory, reaches)
 
     def is_missing(image: ImageName) -> bool:
         if image.digest is not None:
@@ -175,21 +175,22 @@ def _count_missing(
 class _ServedDigests:
     """Tells which manifests can be pulled by digest."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, reaches: Reaches) -> None:
         self._inventory = inventory
+        self._reaches = reaches
 
     @cached_property
     def _check(self) -> PullCheck:
         return PullCheck(self._inventory)
 
     @cached_property
-    def _repositories(self) -> Mapping[str, Repository]:
-        return {repository.name: repository for repository in self._inventory.repositories}
+    def _repositories(self) -> Mapping[str, tuple[Repository, RepositoryReach]]:
+        pairs = zip(self._inventory.repositories, self._reaches, strict=True)
+        return {repository.name: (repository, reach) for repository, reach in pairs}
 
     def has(self, name: str, digest: Digest) -> bool:
         number = self._inventory.digests.find(digest)
-        repository = self._repositories.get(name)
-        if number is None or repository is None:
+        if number is None or name not in self._repositories:
             return False
-        held = sound_links(repository, reach_of(self._inventory.manifests, repository))
-        return self._check.fault(repository, number, held) is None
+        repository, reach = self._repositories[name]
+        return self._check.fault(repository, number, sound_links(repository, reach)) is None

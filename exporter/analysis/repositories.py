@@ -2,10 +2,10 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from exporter.analysis.reachability import RepositoryReach
-from exporter.model import BlobNumber, Repository
+from exporter.model import BlobNumber, Inventory, Repository
 
 _NOBODY = -1
 _SHARED = -2
@@ -46,6 +46,12 @@ def last_push_at(repository: Repository) -> float | None:
     return max((time for time in times if time is not None), default=None)
 
 
+def bytes_on_disk(inventory: Inventory, blobs: Iterable[BlobNumber]) -> int:
+    """Add up the sizes of those of ``blobs`` that are on disk and could be measured."""
+    sizes = map(inventory.sizes.__getitem__, blobs)
+    return sum(size for size in sizes if size > 0)
+
+
 def total_bytes(blobs: set[BlobNumber], sizes: Sequence[int]) -> int:
-    """Add up the sizes of ``blobs``."""
+    """Add up the sizes of ``blobs``, none of which is negative."""
     return sum(map(sizes.__getitem__, blobs))

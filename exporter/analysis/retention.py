@@ -7,6 +7,7 @@ from functools import partial
 from exporter.analysis.garbage import Dialect, Reaches, mark
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
+from exporter.analysis.repositories import bytes_on_disk
 from exporter.model import BlobNumber, Inventory, Repository, Tag
 from exporter.snapshot import GcMode, PolicyFigures, Use
 
@@ -22,16 +23,21 @@ def policy_name(keep_last: int) -> str:
     return f"keep-last-{keep_last}"
 
 
-def beyond_last(repository: Repository, keep: int) -> list[Tag]:
-    """Give all tags but the ``keep`` newest, newest first.
+def newest_first(repository: Repository) -> list[Tag]:
+    """Give all tags of a repository in the order of their age.
 
     A tag is as old as its link; those of one moment are told apart by name, and one of which the
     time is not known is the oldest.
     """
+    # tags are sorted by name, and stay so where they are of one moment
+    return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
+
+
+def beyond_last(repository: Repository, keep: int) -> list[Tag]:
+    """Give all tags but the ``keep`` newest, newest first."""
     if len(repository.tags) <= keep:
         return []
-    # tags are sorted by name, and stay so where they are of one moment
-    return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)[keep:]
+    return newest_first(repository)[keep:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +79,26 @@ def choose(inventory: Inventory, reaches: Reaches, choice: Choice, uses: Uses) -
     return Deletions(count, chosen)
 
 
-def freed_by(
-    inventory: Inventory,
-    reaches: Reaches,
-    dialect: Dialect,
-    deleted: Mapping[str, Collection[BlobNumber]],
-) -> int | None:
-    """Give the bytes that a run of the collector would free after deletions, beyond those before.
+class CollectorAfter:
+    """Foretells a run of the collector after deletions, beyond what it frees without them."""
 
-    None while something could not be read that may change it; 0 while the collector is blocked.
-    """
-    if inventory.unread:
-        return None
-    before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
-    if before.blockers:
-        return 0
-    after = mark(inventory, reaches, dialect, GcMode.DEFAULT, deleted)
-    sizes = map(inventory.sizes.__getitem__, before.blobs - after.blobs)
-    return sum(size for size in sizes if size > 0)
+    def __init__(self, inventory: Inventory, reaches: Reaches, dialect: Dialect) -> None:
+        self._inventory = inventory
+        self._reaches = reaches
+        self._dialect = dialect
+        self._before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
+
+    @property
+    def blockers(self) -> Mapping[str, str]:
+        """On what it aborts, by path; then it frees nothing."""
+        return self._before.blockers
+
+    def freed(self, deleted: Mapping[str, Collection[BlobNumber]]) -> set[BlobNumber]:
+        """Give the blobs that it frees; ``deleted`` are manifests, by repository."""
+        if self._before.blockers:
+            return set()
+        after = mark(self._inventory, self._reaches, self._dialect, GcMode.DEFAULT, deleted)
+        return self._before.blobs - after.blobs
 
 
 def price_policies(
@@ -100,8 +108,16 @@ def price_policies(
     keep_last: Sequence[int],
     uses: Uses,
 ) -> Iterator[PolicyFigures]:
-    """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags."""
+    """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags.
+
+    What it would free is not known while something could not be read that may change it.
+    """
+    if not keep_last:
+        return
+    collector = CollectorAfter(inventory, reaches, dialect)
     for keep in keep_last:
         deletions = choose(inventory, reaches, partial(beyond_last, keep=keep), uses)
-        freed = freed_by(inventory, reaches, dialect, deletions.manifests)
+        freed = None
+        if not inventory.unread:
+            freed = bytes_on_disk(inventory, collector.freed(deletions.manifests))
         yield PolicyFigures(policy_name(keep), deletions.tags, freed)

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from exporter.analysis.garbage import Dialect, Reaches, mark
+from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
-from exporter.analysis.retention import Deletions, beyond_last, choose
+from exporter.analysis.retention import CollectorAfter, Deletions, beyond_last, choose
 from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
-from exporter.snapshot import Blocker, GcMode, UseFigures
+from exporter.snapshot import Blocker, UseFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Plan:
 def make_plan(
     inventory: Inventory,
     reaches: Reaches,
-    dialect: Dialect,
+    collector: CollectorAfter,
     selection: Selection,
     uses: UseFigures | None,
     *,
@@ -99,18 +99,15 @@ def make_plan(
     chosen = choose(inventory, reaches, lambda each: selection.tags(each, uses, now), by_tag)
     children = _children(inventory, reaches, chosen)
     lines = list(_lines(inventory, chosen, children if include_children else {}))
-    before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
     deleted: dict[str, set[BlobNumber]] = {}
     for repository, number, _ in lines:
         deleted.setdefault(repository, set()).add(number)
-    after = mark(inventory, reaches, dialect, GcMode.DEFAULT, deleted)
-    freed = set() if before.blockers else before.blobs - after.blobs
     gone = sum(len(tags) for _, _, tags in lines)
     return Plan(
-        deletions=tuple(_price(inventory, lines, freed)),
+        deletions=tuple(_price(inventory, lines, collector.freed(deleted))),
         kept_tags=chosen.tags - gone,
         children_left=0 if include_children else sum(map(len, children.values())),
-        blockers=tuple(Blocker(*each) for each in sorted(before.blockers.items())),
+        blockers=tuple(Blocker(*each) for each in sorted(collector.blockers.items())),
     )
 
 

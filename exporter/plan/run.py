@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from exporter.analysis.conclusions import AnalysisOptions
+from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
 from exporter.errors import PlanRefusedError
 from exporter.output import replace_file
@@ -57,10 +58,11 @@ def _make(
             f"no plan, since a part of the store could not be read: {issue.path}: {issue.detail}; "
             "run it as a user who may read all of the store"
         )
+    reaches = reaches_of(inventory)
     return make_plan(
         inventory,
-        reaches_of(inventory),
-        options.dialect,
+        reaches,
+        CollectorAfter(inventory, reaches, options.dialect),
         selection,
         snapshot.uses,
         now=now,

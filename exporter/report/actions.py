@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.conclusions import AnalysisOptions
 from exporter.analysis.garbage import Reaches
+from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
 from exporter.plan.deletions import Selection, make_plan
 from exporter.snapshot import (
@@ -157,13 +158,14 @@ def _orphaned(
     if not orphans:
         return
     reaches = reaches_of(reading.inventory)
+    collector = CollectorAfter(reading.inventory, reaches, options.dialect)
     select = "--orphaned --include-children"
     if len(orphans) > 1:
-        frees = _price(reading, reaches, options, uses, None)
+        frees = _price(reading, reaches, collector, uses, None)
         yield write.deletion("orphaned", frees, select, _MAY_BE_PULLED)
     for each in orphans:
         pattern = each.name.replace(".", r"\.") + ":.*"
-        frees = _price(reading, reaches, options, uses, pattern)
+        frees = _price(reading, reaches, collector, uses, pattern)
         yield write.deletion(
             f"orphaned {each.name}",
             frees,
@@ -176,7 +178,7 @@ def _orphaned(
 def _price(
     reading: StoreReading,
     reaches: Reaches,
-    options: AnalysisOptions,
+    collector: CollectorAfter,
     uses: UseFigures,
     pattern: str | None,
 ) -> int | None:
@@ -187,7 +189,7 @@ def _price(
     plan = make_plan(
         reading.inventory,
         reaches,
-        options.dialect,
+        collector,
         Selection(orphaned=True, match=match),
         uses,
         now=0.0,  # nothing is selected by age

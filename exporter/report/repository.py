@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from exporter.analysis.garbage import Reaches
 from exporter.analysis.reachability import reachable
+from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.retention import newest_first
 from exporter.analysis.store import reaches_of
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag, format_digest
 from exporter.snapshot import Snapshot, StoreReading, Use
@@ -40,9 +42,9 @@ class TagRow:
     broken: str | None
 
 
-def find_repository(inventory: Inventory, name: str) -> Repository | None:
-    """Give the repository of that name, None where there is none."""
-    return next((each for each in inventory.repositories if each.name == name), None)
+def repository_named(inventory: Inventory, name: str) -> Repository:
+    """Give the repository of that name, which is there."""
+    return next(each for each in inventory.repositories if each.name == name)
 
 
 def targets_of(inventory: Inventory, repository: Repository) -> list[Digest]:
@@ -70,16 +72,17 @@ def tag_rows(
         return TagRow(
             tag=tag.name,
             digest=None if digest is None else format_digest(digest),
-            bytes=_bytes(inventory, blobs),
-            exclusive_bytes=_bytes(inventory, {each for each in blobs if holders[each] == 1}),
+            bytes=bytes_on_disk(inventory, blobs),
+            exclusive_bytes=bytes_on_disk(
+                inventory, {each for each in blobs if holders[each] == 1}
+            ),
             pushed_at=tag.updated_at,
             platforms=() if digest is None else platforms.get(digest, ()),
             use=uses.get(tag.name),
             broken=broken.get(tag.name),
         )
 
-    newest = sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
-    return tuple(map(row, newest))
+    return tuple(map(row, newest_first(repository)))
 
 
 def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set[BlobNumber]]:
@@ -106,7 +109,3 @@ def _count_holders(
         else:
             holders.update(reach.all)
     return holders
-
-
-def _bytes(inventory: Inventory, blobs: set[BlobNumber]) -> int:
-    return sum(max(inventory.sizes[number], 0) for number in blobs)

@@ -11,7 +11,7 @@ from exporter.errors import ConfigurationError, StoreUnreadableError
 from exporter.metrics.subject import Subject
 from exporter.report.actions import Action, actions_of
 from exporter.report.document import report_csv, report_json, repository_csv, repository_json
-from exporter.report.repository import TagRow, find_repository, tag_rows, targets_of
+from exporter.report.repository import TagRow, repository_named, tag_rows, targets_of
 from exporter.report.tables import print_report, print_repository
 from exporter.snapshot import RepositoryFigures, StoreReading
 from exporter.storage.layout import printable
@@ -132,9 +132,7 @@ def _find(reading: StoreReading, name: str) -> RepositoryFigures:
 
 
 def _rows(reading: StoreReading, subject: Subject, root: Path, name: str) -> tuple[TagRow, ...]:
-    repository = find_repository(reading.inventory, name)
-    if repository is None:
-        return ()
+    repository = repository_named(reading.inventory, name)
     with open_known_store(root) as store:
         platforms = read_all_platforms(store, targets_of(reading.inventory, repository))
     return tag_rows(reading, subject.snapshot, repository, platforms)
