@@ -26,8 +26,14 @@ from exporter.verify.options import Task
 from exporter.verify.run import Surroundings, Verdict, verify
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
-from tests.servers import START_SECONDS, STOP_SECONDS
-from tests.test_commands import as_nobody, command_line, needs_root, run_on_terminal
+from tests.servers import STOP_SECONDS
+from tests.test_commands import (
+    as_nobody,
+    command_line,
+    needs_root,
+    run_on_terminal,
+    run_until_first_line,
+)
 
 PROGRAM = "registry-storage-exporter"
 BLOB_BYTES = 1000
@@ -834,19 +840,7 @@ def test_a_reader_that_has_seen_enough_does_not_make_it_sound(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     flags = ("--storage.root", builder.root, "--checkpoint", checkpoint)
-    with subprocess.Popen(
-        command_line("verify", *flags),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=REPOSITORY,
-        env=environment_of(),
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(START_SECONDS) == 1
+    assert run_until_first_line("verify", *flags) == (b"", 1)
     assert checkpoint.is_file()
 
 
