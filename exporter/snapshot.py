@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exporter.app_images import AppImages
-from exporter.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
+from exporter.model import ApiView, BlobNumber, FilesystemUsage, Inventory, IssueCause, Strays
 
 
 class BlobState(enum.StrEnum):
@@ -148,6 +148,7 @@ class UseFigures:
     Attributes:
         totals: every use is there; the bytes add up to the tagged ones.
         repositories: of every repository, the use of each of its tags, by the tag's name.
+        pinned: by repository, the manifests that apps name by digest, with the strongest use.
         orphaned_repositories: names of the repositories of apps that no longer exist.
         missing_images: how many images CapRover counts on and this store cannot serve.
 
@@ -155,6 +156,7 @@ class UseFigures:
 
     totals: Mapping[Use, UseTotal]
     repositories: Mapping[str, Mapping[str, Use]]
+    pinned: Mapping[str, Mapping[BlobNumber, Use]]
     orphaned_repositories: frozenset[str]
     missing_images: Mapping[Use, int]
 

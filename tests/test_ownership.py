@@ -11,6 +11,7 @@ from exporter.app_images import AppImages, ImageName
 from exporter.model import parse_digest
 from exporter.snapshot import Use, UseFigures
 from exporter.storage.scanner import scan_store
+from tests.small_stores import two_platforms
 
 BLOG = "captain/img-captain-blog"
 
@@ -95,6 +96,20 @@ def test_an_image_named_by_digest_makes_its_tags_used(store: StoreBuilder) -> No
     assert told(store, running=(named,)).missing_images[Use.RUNNING] == 0
     store.delete_revision(BLOG, store.tag_link(BLOG, "1").read_text())
     assert told(store, running=(named,)).missing_images[Use.RUNNING] == 1
+
+
+def test_an_image_named_by_the_digest_of_one_platform_makes_the_tags_of_its_index_used(
+    store: StoreBuilder,
+) -> None:
+    inner, first, second = two_platforms(store, BLOG, "1")
+    store.index(BLOG, "2", [inner])
+    store.image(BLOG, "3")
+    running = ImageName(BLOG, None, parse_digest(first), is_local=True)
+    rollback = ImageName(BLOG, None, parse_digest(second), is_local=True)
+    figures = told(store, running=(running,), rollback=(rollback,))
+    assert figures.repositories[BLOG] == {
+        "1": Use.RUNNING, "2": Use.RUNNING, "3": Use.SUPERSEDED,
+    }  # fmt: skip
 
 
 def test_another_prefix_makes_other_repositories_those_of_apps(store: StoreBuilder) -> None:

@@ -1,5 +1,6 @@
 """``plan``: what it names, what it never names, and that its bytes are those that are freed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from exporter.storage.scanner import scan_store
 from tests.in_process import Outcome, run_command
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build
 from tests.servers import DockerRegistry, RegistryClient
+from tests.small_stores import two_platforms
 
 NOW = 1_780_000_000.0
 DAY = 86400
@@ -165,6 +167,19 @@ def test_orphaned_repositories_are_named_and_running_tags_never(tmp_path: Path) 
     running = {"blog:12", "shop:30", "api:8", "-wiki:2"}
     assert tags.isdisjoint({f"captain/img-captain-{each}" for each in running})
     assert len(tags) == 59 - 4
+
+
+def test_a_platform_that_runs_under_its_digest_keeps_its_index(
+    store: StoreBuilder, tmp_path: Path
+) -> None:
+    _, child, _ = two_platforms(store, "app", "1")
+    (other,) = push(store, "app", "2")
+    version = {"version": 0, "deployedImageName": f"registry.example.com:996/app@{child}"}
+    apps = {"app": {"deployedVersion": 0, "versions": [version]}}
+    (tmp_path / "config-captain.json").write_text(json.dumps({"appDefinitions": apps}))
+    options = ("--match", ".*", "--include-children", "--caprover.config-dir", tmp_path)
+    found = {line.digest for line in lines(store.root, *options)}
+    assert found == {other}
 
 
 def test_nothing_is_planned_while_nobody_knows_what_runs(

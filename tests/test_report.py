@@ -158,6 +158,29 @@ def test_a_run_that_would_break_tags_is_warned_of_and_no_command_is_given(sample
     assert "registry garbage-collect --delete-untagged /etc/distribution/config.yml" in safe
 
 
+def runs_by_digest(tmp_path: Path, repository: str, digest: str) -> Path:
+    """Make CapRover run one image by its digest; return the directory of its configuration."""
+    version = {"version": 0, "deployedImageName": f"registry.example.com:996/{repository}@{digest}"}
+    apps = {"app": {"deployedVersion": 0, "versions": [version]}}
+    (tmp_path / "config-captain.json").write_text(json.dumps({"appDefinitions": apps}))
+    return tmp_path
+
+
+def test_a_run_that_would_delete_an_untagged_image_that_runs_is_warned_of(
+    store: StoreBuilder, tmp_path: Path
+) -> None:
+    untagged, tagged = store.image("app", None), store.image("app", "1")
+    for digest, warned in ((untagged, True), (tagged, False)):
+        captain = runs_by_digest(tmp_path, "app", digest)
+        page = text(store.root, "--caprover.config-dir", captain, "--format", "json")
+        run = actions(page)["garbage-collect --delete-untagged"]
+        told = "DO NOT RUN: it would delete 1 images that have no tag and that CapRover runs"
+        assert run["is_dangerous"] is warned
+        assert any(told in warning for warning in run["warnings"]) is warned
+        assert (run["commands"] == []) is warned
+        assert (f"(app@{untagged})" in str(run["warnings"])) is warned
+
+
 def test_the_commands_are_those_of_where_the_registry_runs(sample: Path) -> None:
     assert "docker exec $(docker ps -q -f name=captain-registry) registry" in of_sample(sample)
     plain = text(sample / "registry")

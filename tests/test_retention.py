@@ -6,12 +6,14 @@ import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.conclusions import AnalysisOptions, conclude
+from exporter.analysis.ownership import tell_uses
 from exporter.analysis.retention import beyond_last, choose
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
-from exporter.model import format_digest
+from exporter.model import format_digest, parse_digest
 from exporter.snapshot import CaproverStatus, PolicyFigures, StoreReading
 from exporter.storage.scanner import scan_store
+from tests.small_stores import two_platforms
 
 
 @pytest.fixture
@@ -30,9 +32,13 @@ def priced(
     return conclude(reading, CaproverStatus(images) if images else None, options).policies
 
 
-def deletions(store: StoreBuilder, keep: int) -> dict[str, dict[str, tuple[str, ...]]]:
+def deletions(
+    store: StoreBuilder, keep: int, images: AppImages | None = None
+) -> dict[str, dict[str, tuple[str, ...]]]:
     inventory = scan_store(store.root)
-    found = choose(inventory, reaches_of(inventory), lambda each: beyond_last(each, keep), {})
+    reaches = reaches_of(inventory)
+    uses = None if images is None else tell_uses(inventory, reaches, images, "captain", ())
+    found = choose(inventory, reaches, lambda each: beyond_last(each, keep), uses)
     return {
         name: {format_digest(inventory.digests[number]): tags for number, tags in chosen.items()}
         for name, chosen in found.manifests.items()
@@ -106,6 +112,20 @@ def test_a_running_tag_is_never_a_candidate(store: StoreBuilder) -> None:
     images = AppImages(frozenset({"a"}), running, frozenset())
     (policy,) = priced(store, 1, images=images) or ()
     assert policy.candidate_tags == 1
+
+
+@pytest.mark.parametrize("tag", ["1", None])
+def test_what_runs_under_its_digest_is_never_deleted(store: StoreBuilder, tag: str | None) -> None:
+    index, child, other = two_platforms(store, "app", tag)
+    store.tag("app", "amd64", child)
+    store.tag("app", "arm64", other)
+    store.image("app", "2", at=5e9)
+    for digest in (index, child):
+        running = frozenset({ImageName("app", None, parse_digest(digest), is_local=True)})
+        images = AppImages(frozenset({"a"}), running, frozenset())
+        named = {digest for each in deletions(store, 1, images).values() for digest in each}
+        assert named.isdisjoint({index, child} if tag else {digest})
+        assert (other in named) is (digest == child and not tag)
 
 
 def test_nothing_is_priced_while_nobody_knows_what_runs(store: StoreBuilder) -> None:

@@ -71,6 +71,5 @@ def conclude(
             return Conclusions()
         broken = reading.figures.integrity.broken_tags
         uses = tell_uses(inventory, reaches, images, options.image_prefix, broken)
-    known_uses = {} if uses is None else uses.repositories
-    policies = price_policies(inventory, reaches, options.dialect, options.keep_last, known_uses)
+    policies = price_policies(inventory, reaches, options.dialect, options.keep_last, uses)
     return Conclusions(images, uses, tuple(policies))

@@ -1,13 +1,13 @@
 """What CapRover needs each tag for, and which bytes nobody needs any more."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import PullCheck, sound_links
-from exporter.analysis.reachability import RepositoryReach, reachable
+from exporter.analysis.reachability import RepositoryReach, expand, reachable
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.app_images import AppImages, ImageName
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
@@ -31,15 +31,21 @@ def tell_uses(
     """
     named = _by_repository(images)
     uses: dict[str, Mapping[str, Use]] = {}
+    pinned: dict[str, Mapping[BlobNumber, Use]] = {}
     orphaned = set()
     for repository in inventory.repositories:
         otherwise = _otherwise(repository.name, named, images.apps, prefix)
-        uses[repository.name] = _uses(repository, named.get(repository.name), otherwise, inventory)
+        names = named.get(repository.name)
+        digests = {} if names is None else _numbered(names.digests, inventory)
+        if digests:
+            pinned[repository.name] = digests
+        uses[repository.name] = _uses(repository, names, digests, otherwise, inventory)
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
     return UseFigures(
         totals=_totals(inventory, reaches, uses),
         repositories=uses,
+        pinned=pinned,
         orphaned_repositories=frozenset(orphaned),
         missing_images=_count_missing(inventory, reaches, images, broken),
     )
@@ -87,26 +93,36 @@ def app_of(repository: str, prefix: str) -> str | None:
     return app if app and "/" not in app else None
 
 
+def _numbered(digests: Mapping[Digest, Use], inventory: Inventory) -> dict[BlobNumber, Use]:
+    numbers = ((inventory.digests.find(digest), use) for digest, use in digests.items())
+    return {number: use for number, use in numbers if number is not None}
+
+
 def _uses(
-    repository: Repository, named: _Named | None, otherwise: Use, inventory: Inventory
+    repository: Repository,
+    named: _Named | None,
+    pinned: Mapping[BlobNumber, Use],
+    otherwise: Use,
+    inventory: Inventory,
 ) -> dict[str, Use]:
     if named is None:
         return dict.fromkeys((tag.name for tag in repository.tags), otherwise)
     uses = {tag.name: named.tags.get(tag.name, otherwise) for tag in repository.tags}
-    if named.digests:
+    if pinned:
         for tag in repository.tags:
-            use = _use_of_target(tag, named.digests, inventory)
-            if use is not None:
-                uses[tag.name] = min(uses[tag.name], use, key=_STRENGTH.__getitem__)
+            candidates = [uses[tag.name], *_uses_below(tag, pinned, inventory)]
+            uses[tag.name] = min(candidates, key=_STRENGTH.__getitem__)
     return uses
 
 
 _STRENGTH = {use: place for place, use in enumerate(Use)}
 
 
-def _use_of_target(tag: Tag, digests: Mapping[Digest, Use], inventory: Inventory) -> Use | None:
-    """Give the use of what a tag points to, where an app names it by its digest."""
-    return None if tag.target is None else digests.get(inventory.digests[tag.target])
+def _uses_below(tag: Tag, pinned: Mapping[BlobNumber, Use], inventory: Inventory) -> Iterator[Use]:
+    """Give the uses of what a tag reaches, where apps name that by digest: a platform of it too."""
+    if tag.target is not None:
+        manifests = expand(inventory.manifests, (tag.target,))[1]
+        yield from (use for number, use in pinned.items() if number in manifests)
 
 
 def _totals(

@@ -9,10 +9,7 @@ from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.model import BlobNumber, Inventory, Repository, Tag
-from exporter.snapshot import GcMode, PolicyFigures, Use
-
-Uses = Mapping[str, Mapping[str, Use]]
-"""Of every repository, the use of each tag; empty where nobody asks CapRover."""
+from exporter.snapshot import GcMode, PolicyFigures, Use, UseFigures
 
 Choice = Callable[[Repository], Iterable[Tag]]
 """Chooses the tags of a repository that shall go, all others stay."""
@@ -54,21 +51,31 @@ class Deletions:
     manifests: Mapping[str, Mapping[BlobNumber, tuple[str, ...]]]
 
 
-def choose(inventory: Inventory, reaches: Reaches, choice: Choice, uses: Uses) -> Deletions:
+def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumber]:
+    """Give the manifests of a repository that run under their digest, whether tagged or not."""
+    pinned = {} if uses is None else uses.pinned.get(repository, {})
+    return {number for number, use in pinned.items() if use is Use.RUNNING}
+
+
+def choose(
+    inventory: Inventory, reaches: Reaches, choice: Choice, uses: UseFigures | None
+) -> Deletions:
     """Tell which manifests can be deleted so that the chosen tags go and all others stay whole.
 
     Deleting a manifest deletes every tag that points to it: one that a tag that stays points to,
-    or reaches through an index, is kept. A running tag always stays.
+    or reaches through an index, is kept. A running tag always stays. ``uses`` is None where nobody
+    asks CapRover.
     """
     count = 0
     chosen: dict[str, Mapping[BlobNumber, tuple[str, ...]]] = {}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        known = uses.get(repository.name, {})
+        known = {} if uses is None else uses.repositories[repository.name]
         going = {tag.name for tag in choice(repository) if known.get(tag.name) is not Use.RUNNING}
         if not going:
             continue
         count += len(going)
-        kept = {tag.target for tag in repository.tags if tag.name not in going}
+        kept = {tag.target for tag in repository.tags if tag.name not in going} - {None}
+        kept |= running_manifests(uses, repository.name)
         staying = expand(inventory.manifests, (each for each in kept if each is not None))[1]
         free = (reach.targets & sound_links(repository, reach)) - staying
         by_target: dict[BlobNumber, list[str]] = {target: [] for target in free}
@@ -106,7 +113,7 @@ def price_policies(
     reaches: Reaches,
     dialect: Dialect,
     keep_last: Sequence[int],
-    uses: Uses,
+    uses: UseFigures | None,
 ) -> Iterator[PolicyFigures]:
     """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags.
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import expand
-from exporter.analysis.retention import CollectorAfter, Deletions, beyond_last, choose
+from exporter.analysis.retention import (
+    CollectorAfter,
+    Deletions,
+    beyond_last,
+    choose,
+    running_manifests,
+)
 from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
 from exporter.snapshot import Blocker, UseFigures
 
@@ -95,9 +101,8 @@ def make_plan(
     include_children: bool = False,
 ) -> Plan:
     """Tell which manifests to delete so that the selected tags go and all others stay whole."""
-    by_tag = {} if uses is None else uses.repositories
-    chosen = choose(inventory, reaches, lambda each: selection.tags(each, uses, now), by_tag)
-    children = _children(inventory, reaches, chosen)
+    chosen = choose(inventory, reaches, lambda each: selection.tags(each, uses, now), uses)
+    children = _children(inventory, reaches, chosen, uses)
     lines = list(_lines(inventory, chosen, children if include_children else {}))
     deleted: dict[str, set[BlobNumber]] = {}
     for repository, number, _ in lines:
@@ -115,7 +120,7 @@ Line = tuple[str, BlobNumber, tuple[str, ...]]
 
 
 def _children(
-    inventory: Inventory, reaches: Reaches, chosen: Deletions
+    inventory: Inventory, reaches: Reaches, chosen: Deletions, uses: UseFigures | None
 ) -> Mapping[str, list[BlobNumber]]:
     """Give, by repository, the manifests that only indexes to delete list, in a stable order."""
     found = {}
@@ -126,6 +131,7 @@ def _children(
         below = (expand(inventory.manifests, going)[1] & sound_links(repository, reach)) - going
         kept = reach.targets | reach.held
         kept -= set(chosen.manifests[repository.name]) | (below - reach.targets)
+        kept |= running_manifests(uses, repository.name)
         children = below - expand(inventory.manifests, kept)[1]
         children -= set(chosen.manifests[repository.name])
         if children:

@@ -1,13 +1,15 @@
 """What can be done about a full disk: what it frees, how, and when not to. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.conclusions import AnalysisOptions
 from exporter.analysis.garbage import Reaches
+from exporter.analysis.reachability import expand
 from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
+from exporter.model import Inventory, format_digest
 from exporter.plan.deletions import Selection, make_plan
 from exporter.snapshot import (
     CollectorRun,
@@ -66,7 +68,12 @@ def actions_of(
     """
     write = _Commands(reading, options, plan_command)
     orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
-    return (*_collections(reading, options, write), *_policies(snapshot, write), *orphaned)
+    pinned = () if snapshot.uses is None else _untagged_images(reading.inventory, snapshot.uses)
+    return (
+        *_collections(reading, options, write, tuple(pinned)),
+        *_policies(snapshot, write),
+        *orphaned,
+    )
 
 
 class _Commands:
@@ -105,9 +112,26 @@ class _Commands:
         )
 
 
+def _untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
+    """Name the images that apps name by a digest and that no tag of their repository reaches."""
+    for repository in inventory.repositories:
+        pinned = uses.pinned.get(repository.name)
+        if not pinned:
+            continue
+        targets = (tag.target for tag in repository.tags if tag.target is not None)
+        tagged = expand(inventory.manifests, targets)[1]
+        held = {revision.manifest for revision in repository.revisions}
+        for number in sorted(held.intersection(pinned) - tagged):
+            yield f"{repository.name}@{format_digest(inventory.digests[number])}"
+
+
 def _collections(
-    reading: StoreReading, options: AnalysisOptions, write: _Commands
+    reading: StoreReading,
+    options: AnalysisOptions,
+    write: _Commands,
+    pinned: tuple[str, ...],
 ) -> Iterator[Action]:
+    """Give both modes; ``pinned`` are untagged images that apps need."""
     for mode, option in ((GcMode.DEFAULT, ()), (GcMode.DELETE_UNTAGGED, ("--delete-untagged",))):
         name = " ".join(["garbage-collect", *option])
         runs = reading.figures.collector
@@ -115,27 +139,36 @@ def _collections(
             yield Action(name, None, (), (_UNKNOWN,))
             continue
         run = runs[mode]
+        needed = pinned if mode is GcMode.DELETE_UNTAGGED else ()
+        breaks = bool(run.endangered or needed)
         # what a run would break once it no longer aborts, nobody knows yet
-        commands = () if run.endangered or run.blockers else write.collector(*option)
-        warnings = tuple(_warnings(run, _WHY[options.dialect]))
-        yield Action(name, run.frees.bytes, commands, warnings, bool(run.endangered))
+        commands = () if breaks or run.blockers else write.collector(*option)
+        warnings = tuple(_warnings(run, needed, _WHY[options.dialect]))
+        yield Action(name, run.frees.bytes, commands, warnings, breaks)
 
 
-def _warnings(run: CollectorRun, why: str) -> Iterator[str]:
+def _warnings(run: CollectorRun, needed: Sequence[str], why: str) -> Iterator[str]:
     if run.endangered:
-        first = ", ".join(str(each) for each in run.endangered[:_TAGS_NAMED])
-        more = f" and {len(run.endangered) - _TAGS_NAMED} more" * (
-            len(run.endangered) > _TAGS_NAMED
+        tags = _first([str(each) for each in run.endangered])
+        yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({tags}): {why}"
+    if needed:
+        yield (
+            f"DO NOT RUN: it would delete {len(needed)} images that have no tag and that CapRover "
+            f"runs or can go back to ({_first(needed)})"
         )
-        yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({first}{more}): {why}"
     for blocker in run.blockers[:_TAGS_NAMED]:
         yield f"it aborts and frees nothing: {blocker.path} {blocker.reason}"
     if len(run.blockers) > _TAGS_NAMED:
         yield f"and {len(run.blockers) - _TAGS_NAMED} more places on which it aborts"
     if run.blockers:
         yield "mend that, then run `report` again"
-    elif not run.endangered:
+    elif not run.endangered and not needed:
         yield _QUIET
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _TAGS_NAMED} more" if len(names) > _TAGS_NAMED else ""
+    return ", ".join(names[:_TAGS_NAMED]) + more
 
 
 def _policies(snapshot: Snapshot, write: _Commands) -> Iterator[Action]:
