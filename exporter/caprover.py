@@ -17,7 +17,7 @@ from exporter.app_images import AppImages, ImageName
 from exporter.errors import CaproverUnreadableError
 from exporter.model import parse_digest
 from exporter.snapshot import CaproverStatus
-from exporter.storage.layout import is_repository_name, is_tag_name
+from exporter.storage.layout import is_repository_path, is_tag_name
 
 FILE_NAME = "config-captain.json"
 """CapRover's name for it, in its directory ``/captain/data``."""
@@ -137,7 +137,7 @@ def _parse_image(name: str, local_domains: frozenset[str]) -> ImageName | None:
     domain = first.lower() if has_domain else ""
     repository, colon, tag = (rest if has_domain else named).partition(":")
     if (
-        not is_repository_name(repository)
+        not is_repository_path(repository)
         or (has_domain and not _DOMAIN.fullmatch(domain))
         or (colon and not is_tag_name(tag))
         or (at and digest is None)

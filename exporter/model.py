@@ -271,6 +271,8 @@ class Inventory:
         unusual: manifests of another schema than 2, or with references that are not marked.
         misfits: manifests that give a size to something that has another size on disk, with that.
         misplaced: what the registry's collector stumbles on because of where it lies.
+        walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
+            their directory: it overlooks what comes after them there, by name.
 
     """
 
@@ -287,6 +289,7 @@ class Inventory:
     unusual: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
     misplaced: tuple[Misplaced, ...] = ()
+    walk_ends: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

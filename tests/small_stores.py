@@ -531,9 +531,29 @@ def illegal_repository_name_with_uploads_only(store: StoreBuilder) -> None:
 
 
 @_store
-def repository_below_an_illegal_name(store: StoreBuilder) -> None:
+def repository_below_a_domain(store: StoreBuilder) -> None:
     store.image(APP, "1")
-    store.image("Illegal/legal", "1")
+    for name in ("Domain/legal", "host.example/legal"):
+        store.image(name, "1", [noise(name, 300)])
+
+
+@_store
+def repository_below_a_domain_with_a_port(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image("host.example:5000/legal", "1")
+
+
+@_store
+def illegal_name_below_a_domain(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image("Domain/Illegal", "1")
+
+
+@_store
+def name_that_is_only_a_domain_when_others_are_below_it(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    for name in ("Domain", "Domain/legal"):
+        store.image(name, "1", [noise(name, 300)])
 
 
 @_store
@@ -553,6 +573,21 @@ def file_with_an_underscore_before_its_name_in_a_repository(store: StoreBuilder)
     store.image(APP, "1")
     store.image(f"{APP}/below", "1")
     store.stray(f"docker/registry/v2/repositories/{APP}/_notes", b"notes")
+
+
+@_store
+def file_at_which_the_walk_ends_before_some_of_many_repositories(store: StoreBuilder) -> None:
+    for name in ("0", "a", "a/0", "a/b", "a/b/0", "a/b/c", "A/b", "b", "b/c"):
+        store.image(name, "1", [noise(name, 300)])
+    for name in ("_z", "a/_a", "a/b/_m", "b/_z", "b/c/_layers.tmp"):
+        store.stray(f"docker/registry/v2/repositories/{name}", b"notes")
+
+
+@_store
+def illegal_name_after_a_file_at_which_the_walk_ends(store: StoreBuilder) -> None:
+    store.image("0", "1")
+    store.image("app/Illegal", "1")
+    store.stray("docker/registry/v2/repositories/_notes", b"notes")
 
 
 @_store

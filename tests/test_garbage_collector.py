@@ -40,9 +40,6 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     "reference that is no digest, untagged": (2, 3),
     # found among the links of layers, which are not read
     "revision link with the digest of a layer": (2,),
-    # the walk ends here: what comes after it is no repository to it, and its images are freed
-    "file with an underscore before its name among repositories": (2,),
-    "file with an underscore before its name in a repository": (2,),
     # read as a link, or as a blob, at any depth
     "link below a revision": (2, 3),
     "data below a blob": (2, 3),
@@ -53,8 +50,6 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     "file instead of a tag's current directory": (2, 3),
     # aborted on, where there is nothing to free anyway
     "no blobs directory": (2, 3),
-    # taken for a domain with a legal name behind it
-    "repository below an illegal name": (2, 3),
 }
 """Stores of which the simulation says something else than these versions do."""
 

@@ -52,8 +52,10 @@ def test_other_texts_are_no_digests(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "a/b/c", "captain/img-captain-app", "captain/img-captain--app", "a.b_c__d---e"]
-)
+    "name",
+    ["a", "a/b/c", "captain/img-captain-app", "captain/img-captain--app", "a.b_c__d---e", "A/b",
+     "host.example/a/b", "a-B.c/d"],
+)  # fmt: skip
 def test_repository_names_of_the_reference_grammar_are_taken(name: str) -> None:
     assert is_repository_name(name)
 
@@ -61,7 +63,8 @@ def test_repository_names_of_the_reference_grammar_are_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "A", "a//b", "/a", "a/", "a..b", "-a", "a-", "a___b", "_layers", "a\n", 'a"b', "a\\b",
-     "a b", "\udcff", "é", "a/" * 130 + "a"],
+     "a b", "\udcff", "é",
+     "a/B", "A.b", "a:1", "host:/a", "-A/b", "A-/b", "A..b/c", "a:1/b", "a/" * 130 + "a"],
 )  # fmt: skip
 def test_other_repository_names_are_refused(name: str) -> None:
     assert not is_repository_name(name)

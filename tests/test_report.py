@@ -158,6 +158,19 @@ def test_a_run_that_would_break_tags_is_warned_of_and_no_command_is_given(sample
     assert "registry garbage-collect --delete-untagged /etc/distribution/config.yml" in safe
 
 
+def test_a_file_that_makes_the_registry_overlook_repositories_is_named(
+    store: StoreBuilder,
+) -> None:
+    store.image("0", "1")
+    store.image("app", "1", [noise("app", 100)])
+    assert "DO NOT RUN" not in text(store.root)
+    store.stray("docker/registry/v2/repositories/_notes", b"notes")
+    page = text(store.root)
+    assert page.count("DO NOT RUN: it would break 1 tags (app:1): version 2") == 2
+    assert "come after repositories/_notes; move that file away" in " ".join(page.split())
+    assert "DO NOT RUN" not in text(store.root, "--registry.gc-dialect", "3")
+
+
 def runs_by_digest(tmp_path: Path, repository: str, digest: str) -> Path:
     """Make CapRover run one image by its digest; return the directory of its configuration."""
     version = {"version": 0, "deployedImageName": f"registry.example.com:996/{repository}@{digest}"}

@@ -104,6 +104,8 @@ def mark(
         pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
         plain = [False] * len(pairs)
     for (repository, reach), is_plain in zip(pairs, plain, strict=True):
+        if overlooks(repository.name, inventory, dialect):
+            continue
         gone = (deleted or {}).get(repository.name, ())
         if is_plain and gone and mode is GcMode.DEFAULT:
             _mark_direct(inventory, reach.held.difference(gone), marks)
@@ -117,9 +119,30 @@ def mark(
             marks.removed[name] = revisions - marks.blobs
     looks_for = LAYERS if dialect == _VERSION_2 else MANIFESTS
     for place in inventory.misplaced:
-        if not place.directories or looks_for in place.directories:
+        name = place.path.removeprefix(f"{REPOSITORIES}/")
+        is_met = looks_for in place.directories and not overlooks(name, inventory, dialect)
+        if is_met or not place.directories:
             marks.blockers[place.path] = "the registry cannot make sense of this place"
     return marks
+
+
+def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
+    """Tell whether the registry ends its walk before it comes to a repository.
+
+    Version 2 goes through each directory by name, and ``_layers`` is where it finds a repository.
+    """
+    if dialect != _VERSION_2 or not inventory.walk_ends:
+        return False
+    way = _as_bytes(f"{repository}/{LAYERS}")
+    for end in map(_as_bytes, inventory.walk_ends):
+        *directory, file = end
+        if way[: len(directory)] == directory and file < way[len(directory)]:
+            return True
+    return False
+
+
+def _as_bytes(path: str) -> list[bytes]:
+    return path.encode(errors="surrogateescape").split(b"/")
 
 
 def _is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:

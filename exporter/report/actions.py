@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.conclusions import AnalysisOptions
-from exporter.analysis.garbage import Reaches
+from exporter.analysis.garbage import Dialect, Reaches
 from exporter.analysis.reachability import expand
 from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
@@ -19,6 +19,7 @@ from exporter.snapshot import (
     StoreReading,
     UseFigures,
 )
+from exporter.storage.layout import REPOSITORIES, printable
 
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
@@ -30,6 +31,7 @@ _QUIET = "nobody may push while the collector runs; stop deploys first"
 _UNKNOWN = "not known: a part of the store could not be read"
 _BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
 _DELETE = "# delete each manifest that plan.txt names, as its first lines say"
+_VERSION_2 = 2
 _WHY = {
     2: "version 2 of the registry deletes the platforms of multi-platform images",
     3: "the registry deletes manifests that they need",
@@ -143,8 +145,19 @@ def _collections(
         breaks = bool(run.endangered or needed)
         # what a run would break once it no longer aborts, nobody knows yet
         commands = () if breaks or run.blockers else write.collector(*option)
-        warnings = tuple(_warnings(run, needed, _WHY[options.dialect]))
+        why = _why(reading.inventory, options.dialect)
+        warnings = tuple(_warnings(run, needed, why))
         yield Action(name, run.frees.bytes, commands, warnings, breaks)
+
+
+def _why(inventory: Inventory, dialect: Dialect) -> str:
+    """Say what makes a run break tags."""
+    if dialect != _VERSION_2 or not inventory.walk_ends:
+        return _WHY[dialect]
+    return (
+        "version 2 of the registry overlooks the repositories that come after "
+        f"{REPOSITORIES}/{printable(inventory.walk_ends[0])}; move that file away"
+    )
 
 
 def _warnings(run: CollectorRun, needed: Sequence[str], why: str) -> Iterator[str]:

@@ -32,6 +32,9 @@ MAX_LINK_BYTES = 1024
 """Far above the 135 bytes of a sha512 link; what is larger is no link."""
 
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_DOMAIN = re.compile(
+    r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
+)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ALGORITHM = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -42,10 +45,26 @@ _MAX_REPOSITORY_NAME = 255
 
 
 def is_repository_name(name: str) -> bool:
-    """Tell whether ``name`` is a legal repository name, slashes included."""
+    """Tell whether the registry serves ``name``: a path, or a path behind a domain.
+
+    Where it has several components, the first may be a domain, which has fewer rules.
+    """
+    domain, slash, path = name.partition("/")
+    return len(name) <= _MAX_REPOSITORY_NAME and (
+        is_repository_path(name) or bool(slash and is_domain(domain) and is_repository_path(path))
+    )
+
+
+def is_repository_path(name: str) -> bool:
+    """Tell whether ``name`` is a legal path of a repository, slashes included, without a domain."""
     return len(name) <= _MAX_REPOSITORY_NAME and all(
         _COMPONENT.fullmatch(component) for component in name.split("/")
     )
+
+
+def is_domain(name: str) -> bool:
+    """Tell whether ``name`` is a legal domain; a port is none that a store could hold."""
+    return _DOMAIN.fullmatch(name) is not None
 
 
 def is_tag_name(name: str) -> bool:

@@ -1,12 +1,12 @@
-"""Reading ``repositories``: names, revisions, tags, uploads. Blobs are not touched."""
+"""Reading a repository: revisions, tags, uploads. Blobs are not touched."""
 
 import os
 import stat
 import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from exporter.errors import StoreUnreadableError
 from exporter.model import (
     ALL_DIRECTORIES,
     MANIFESTS,
@@ -19,12 +19,10 @@ from exporter.model import (
 from exporter.storage.layout import (
     MAX_LINK_BYTES,
     REPOSITORIES,
-    REPOSITORY_MARKS,
     REVISIONS,
     TAGS,
     UPLOADS,
     is_algorithm,
-    is_repository_name,
     is_tag_name,
     is_upload_id,
     parse_link,
@@ -88,65 +86,10 @@ class RepositoryReader:
         self._store = store
         self._issues = issues
         self._strays = strays
-        self._directories: dict[str, set[str]] = {}
-        self.missing = False
-        """Whether there is no ``repositories`` directory at all, as :meth:`names` found."""
 
-    def names(self) -> tuple[list[str], list[str]]:
-        """List all repositories, and the directories that could not be listed.
-
-        Raises StoreUnreadableError where ``repositories`` itself cannot be listed.
-        """
-        found: list[str] = []
-        unlisted: list[str] = []
-        pending = [""]
-        while pending:
-            name = pending.pop()
-            path = f"{REPOSITORIES}/{name}".rstrip("/")
-            try:
-                with open_directory(path, self._store) as parent:
-                    nested = self._namespace(parent, name, path, found)
-            except FileNotFoundError:
-                self.missing |= not name
-            except OSError as error:
-                if not name:
-                    message = f"cannot list {path}: {error.strerror}"
-                    raise StoreUnreadableError(message) from error
-                if not isinstance(error, GONE):
-                    self._issues.add_error(error, path)
-                    unlisted.append(name)
-            else:
-                pending += nested
-        return sorted(found), unlisted
-
-    def _namespace(self, parent: int, name: str, path: str, found: list[str]) -> list[str]:
-        """Look into one directory; give the names of those below it that may be repositories."""
-        nested = []
-        marks: set[str] = set()
-        with os.scandir(parent) as entries:
-            for entry in entries:
-                child = f"{name}/{entry.name}".lstrip("/")
-                where = f"{path}/{entry.name}"
-                if not is_directory(entry):
-                    self._strays.add(entry.name, parent, where)
-                    if entry.name in REPOSITORY_MARKS:
-                        self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
-                elif name and entry.name in REPOSITORY_MARKS:
-                    marks.add(entry.name)
-                elif is_repository_name(child):
-                    nested.append(child)
-                else:
-                    detail = "not the name of a repository"
-                    self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
-                    self._strays.add(entry.name, parent, where)
-        if marks:
-            found.append(name)
-            self._directories[name] = marks
-        return nested
-
-    def read(self, name: str) -> RepositoryContent:
-        """Read one repository that :meth:`names` found."""
-        content = RepositoryContent(name, self._directories[name] & ALL_DIRECTORIES)
+    def read(self, name: str, marks: AbstractSet[str]) -> RepositoryContent:
+        """Read one repository; ``marks`` are the directories that it was found by."""
+        content = RepositoryContent(name, set(marks & ALL_DIRECTORIES))
         path = f"{REPOSITORIES}/{name}"
         manifests = f"{path}/{MANIFESTS}"
         parts: set[str] = set()

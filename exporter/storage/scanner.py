@@ -27,6 +27,7 @@ from exporter.storage.layout import REPOSITORIES, REVISIONS, TAGS, UPLOADS
 from exporter.storage.manifest_walk import ManifestWalk
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryContent, RepositoryReader
+from exporter.storage.repository_names import FoundRepositories, find_repositories
 from exporter.storage.root import open_store
 from exporter.storage.strays import StrayCounter
 from exporter.storage.workers import Workers
@@ -103,11 +104,13 @@ class _Scan:
         self._strays = strays
         self._previous = previous
         self._report = report
+        self._store = store
         self._workers = Workers()
         self._blob_reader = BlobReader(store, issues, strays)
         self._repository_reader = RepositoryReader(store, issues, strays)
         self._table = BlobTable()
         self._manifests = ManifestWalk(self._table, self._blob_reader, self._workers, previous)
+        self._found = FoundRepositories()
         self._repositories: dict[str, Repository] = {}
 
     def run(self) -> Inventory:
@@ -134,13 +137,14 @@ class _Scan:
             unusual=frozenset(walk.unusual),
             misfits=walk.misfits(),
             misplaced=tuple(sorted(self._strays.misplaced, key=lambda each: each.path)),
+            walk_ends=tuple(sorted(self._found.walk_ends)),
         )
 
     def _refuse_vanished(self) -> None:
         """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
         has_blobs = any(size >= 0 for size in self._table.sizes)
         has_revisions = any(each.revisions for each in self._repositories.values())
-        if has_blobs and self._repository_reader.missing:
+        if has_blobs and self._found.is_missing:
             self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
         if has_revisions and not has_blobs:
             raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
@@ -181,8 +185,9 @@ class _Scan:
 
     def _scan_repositories(self) -> None:
         before = {repository.name: repository for repository in self._previous.repositories}
-        names, unlisted = self._repository_reader.names()
-        contents = self._workers.map(self._repository_reader.read, names)
+        self._found = find_repositories(self._store, self._issues, self._strays)
+        names = self._found.names
+        contents = self._workers.map(self._read_repository, names)
         for done, (name, content) in enumerate(contents, 1):
             repository = self._repository(content)
             if name in before:
@@ -190,8 +195,11 @@ class _Scan:
             self._repositories[name] = repository
             self._report(ScanProgress("repositories", done, len(names)))
         for name, repository in before.items():
-            if name not in self._repositories and _is_below(name, unlisted):
+            if name not in self._repositories and _is_below(name, self._found.unlisted):
                 self._repositories[name] = self._renumbered(repository)
+
+    def _read_repository(self, name: str) -> RepositoryContent:
+        return self._repository_reader.read(name, self._found.marks[name])
 
     def _repository(self, content: RepositoryContent) -> Repository:
         intern = self._table.digests.intern

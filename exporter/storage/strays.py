@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 
 from exporter.model import LAYERS, MANIFESTS, IssueCause, Misplaced, Strays
 from exporter.storage.layout import BLOBS, DATA, REPOSITORIES, REPOSITORY_MARKS, printable
@@ -39,8 +40,7 @@ class StrayCounter:
                 self._note(error, where)
                 continue
             if not REPOSITORY_MARKS.isdisjoint(names):
-                self._issues.add(IssueCause.BAD_NAME, where, "not the name of a repository")
-                self._note_misnamed(where, names)
+                self.note_misnamed(where, names)
             pending += [(f"{place}/{each}", f"{where}/{each}") for each in names]
 
     def _add_entry(self, name: str, parent: int, path: str) -> bool:
@@ -59,8 +59,12 @@ class StrayCounter:
                 self.misplaced.append(Misplaced(printable(path)))
         return stat.S_ISDIR(status.st_mode)
 
-    def _note_misnamed(self, path: str, names: list[str]) -> None:
-        """Note what the registry's collector would take for a repository, and refuse."""
+    def note_misnamed(self, path: str, names: Iterable[str]) -> None:
+        """Note a directory that looks like a repository, ``names`` being what it holds.
+
+        Where the registry's collector would take it for one, it refuses to run.
+        """
+        self._issues.add(IssueCause.BAD_NAME, path, "not the name of a repository")
         start, *components = path.split("/")
         if start == REPOSITORIES and not any(each.startswith("_") for each in components):
             directories = frozenset({LAYERS, MANIFESTS}.intersection(names))
