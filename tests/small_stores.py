@@ -178,6 +178,16 @@ def empty_index(store: StoreBuilder) -> None:
 
 
 @_store
+def index_with_null_for_its_manifests(store: StoreBuilder) -> None:
+    store.manifest(APP, {"schemaVersion": 2, "mediaType": INDEX, "manifests": None}, "1")
+
+
+@_store
+def index_without_its_manifests(store: StoreBuilder) -> None:
+    store.manifest(APP, {"schemaVersion": 2, "mediaType": INDEX}, "1")
+
+
+@_store
 def image_with_subject(store: StoreBuilder) -> None:
     about = store.image(APP, None, media="oci")
     store.manifest(APP, with_fields(store, subject=store.descriptor(about)), "1")

@@ -7,7 +7,7 @@ import pytest
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
 from exporter.storage.scanner import scan_store
-from tests.small_stores import described, two_platforms, with_fields
+from tests.small_stores import INDEX, described, two_platforms, with_fields
 
 LAYER = noise("layer", 300)
 ELSEWHERE = {**described(LAYER), "urls": ["https://example.com/layer"]}
@@ -42,6 +42,7 @@ def test_nothing_is_missing_or_broken_in_a_sound_store(store: StoreBuilder) -> N
     store.image("other/app", "1", media="oci")
     inner, _, _ = two_platforms(store, "app", None)
     store.index("app", "all", [inner])
+    store.manifest("app", {"schemaVersion": 2, "mediaType": INDEX, "manifests": None}, "none")
     store.delete_revision("app", store.image("app", "gone"))
     store.unlinked_blob(b"garbage")
     assert (missing(store), broken(store)) == ([], {})

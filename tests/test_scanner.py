@@ -238,6 +238,15 @@ def test_a_store_that_lost_one_half_is_no_smaller_store(store: StoreBuilder, par
         scan(store, before)
 
 
+def test_a_store_whose_last_repository_was_removed_holds_only_garbage(store: StoreBuilder) -> None:
+    store.image("app", "1")
+    before = scan(store)
+    shutil.rmtree(store.repository_path("app"))
+    inventory = scan(store, before)
+    assert inventory.complete
+    assert unreferenced(inventory) == 3
+
+
 def test_a_link_to_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(tmp_path / "nowhere")
     with pytest.raises(StoreUnreadableError, match="mounted"):
@@ -493,6 +502,17 @@ def test_blobs_of_an_unreadable_directory_do_not_look_gone(
     assert not first_look.complete
     assert len(blobs_on_disk(first_look)) == 2
     assert unreferenced(first_look) == 0
+    assert [analyse(each).collector for each in (after, first_look)] == [None, None]
+
+
+@needs_other_user
+def test_where_no_blob_can_be_read_that_is_the_error(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
+) -> None:
+    store.image("app", "1")
+    (store.version_path / "blobs/sha256").chmod(0o744)
+    with pytest.raises(StoreUnreadableError, match=r"cannot read blobs/sha256/..: Permission"):
+        as_nobody(None)
 
 
 @needs_other_user
@@ -526,7 +546,9 @@ def test_an_unreadable_part_does_not_freeze_the_others(
     before = scan(store)
     (store.repository_path("app") / "_uploads").chmod(0)
     store.image("app", "2")
-    (app,) = as_nobody(before).repositories
+    after = as_nobody(before)
+    (app,) = after.repositories
+    assert analyse(after).collector is not None
     assert (len(app.tags), len(app.revisions), len(app.uploads)) == (2, 2, 1)
 
 

@@ -1,5 +1,6 @@
 """Reading ``blobs``: which are there, how large they are, and what those say that are manifests."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -112,7 +113,7 @@ class BlobReader:
         except GONE:
             return PrefixBlobs()
         except OSError as error:
-            self._issues.add_error(error, path, hides=False)
+            self._issues.add_unmeasured(error, path)
             return None
         return found
 
@@ -124,16 +125,18 @@ class BlobReader:
         except GONE:
             self._look_for_leftovers(name, parent, f"{path}/{name}")
         except OSError as error:
-            self._issues.add_error(error, f"{path}/{name}/{DATA}", hides=False)
+            self._issues.add_unmeasured(error, f"{path}/{name}/{DATA}")
             found.unknown.append(digest)
         else:
             if stat.S_ISREG(status.st_mode):
                 found.digests.append(digest)
                 found.sizes.append(status.st_size)
+            elif stat.S_ISLNK(status.st_mode):
+                error = OSError(errno.ELOOP, "not a regular file")
+                self._issues.add_unmeasured(error, f"{path}/{name}/{DATA}")
             else:
-                cause = IssueCause.SYMLINK if stat.S_ISLNK(status.st_mode) else IssueCause.IO_ERROR
                 where = f"{path}/{name}/{DATA}"
-                self._issues.add(cause, where, "not a regular file", hides=False)
+                self._issues.add(IssueCause.IO_ERROR, where, "not a regular file", hides=False)
 
     def _look_for_leftovers(self, name: str, parent: int, path: str) -> None:
         """Count what a crash left in a digest's directory that has no data.

@@ -91,7 +91,8 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
 
     def is_manifest(self) -> bool:
         parts = (self.config, self.layers, self.blobs, self.manifests, self.fs_layers)
-        return any(part is not None for part in parts)
+        is_empty_index = self.media_type in _INDEX_MEDIA_TYPES and self.schema() == _SCHEMA_2
+        return is_empty_index or any(part is not None for part in parts)
 
     def schema(self) -> int:
         """Tell as what the registry reads it: 0 where it refuses to."""

@@ -36,7 +36,7 @@ class IssueLog:
         self.hides_references = False
         """Whether something unread may reference blobs."""
         self.unread = False
-        """Whether that is so because it could not be read, not because it is damaged."""
+        """Whether that, or how large a blob is, is not known because it could not be read."""
 
     def add(self, cause: IssueCause, path: str, detail: str, *, hides: bool = True) -> None:
         """Note one issue of a place; ``hides`` tells whether references may be behind it."""
@@ -48,6 +48,11 @@ class IssueLog:
         """Note what the operating system said of a path."""
         cause = _CAUSES.get(error.errno or 0, IssueCause.IO_ERROR)
         self.add(cause, path, error.strerror or str(error), hides=hides)
+
+    def add_unmeasured(self, error: OSError, path: str) -> None:
+        """Note that blobs could not be looked at; those that are manifests are read elsewhere."""
+        self.add_error(error, path, hides=False)
+        self.unread = True
 
     def sorted(self) -> tuple[ScanIssue, ...]:
         """Give the issues in a stable order."""

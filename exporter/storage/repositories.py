@@ -126,7 +126,8 @@ class RepositoryReader:
         except GONE:
             return
         except OSError as error:
-            self._issues.add_error(error, path)
+            # an upload references nothing
+            self._issues.add_error(error, path, hides=parts != (UPLOADS,))
             content.unlisted.update(parts)
 
     def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:

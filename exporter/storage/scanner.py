@@ -23,7 +23,7 @@ from exporter.model import (
 )
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, Prefix
-from exporter.storage.layout import REPOSITORIES, REVISIONS, TAGS, UPLOADS
+from exporter.storage.layout import BLOBS, REPOSITORIES, REVISIONS, TAGS, UPLOADS
 from exporter.storage.manifest_walk import ManifestWalk
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryContent, RepositoryReader
@@ -147,8 +147,12 @@ class _Scan:
         if has_blobs and self._found.is_missing:
             self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
         if has_revisions and not has_blobs:
+            for issue in self._issues.sorted():
+                if issue.path.startswith(f"{BLOBS}/"):
+                    raise StoreUnreadableError(f"cannot read {issue.path}: {issue.detail}")
             raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
-        if self._previous.repositories and not self._repositories:
+        is_bare = self._found.is_missing or not has_blobs
+        if self._previous.repositories and not self._repositories and is_bare:
             raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
 
     # blobs
