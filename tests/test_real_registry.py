@@ -2,8 +2,10 @@
 
 import base64
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import httpx
 import pytest
 
 from demo.store import StoreBuilder, noise
+from exporter.analysis.store import analyse
+from exporter.storage.scanner import scan_store
 from tests.conftest import PASSWORD, USERNAME
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.servers import (
@@ -506,3 +510,27 @@ def test_tags_that_only_the_disk_or_only_the_api_has_are_differences(
         exporter.wait_for(differences_are(1), "a repository that only the API has hides its tags")
         registry_client.push_manifest(WEB, "2", *registry_client.manifest(WEB, "1"))
         exporter.wait_for(differences_are(2), "a tag pushed to the registry does not count")
+
+
+def test_tags_that_are_pushed_and_deleted_during_a_scan_are_never_broken(tmp_path: Path) -> None:
+    registry = DockerRegistry(tmp_path)
+    enough = threading.Event()
+
+    def change() -> None:
+        with RegistryClient(registry.url) as client:
+            while not enough.is_set():
+                digests = [client.push_image("app", str(tag), [noise(str(tag), 99)])
+                           for tag in range(3)]  # fmt: skip
+                for digest in digests:
+                    client.delete_manifest("app", digest)
+
+    with registry, ThreadPoolExecutor(1) as pool:
+        changes = pool.submit(change)
+        states = []
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            states.append(analyse(scan_store(tmp_path)).integrity.broken_tags)
+        enough.set()
+        changes.result()
+    assert len(states) > 20
+    assert [each for each in states if each] == []

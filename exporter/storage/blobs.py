@@ -132,8 +132,8 @@ class BlobReader:
                 found.digests.append(digest)
                 found.sizes.append(status.st_size)
             elif stat.S_ISLNK(status.st_mode):
-                error = OSError(errno.ELOOP, "not a regular file")
-                self._issues.add_unmeasured(error, f"{path}/{name}/{DATA}")
+                link = OSError(errno.ELOOP, "not a regular file")
+                self._issues.add_unmeasured(link, f"{path}/{name}/{DATA}")
             else:
                 where = f"{path}/{name}/{DATA}"
                 self._issues.add(IssueCause.IO_ERROR, where, "not a regular file", hides=False)

@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from exporter.model import (
@@ -14,6 +15,7 @@ from exporter.model import (
     Digest,
     IssueCause,
     Upload,
+    format_digest,
     parse_digest,
 )
 from exporter.storage.layout import (
@@ -46,6 +48,8 @@ _REWRITE_SECONDS = 0.001
 """A link is empty for about 0.2 ms while version 2 of the registry writes it."""
 _APPEAR_RETRIES = 20
 """A new tag's directory is there a few milliseconds before its link, on a busy registry."""
+_DELETION_SECONDS = 0.02
+"""Far more than the registry takes from the deletion of a manifest to that of its tags."""
 _MAX_STARTED_AT_BYTES = 64
 _NEVER = 0.0
 """Stands for the time of a link that is there and is no file of a link's size."""
@@ -109,8 +113,35 @@ class RepositoryReader:
             self._read_tags(content, f"{manifests}/{TAGS}")
         if REVISIONS in parts:
             self._read_revisions(content, f"{manifests}/{REVISIONS}")
+        self._look_again(content, manifests)
         self._read_uploads(content, f"{path}/{UPLOADS}")
         return content
+
+    def _look_again(self, content: RepositoryContent, manifests: str) -> None:
+        """Read anew the tags that point to a manifest that is not there: it was just deleted.
+
+        A deletion takes the manifest first and its tags then.
+        """
+        if REVISIONS in content.unlisted or not _adrift(content):
+            return
+        time.sleep(_DELETION_SECONDS)
+        lost = _adrift(content)
+        doubtful = [tag for tag, target, _ in content.tags if target in lost]
+        content.tags = [tag for tag in content.tags if tag[1] not in lost]
+        try:
+            with open_directory(f"{manifests}/{TAGS}", self._store) as parent:
+                for tag in doubtful:
+                    self._read_tag(content, tag, parent, f"{manifests}/{TAGS}")
+        except GONE:
+            return
+        except OSError as error:
+            self._issues.add_error(error, f"{manifests}/{TAGS}")
+            content.unlisted.add(TAGS)
+        for digest in _adrift(content):  # perhaps it moved on to a new manifest
+            algorithm, _, name = format_digest(digest).partition(":")
+            directory = f"{manifests}/{REVISIONS}/{algorithm}"
+            with suppress(OSError), open_directory(directory, self._store) as parent:
+                self._read_revision(content, digest, name, parent, directory)
 
     def _entries(
         self, content: RepositoryContent, path: str, *parts: str
@@ -287,3 +318,9 @@ class RepositoryReader:
         except OSError as error:
             self._issues.add_error(error, path, hides=False)
             return None
+
+
+def _adrift(content: RepositoryContent) -> set[Digest]:
+    """Give what tags point to and the repository has no link to."""
+    targets = {target for _, target, _ in content.tags if target is not None}
+    return targets.difference(digest for digest, _ in content.revisions)
