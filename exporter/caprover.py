@@ -9,6 +9,8 @@ import logging
 import os
 import re
 import stat
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -165,10 +167,11 @@ class CaproverReader:
     def read(self) -> CaproverStatus:
         """Read it now; a failure leaves what the last good reading said, with the reason."""
         before = self._status
+        now = time.time()
         try:
-            self._status = CaproverStatus(self._parse())
+            self._status = CaproverStatus(self._parse(), read_at=now)
         except CaproverUnreadableError as error:
-            self._status = CaproverStatus(before.images, str(error))
+            self._status = replace(before, failure=str(error))
         failure = self._status.failure
         if failure is None and before.failure is not None:
             _log.info("CapRover's configuration %s reads well again", self._path)

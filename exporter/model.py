@@ -273,6 +273,7 @@ class Inventory:
         misplaced: what the registry's collector stumbles on because of where it lies.
         walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
             their directory: it overlooks what comes after them there, by name.
+        is_cache: whether the registry is a pull-through cache of another one.
 
     """
 
@@ -290,6 +291,7 @@ class Inventory:
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
     misplaced: tuple[Misplaced, ...] = ()
     walk_ends: tuple[str, ...] = ()
+    is_cache: bool = False
 
     @property
     def complete(self) -> bool:

@@ -70,7 +70,9 @@ class SnapshotBoard:
                 return
             after = replace(before, caprover=caprover)
             known = None if before.caprover is None else before.caprover.images
-            self._swap(after if caprover.images == known else self._with_conclusions(after))
+            if caprover.images != known:
+                after = _with_missing_of(before, self._with_conclusions(after))
+            self._swap(after)
 
     def post_api(self, api: ApiStatus) -> None:
         """Publish what the registry's API told."""
@@ -96,6 +98,16 @@ class SnapshotBoard:
     def _swap(self, snapshot: Snapshot) -> None:
         self._publish(snapshot)
         self._snapshot = snapshot
+
+
+def _with_missing_of(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Leave it to the next scan to say what is missing: what was just deployed is not in the last.
+
+    While scans fail that would be a page for nothing.
+    """
+    if before.uses is None or after.uses is None:
+        return after
+    return replace(after, uses=replace(after.uses, missing_images=before.uses.missing_images))
 
 
 def _with_differences(snapshot: Snapshot) -> Snapshot:

@@ -209,7 +209,8 @@ class StoreFigures:
         strays: files that are no part of the layout.
         issues: how many by cause; every cause is there.
         complete: whether all that was found could be read.
-        integrity: what is not whole.
+        integrity: what is not whole; None of a pull-through cache, which fetches what is absent
+            when it is asked for.
         collector: what the registry's collector would do in each mode; None while something
             could not be read that may change it.
 
@@ -223,7 +224,7 @@ class StoreFigures:
     strays: Strays
     issues: Mapping[IssueCause, int]
     complete: bool
-    integrity: Integrity
+    integrity: Integrity | None
     collector: Mapping[GcMode, CollectorRun] | None
 
     @property
@@ -285,11 +286,14 @@ class CaproverStatus:
     Attributes:
         images: what the last good reading said; None where there was none.
         failure: why the last reading failed; None where it did not.
+        read_at: when the last good reading began, Unix seconds: it says nothing of what was
+            pushed since. None where there was none.
 
     """
 
     images: AppImages | None
     failure: str | None = None
+    read_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,6 +266,7 @@ def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
     with random_store(steps) as store:
         inventory = scan_store(store.root)
         integrity, _ = foretell(inventory, reaches_of(inventory), 2)
+        assert integrity is not None
         broken = {f"{tag.repository}:{tag.tag}" for tag in integrity.broken_tags}
         tags = {f"{each.name}:{tag.name}" for each in inventory.repositories for tag in each.tags}
         assert broken == tags - Shelf(store.root).pullable()

@@ -6,7 +6,9 @@ import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
+from exporter.snapshot import Integrity
 from exporter.storage.scanner import scan_store
+from tests.in_process import run_command
 from tests.small_stores import INDEX, described, two_platforms, with_fields
 
 LAYER = noise("layer", 300)
@@ -18,13 +20,19 @@ def store(tmp_path: Path) -> StoreBuilder:
     return StoreBuilder(tmp_path)
 
 
+def integrity(store: StoreBuilder) -> Integrity:
+    found = analyse(scan_store(store.root)).integrity
+    assert found is not None
+    return found
+
+
 def missing(store: StoreBuilder) -> list[str]:
-    return list(analyse(scan_store(store.root)).integrity.missing_blobs)
+    return list(integrity(store).missing_blobs)
 
 
 def broken(store: StoreBuilder) -> dict[str, str]:
     """Give the reasons by ``repository:tag``, digests left out."""
-    tags = analyse(scan_store(store.root)).integrity.broken_tags
+    tags = integrity(store).broken_tags
     return {f"{each.repository}:{each.tag}": _without_digest(each.reason) for each in tags}
 
 
@@ -182,3 +190,16 @@ def test_tags_of_a_repository_without_layers_directory_are_broken(store: StoreBu
     layers = store.repository_path("app") / "_layers"
     layers.rename(layers.with_name("moved"))
     assert broken(store) == {"app:1": "the repository has no directory _layers"}
+
+
+def test_of_a_pull_through_cache_nothing_is_called_missing(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, "library/app")
+    lose(store, child)
+    assert broken(store)
+    store.stray("scheduler-state.json", b"{}")
+    found = analyse(scan_store(store.root))
+    assert found.integrity is None
+    assert found.collector is not None
+    outcome = run_command("report", "--storage.root", store.root)
+    assert outcome.exit_code == 0
+    assert "missing" not in outcome.output

@@ -35,7 +35,8 @@ def told(
 ) -> UseFigures:
     inventory = scan_store(store.root)
     images = AppImages(frozenset(apps.split()), frozenset(running), frozenset(rollback))
-    broken = analyse(inventory).integrity.broken_tags
+    found = analyse(inventory).integrity
+    broken = () if found is None else found.broken_tags
     return tell_uses(inventory, reaches_of(inventory), images, prefix, broken)
 
 

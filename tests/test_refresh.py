@@ -1,18 +1,26 @@
 """The loops outlive everything, and the board publishes one snapshot at a time."""
 
 import logging
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from demo.store import StoreBuilder
-from exporter.analysis.conclusions import AnalysisOptions
-from exporter.app_images import AppImages
+from exporter.analysis.conclusions import AnalysisOptions, Conclusions
+from exporter.app_images import AppImages, ImageName
 from exporter.errors import StoreUnreadableError
 from exporter.model import ApiView, FilesystemUsage
 from exporter.refresh import Loop, SnapshotBoard, read_store
-from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot
+from exporter.snapshot import (
+    ApiStatus,
+    CaproverStatus,
+    ScanStatus,
+    Snapshot,
+    StoreReading,
+    Use,
+)
 from tests.servers import wait_until
 
 USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)
@@ -143,3 +151,57 @@ def test_conclusions_from_an_older_configuration_are_drawn_again(tmp_path: Path)
     board.post_scan(reading, ScanStatus(scans=1, succeeded=True), conclusions)
     assert board.snapshot.uses is not None
     assert board.snapshot.uses.orphaned_repositories == set()
+
+
+def conclusions_of(
+    root: Path, known: AppImages, read_at: float | None = None
+) -> tuple[StoreReading, Conclusions]:
+    options = AnalysisOptions(image_prefix="captain")
+    status = CaproverStatus(known, "gone", read_at)
+    return read_store(root, options=options, caprover=status)
+
+
+def test_what_was_pushed_since_caprovers_file_was_lost_is_nobodys_orphan(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    old, new = "captain/img-captain-old", "captain/img-captain-new"
+    named = "captain/img-captain-blog"
+    for name, times in {old: (1,), new: (1, 20), named: (1, 20)}.items():
+        for at in times:
+            link = store.revision_link(name, store.image(name, str(at), at=at))
+            os.utime(link, (at, at))
+    running = frozenset({ImageName(named, "0", None, is_local=True)})
+    _, drawn = conclusions_of(tmp_path, AppImages(frozenset({"blog"}), running, frozenset()), 10.0)
+    assert drawn.uses is not None
+    assert drawn.uses.orphaned_repositories == {old}
+    assert drawn.uses.repositories == {
+        old: {"1": Use.ORPHANED},
+        new: {"1": Use.UNMANAGED, "20": Use.UNMANAGED},
+        named: {"1": Use.SUPERSEDED, "20": Use.UNMANAGED},
+    }
+
+
+def test_an_image_is_missing_when_a_scan_has_not_found_it_not_when_it_was_just_deployed(
+    tmp_path: Path,
+) -> None:
+    StoreBuilder(tmp_path).image("captain/img-captain-blog", "1")
+    options = AnalysisOptions(image_prefix="captain")
+    board = SnapshotBoard(lambda _: None, options)
+
+    def running(tag: str) -> CaproverStatus:
+        image = ImageName("captain/img-captain-blog", tag, None, is_local=True)
+        return CaproverStatus(AppImages(frozenset({"blog"}), frozenset({image}), frozenset()))
+
+    def scan() -> None:
+        reading, drawn = read_store(tmp_path, options=options, caprover=board.snapshot.caprover)
+        board.post_scan(reading, ScanStatus(scans=1, succeeded=True), drawn)
+
+    def missing() -> int:
+        assert board.snapshot.uses is not None
+        return board.snapshot.uses.missing_images[Use.RUNNING]
+
+    board.post_caprover(running("1"))
+    scan()
+    board.post_caprover(running("2"))
+    assert missing() == 0
+    scan()
+    assert missing() == 1

@@ -774,6 +774,7 @@ def test_a_blob_that_cannot_be_looked_at_is_not_missing(
     store.image("app", "1", [layer])
     store.blob_path(layer).parents[1].chmod(0)
     found = analyse(as_nobody(None))
+    assert found.integrity is not None
     assert found.integrity.missing_blobs == ()
     assert found.integrity.broken_tags == ()
     assert found.collector is None

@@ -69,7 +69,24 @@ def conclude(
     if options.image_prefix is not None:
         if images is None:
             return Conclusions()
-        broken = reading.figures.integrity.broken_tags
-        uses = tell_uses(inventory, reaches, images, options.image_prefix, broken)
+        uses = _tell_uses(reading, caprover, images, reaches, options.image_prefix)
     policies = price_policies(inventory, reaches, options.dialect, options.keep_last, uses)
     return Conclusions(images, uses, tuple(policies))
+
+
+def _tell_uses(
+    reading: StoreReading,
+    caprover: CaproverStatus | None,
+    images: AppImages,
+    reaches: Reaches,
+    prefix: str,
+) -> UseFigures:
+    figures = reading.figures
+    read_at = None if caprover is None else caprover.read_at
+    recent = {
+        each.name: read_at
+        for each in figures.repositories
+        if read_at is not None and each.last_push_at is not None and each.last_push_at > read_at
+    }
+    broken = () if figures.integrity is None else figures.integrity.broken_tags
+    return tell_uses(reading.inventory, reaches, images, prefix, broken, recent)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import PullCheck, sound_links
@@ -23,11 +24,14 @@ def tell_uses(
     images: AppImages,
     prefix: str,
     broken: Iterable[BrokenTag],
+    recent: Mapping[str, float] = MappingProxyType({}),
 ) -> UseFigures:
     """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
 
-    ``broken`` are the tags that cannot be pulled whole. The uses are those of CapRover's terms:
-    an image is compared by repository and tag, whatever its domain, which may have changed.
+    ``broken`` are the tags that cannot be pulled whole; ``recent`` the repositories that were
+    pushed to since ``images`` were read, with when that was (Unix seconds). The uses are those of
+    CapRover's terms: an image is compared by repository and tag, whatever its domain, which may
+    have changed.
     """
     named = _by_repository(images)
     uses: dict[str, Mapping[str, Use]] = {}
@@ -39,7 +43,13 @@ def tell_uses(
         digests = {} if names is None else _numbered(names.digests, inventory)
         if digests:
             pinned[repository.name] = digests
-        uses[repository.name] = _uses(repository, names, digests, otherwise, inventory)
+        read_at = recent.get(repository.name)
+        if read_at is not None and otherwise is Use.ORPHANED:
+            otherwise = Use.UNMANAGED  # perhaps its app is new
+        told = _uses(repository, names, digests, otherwise, inventory)
+        if read_at is not None and names is not None:
+            told |= _too_new(repository, told, read_at)
+        uses[repository.name] = told
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
     return UseFigures(
@@ -91,6 +101,15 @@ def app_of(repository: str, prefix: str) -> str | None:
         return None
     app = repository[len(start) :].removeprefix("-")
     return app if app and "/" not in app else None
+
+
+def _too_new(repository: Repository, uses: Mapping[str, Use], read_at: float) -> Mapping[str, Use]:
+    """Give the tags that no app named yet when that was read: perhaps one does now."""
+    return {
+        tag.name: Use.UNMANAGED
+        for tag in repository.tags
+        if uses[tag.name] is Use.SUPERSEDED and (tag.updated_at or 0.0) > read_at
+    }
 
 
 def _numbered(digests: Mapping[Digest, Use], inventory: Inventory) -> dict[BlobNumber, Use]:

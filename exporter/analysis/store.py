@@ -78,7 +78,7 @@ def analyse(
 
 def foretell(
     inventory: Inventory, reaches: Reaches, dialect: Dialect
-) -> tuple[Integrity, Mapping[GcMode, CollectorRun] | None]:
+) -> tuple[Integrity | None, Mapping[GcMode, CollectorRun] | None]:
     """Tell what is not whole, and what the registry's collector would do."""
     check = PullCheck(inventory)
     broken = (
@@ -86,7 +86,9 @@ def foretell(
         for repository, reach in zip(inventory.repositories, reaches, strict=True)
         for tag in check.broken_tags(repository, reach)
     )
-    integrity = Integrity(check.missing_blobs(), tuple(broken))
+    integrity = None
+    if not inventory.is_cache:
+        integrity = Integrity(check.missing_blobs(), tuple(broken))
     return integrity, forecast(inventory, reaches, check, dialect)
 
 

@@ -26,7 +26,8 @@ def _blockers(subject: Subject) -> Iterator[Sample]:
 def _integrity(read: Callable[[Integrity], float]) -> Reader:
     def samples(subject: Subject) -> Iterator[Sample]:
         store = subject.snapshot.store
-        return one(None if store is None else read(store.figures.integrity))
+        known = None if store is None else store.figures.integrity
+        return one(None if known is None else read(known))
 
     return samples
 
@@ -34,6 +35,11 @@ def _integrity(read: Callable[[Integrity], float]) -> Reader:
 _FORETOLD = (
     "Foretold from the last successful scan, for the registry version of registry.gc-dialect; "
     "absent while something could not be read that may change it."
+)
+
+_WHOLE = (
+    "From the last successful scan, which may see too few while docker_registry_scan_complete is "
+    "0; absent for a pull-through cache, which fetches what is absent."
 )
 
 COLLECTION_METRICS = (
@@ -67,13 +73,14 @@ COLLECTION_METRICS = (
     Metric(
         "docker_registry_missing_blobs",
         "Blobs that something references and that are not on disk; layers with download URLs do "
-        "not count. From the last successful scan.",
+        f"not count. {_WHOLE}",
         _integrity(lambda integrity: len(integrity.missing_blobs)),
     ),
     Metric(
         "docker_registry_broken_tags",
         "Tags that cannot be pulled whole: a blob is missing or has another size than its "
-        "manifest says, a manifest cannot be read or is not linked. From the last successful scan.",
+        "manifest says, a manifest cannot be read or is not linked. Links to layers are not read: "
+        f"where one is gone, that is not noticed. {_WHOLE}",
         _integrity(lambda integrity: len(integrity.broken_tags)),
     ),
 )

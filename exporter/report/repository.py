@@ -59,9 +59,10 @@ def tag_rows(
     inventory = reading.inventory
     reach = _reach_by_tag(inventory, repository)
     holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))
+    integrity = reading.figures.integrity
     broken = {
         each.tag: each.reason
-        for each in reading.figures.integrity.broken_tags
+        for each in (() if integrity is None else integrity.broken_tags)
         if each.repository == repository.name
     }
     uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}

@@ -14,7 +14,7 @@ from exporter.metrics.subject import Subject
 from exporter.quantities import format_duration, format_size
 from exporter.report.actions import Action
 from exporter.report.repository import TagRow
-from exporter.snapshot import BlobState, RepositoryFigures, StoreReading, UseFigures
+from exporter.snapshot import BlobState, Integrity, RepositoryFigures, StoreReading, UseFigures
 
 _ISSUES_SHOWN = 10
 _PIPE_WIDTH = 140
@@ -207,7 +207,7 @@ def _print_caprover(subject: Subject, console: Console) -> None:
 
 
 def _print_damage(reading: StoreReading, uses: UseFigures | None, console: Console) -> None:
-    integrity = reading.figures.integrity
+    integrity = reading.figures.integrity or Integrity((), ())
     if integrity.missing_blobs:
         console.print(f"\n[bold red]{len(integrity.missing_blobs)} referenced blobs are missing[/]")
     if integrity.broken_tags:

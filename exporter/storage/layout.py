@@ -13,7 +13,10 @@ from exporter.model import LAYERS, MANIFESTS, Digest, parse_digest
 VERSION_PATH = ("docker", "registry", "v2")
 """Directories between the registry's root directory and the store proper."""
 
-ROOT_EXTRAS = frozenset({"lost+found", "scheduler-state.json"})
+CACHE_STATE = "scheduler-state.json"
+"""Lies beside ``docker`` in the store of a pull-through cache."""
+
+ROOT_EXTRAS = frozenset({"lost+found", CACHE_STATE})
 """May lie beside ``docker``: a mount point's own directory, a pull-through cache's state."""
 
 BLOBS = "blobs"

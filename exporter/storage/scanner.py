@@ -23,7 +23,7 @@ from exporter.model import (
 )
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, Prefix
-from exporter.storage.layout import BLOBS, REPOSITORIES, REVISIONS, TAGS, UPLOADS
+from exporter.storage.layout import BLOBS, CACHE_STATE, REPOSITORIES, REVISIONS, TAGS, UPLOADS
 from exporter.storage.manifest_walk import ManifestWalk
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryContent, RepositoryReader
@@ -83,8 +83,10 @@ def scan_store(
         if previous is not None and previous.repositories:
             raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
         return Inventory(strays=strays.total(), issues=issues.sorted())
+    is_cache = (root / CACHE_STATE).exists()
     try:
-        return _Scan(store, issues, strays, previous or Inventory(), report).run()
+        inventory = _Scan(store, issues, strays, previous or Inventory(), report).run()
+        return replace(inventory, is_cache=is_cache)
     finally:
         os.close(store)
 

@@ -66,7 +66,7 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
             ("Blobs", f"{total}, of which {unreferenced} unreferenced"),
             ("Reclaimable", _reclaimable(figures)),
             ("Repositories", f"{len(figures.repositories)}"),
-            ("Broken tags", f"{len(figures.integrity.broken_tags)}"),
+            ("Broken tags", _broken_tags(figures)),
             ("Unread", f"{unread} parts of the store could not be read"),
         ]
     if snapshot.caprover is not None:
@@ -78,6 +78,12 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.api is not None:
         rows.append(("Registry API", snapshot.api.failure or "answers"))
     return rows
+
+
+def _broken_tags(figures: StoreFigures) -> str:
+    if figures.integrity is None:
+        return "not told of a pull-through cache"
+    return f"{len(figures.integrity.broken_tags)}"
 
 
 def _reclaimable(figures: StoreFigures) -> str:
