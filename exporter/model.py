@@ -274,6 +274,7 @@ class Inventory:
         walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
             their directory: it overlooks what comes after them there, by name.
         is_cache: whether the registry is a pull-through cache of another one.
+        all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
 
     """
 
@@ -292,6 +293,7 @@ class Inventory:
     misplaced: tuple[Misplaced, ...] = ()
     walk_ends: tuple[str, ...] = ()
     is_cache: bool = False
+    all_measured: bool = False
 
     @property
     def complete(self) -> bool:

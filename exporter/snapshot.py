@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exporter.app_images import AppImages
-from exporter.model import ApiView, BlobNumber, FilesystemUsage, Inventory, IssueCause, Strays
+from exporter.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
+from exporter.uses import PolicyFigures, UseFigures
 
 
 class BlobState(enum.StrEnum):
@@ -121,61 +122,6 @@ class Integrity:
 
     missing_blobs: tuple[str, ...]
     broken_tags: tuple[BrokenTag, ...]
-
-
-class Use(enum.StrEnum):
-    """What CapRover needs a tag for, strongest first."""
-
-    RUNNING = "running"
-    ROLLBACK = "rollback"
-    UNMANAGED = "unmanaged"
-    SUPERSEDED = "superseded"
-    ORPHANED = "orphaned"
-
-
-@dataclass(frozen=True, slots=True)
-class UseTotal:
-    """Tags of one use, and the bytes of the blobs whose strongest use it is."""
-
-    tags: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UseFigures:
-    """Whose the tagged bytes are, in CapRover's terms.
-
-    Attributes:
-        totals: every use is there; the bytes add up to the tagged ones.
-        repositories: of every repository, the use of each of its tags, by the tag's name.
-        pinned: by repository, the manifests that apps name by digest, with the strongest use.
-        orphaned_repositories: names of the repositories of apps that no longer exist.
-        missing_images: how many images CapRover counts on and this store cannot serve.
-
-    """
-
-    totals: Mapping[Use, UseTotal]
-    repositories: Mapping[str, Mapping[str, Use]]
-    pinned: Mapping[str, Mapping[BlobNumber, Use]]
-    orphaned_repositories: frozenset[str]
-    missing_images: Mapping[Use, int]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFigures:
-    """What a retention policy would do.
-
-    Attributes:
-        policy: its name, such as ``keep-last-5``.
-        candidate_tags: tags it would delete.
-        reclaimable_bytes: what a collector run would then free, on top of what it frees anyway;
-            None where that is not known.
-
-    """
-
-    policy: str
-    candidate_tags: int
-    reclaimable_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 PURE = ("exporter.model", "exporter.app_images", "exporter.snapshot", "exporter.quantities",
-        "exporter.analysis",
+        "exporter.uses", "exporter.analysis",
         "exporter.storage.layout", "exporter.storage.manifests", "exporter.metrics.catalogue",
         "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
@@ -31,7 +31,7 @@ IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathl
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
 LEAVES = ("exporter", "exporter.model", "exporter.app_images", "exporter.errors",
           "exporter.quantities", "exporter.alert_thresholds", "exporter.setting_types",
-          "exporter.snapshot", "exporter.logs")  # fmt: skip
+          "exporter.snapshot", "exporter.uses", "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {
     "exporter.storage": (),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.garbage import Dialect, mark
-from exporter.analysis.store import foretell, reaches_of
+from exporter.analysis.store import analyse, reaches_of
 from exporter.model import Inventory, format_digest
 from exporter.snapshot import BlobTotal, CollectorRun, GcMode
 from exporter.storage.scanner import scan_store
@@ -77,7 +77,7 @@ def sizes_on_disk(root: Path) -> dict[str, int]:
 
 
 def foretold_runs(inventory: Inventory, dialect: Dialect) -> Mapping[GcMode, CollectorRun]:
-    _, runs = foretell(inventory, reaches_of(inventory), dialect)
+    runs = analyse(inventory, dialect).collector
     assert runs is not None
     return runs
 
@@ -265,7 +265,7 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
 def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
     with random_store(steps) as store:
         inventory = scan_store(store.root)
-        integrity, _ = foretell(inventory, reaches_of(inventory), 2)
+        integrity = analyse(inventory).integrity
         assert integrity is not None
         broken = {f"{tag.repository}:{tag.tag}" for tag in integrity.broken_tags}
         tags = {f"{each.name}:{tag.name}" for each in inventory.repositories for tag in each.tags}

@@ -9,8 +9,9 @@ from exporter.analysis.ownership import app_of, tell_uses
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
 from exporter.model import parse_digest
-from exporter.snapshot import Use, UseFigures
+from exporter.snapshot import BlobState
 from exporter.storage.scanner import scan_store
+from exporter.uses import Use, UseFigures
 from tests.small_stores import two_platforms
 
 BLOG = "captain/img-captain-blog"
@@ -34,10 +35,13 @@ def told(
     prefix: str = "captain",
 ) -> UseFigures:
     inventory = scan_store(store.root)
-    images = AppImages(frozenset(apps.split()), frozenset(running), frozenset(rollback))
-    found = analyse(inventory).integrity
-    broken = () if found is None else found.broken_tags
-    return tell_uses(inventory, reaches_of(inventory), images, prefix, broken)
+    images = AppImages(
+        frozenset(apps.split()), frozenset(running), frozenset(rollback) - {*running}
+    )
+    figures = analyse(inventory)
+    broken = () if figures.integrity is None else figures.integrity.broken_tags
+    tagged = figures.blobs[BlobState.TAGGED].bytes
+    return tell_uses(inventory, reaches_of(inventory), images, prefix, broken, tagged)
 
 
 def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_repository(

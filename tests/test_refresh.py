@@ -13,14 +13,8 @@ from exporter.app_images import AppImages, ImageName
 from exporter.errors import StoreUnreadableError
 from exporter.model import ApiView, FilesystemUsage
 from exporter.refresh import Loop, SnapshotBoard, read_store
-from exporter.snapshot import (
-    ApiStatus,
-    CaproverStatus,
-    ScanStatus,
-    Snapshot,
-    StoreReading,
-    Use,
-)
+from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
+from exporter.uses import Use
 from tests.servers import wait_until
 
 USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)

@@ -1,19 +1,28 @@
 """What policies would delete and free, and that it never takes what a kept tag needs."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.conclusions import AnalysisOptions, conclude
+from exporter.analysis.garbage import Dialect, mark
 from exporter.analysis.ownership import tell_uses
-from exporter.analysis.retention import beyond_last, choose
+from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.retention import choose, keep_newest
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
 from exporter.model import format_digest, parse_digest
-from exporter.snapshot import CaproverStatus, PolicyFigures, StoreReading
+from exporter.snapshot import CaproverStatus, GcMode, StoreReading
 from exporter.storage.scanner import scan_store
+from exporter.uses import PolicyFigures
+from tests.random_stores import STEPS_WITH_LOSSES, Step, build
 from tests.small_stores import two_platforms
+
+DIALECTS: tuple[Dialect, ...] = (2, 3)
 
 
 @pytest.fixture
@@ -34,13 +43,13 @@ def priced(
 
 def deletions(
     store: StoreBuilder, keep: int, images: AppImages | None = None
-) -> dict[str, dict[str, tuple[str, ...]]]:
+) -> dict[str, set[str]]:
     inventory = scan_store(store.root)
     reaches = reaches_of(inventory)
-    uses = None if images is None else tell_uses(inventory, reaches, images, "captain", ())
-    found = choose(inventory, reaches, lambda each: beyond_last(each, keep), uses)
+    uses = None if images is None else tell_uses(inventory, reaches, images, "captain", (), 0)
+    found = choose(inventory, reaches, lambda each: keep_newest(each, keep), uses)
     return {
-        name: {format_digest(inventory.digests[number]): tags for number, tags in chosen.items()}
+        name: {format_digest(inventory.digests[number]) for number in chosen}
         for name, chosen in found.manifests.items()
     }
 
@@ -65,10 +74,8 @@ def test_the_newest_tags_of_each_repository_stay_and_the_rest_is_priced(
 
 
 def test_tags_of_one_moment_are_told_apart_by_name(store: StoreBuilder) -> None:
-    for tag in ("b", "c", "a"):
-        store.image("app", tag, at=1000.0)
-    (chosen,) = deletions(store, 1).values()
-    assert sorted(tag for tags in chosen.values() for tag in tags) == ["b", "c"]
+    images = {tag: store.image("app", tag, [noise(tag, 9)], at=1000.0) for tag in "bca"}
+    assert deletions(store, 1) == {"app": {images["b"], images["c"]}}
 
 
 def test_an_old_image_that_was_tagged_again_stays(store: StoreBuilder) -> None:
@@ -84,7 +91,7 @@ def test_an_old_image_that_was_tagged_again_stays(store: StoreBuilder) -> None:
 def test_a_manifest_that_a_kept_index_lists_stays(store: StoreBuilder) -> None:
     child = store.image("app", "1-amd64", at=1000.0)
     store.index("app", "1", [child], at=2000.0)
-    assert deletions(store, 1) == {"app": {}}
+    assert deletions(store, 1) == {"app": set()}
 
 
 def test_what_is_freed_anyway_does_not_count_for_the_policy(store: StoreBuilder) -> None:
@@ -146,3 +153,21 @@ def test_a_blocked_collector_frees_nothing(store: StoreBuilder) -> None:
     store.blob_path(damaged).write_bytes(b"{")
     (policy,) = priced(store, 1) or ()
     assert policy == PolicyFigures("keep-last-1", 2, 0)
+
+
+@given(STEPS_WITH_LOSSES, st.integers(1, 2), st.sampled_from(DIALECTS))
+def test_a_price_is_what_the_collectors_walk_marks_less_after_the_deletions(
+    steps: list[Step], keep: int, dialect: Dialect
+) -> None:
+    with TemporaryDirectory() as directory:
+        store = StoreBuilder(Path(directory))
+        build(store, steps)
+        inventory = scan_store(store.root)
+    reaches = reaches_of(inventory)
+    reading = StoreReading(inventory, analyse(inventory, dialect))
+    (policy,) = conclude(reading, None, AnalysisOptions(dialect, None, (keep,))).policies or ()
+    chosen = choose(inventory, reaches, lambda each: keep_newest(each, keep), None)
+    before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
+    after = mark(inventory, reaches, dialect, GcMode.DEFAULT, chosen.manifests)
+    freed = set() if before.blockers else before.blobs - after.blobs
+    assert policy.reclaimable_bytes == bytes_on_disk(inventory, freed)

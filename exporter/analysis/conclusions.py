@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
-from exporter.analysis.garbage import Dialect, Reaches
+from exporter.analysis.garbage import Dialect
+from exporter.analysis.orderly import Reaches
 from exporter.analysis.ownership import tell_uses
+from exporter.analysis.repositories import BytesOnDisk
 from exporter.analysis.retention import price_policies
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages
 from exporter.model import Inventory
-from exporter.snapshot import CaproverStatus, PolicyFigures, StoreReading, UseFigures
+from exporter.snapshot import BlobState, CaproverStatus, StoreReading
+from exporter.uses import PolicyFigures, UseFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,24 @@ def conclude(
     if options.image_prefix is None and not options.keep_last:
         return Conclusions(images, None, ())
     reaches = reaches or reaches_of(inventory)
+    sizes = BytesOnDisk(inventory)
     uses = None
     if options.image_prefix is not None:
         if images is None:
             return Conclusions()
-        uses = _tell_uses(reading, caprover, images, reaches, options.image_prefix)
-    policies = price_policies(inventory, reaches, options.dialect, options.keep_last, uses)
+        uses = _tell_uses(reading, caprover, images, reaches, options.image_prefix, sizes)
+    blobs = reading.figures.blobs
+    # else what nobody references is among them
+    referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
+    policies = price_policies(
+        inventory,
+        reaches,
+        options.dialect,
+        options.keep_last,
+        uses,
+        sizes,
+        referenced if inventory.references_known else None,
+    )
     return Conclusions(images, uses, tuple(policies))
 
 
@@ -80,6 +95,7 @@ def _tell_uses(
     images: AppImages,
     reaches: Reaches,
     prefix: str,
+    sizes: BytesOnDisk,
 ) -> UseFigures:
     figures = reading.figures
     read_at = None if caprover is None else caprover.read_at
@@ -89,4 +105,5 @@ def _tell_uses(
         if read_at is not None and each.last_push_at is not None and each.last_push_at > read_at
     }
     broken = () if figures.integrity is None else figures.integrity.broken_tags
-    return tell_uses(reading.inventory, reaches, images, prefix, broken, recent)
+    tagged = figures.blobs[BlobState.TAGGED].bytes
+    return tell_uses(reading.inventory, reaches, images, prefix, broken, tagged, recent, sizes)

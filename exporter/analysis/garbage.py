@@ -14,12 +14,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.orderly import (
+    Reaches,
+    is_plain,
+)
 from exporter.analysis.reachability import RepositoryReach
-from exporter.analysis.repositories import bytes_on_disk
 from exporter.model import (
     ABSENT,
-    ALL_DIRECTORIES,
     LAYERS,
     MANIFESTS,
     TAGS_DIRECTORY,
@@ -28,7 +29,7 @@ from exporter.model import (
     Repository,
     format_digest,
 )
-from exporter.snapshot import BlobTotal, Blocker, CollectorRun, GcMode, TagName
+from exporter.snapshot import GcMode
 from exporter.storage.layout import (
     REPOSITORIES,
     TAGS,
@@ -39,9 +40,6 @@ from exporter.storage.layout import (
 
 Dialect = Literal[2, 3]
 """Major version of the registry whose collector is simulated."""
-
-Reaches = Sequence[RepositoryReach]
-"""What each repository of an inventory reaches, in the inventory's order."""
 
 _VERSION_2 = 2
 
@@ -64,29 +62,6 @@ class Marks:
     blockers: dict[str, str] = field(default_factory=dict)
 
 
-def forecast(
-    inventory: Inventory, reaches: Reaches, check: PullCheck, dialect: Dialect
-) -> Mapping[GcMode, CollectorRun] | None:
-    """Tell what the collector would do in each mode.
-
-    None while something could not be read that may change it.
-    """
-    if inventory.unread:
-        return None
-    runs = {}
-    present = set(range(len(inventory.sizes)))
-    if ABSENT in inventory.sizes:
-        present = {number for number in present if inventory.sizes[number] != ABSENT}
-    for mode in GcMode:
-        marks = mark(inventory, reaches, dialect, mode)
-        blockers = tuple(Blocker(*each) for each in sorted(marks.blockers.items()))
-        endangered = () if blockers else tuple(_endangered(inventory, reaches, check, marks))
-        freed = set() if blockers else present - marks.blobs
-        frees = BlobTotal(len(freed), bytes_on_disk(inventory, freed))
-        runs[mode] = CollectorRun(frees, endangered, blockers)
-    return runs
-
-
 def mark(
     inventory: Inventory,
     reaches: Reaches,
@@ -98,18 +73,18 @@ def mark(
     marks = Marks()
     odd = inventory.unreadable | inventory.unusual
     pairs = list(zip(inventory.repositories, reaches, strict=True))
-    plain = [_is_plain(*pair, odd) for pair in pairs]
+    plain = [is_plain(*pair, odd) for pair in pairs]
     if dialect != _VERSION_2 and not all(plain):
         # it does not look again at what another repository marked: then the order counts
         pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
         plain = [False] * len(pairs)
-    for (repository, reach), is_plain in zip(pairs, plain, strict=True):
+    for (repository, reach), known in zip(pairs, plain, strict=True):
         if overlooks(repository.name, inventory, dialect):
             continue
         gone = (deleted or {}).get(repository.name, ())
-        if is_plain and gone and mode is GcMode.DEFAULT:
+        if known and gone and mode is GcMode.DEFAULT:
             _mark_direct(inventory, reach.held.difference(gone), marks)
-        elif is_plain and not gone:
+        elif known and not gone:
             marks.plain.add(repository.name)
             _mark_plain(inventory, repository, reach, marks, dialect, mode)
         else:
@@ -143,18 +118,6 @@ def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
 
 def _as_bytes(path: str) -> list[bytes]:
     return path.encode(errors="surrogateescape").split(b"/")
-
-
-def _is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
-    """Tell whether the marks of a repository can be told from what it reaches."""
-    return (
-        not repository.mislinked
-        and not repository.tag_obstacles
-        and repository.directories == ALL_DIRECTORIES
-        and reach.all_manifests == reach.held
-        and odd.isdisjoint(reach.held)
-        and not reach.has_lost_tags
-    )
 
 
 def _mark_plain(
@@ -292,40 +255,3 @@ class _Walk:
 
     def _block(self, path: str, reason: str) -> None:
         self._marks.blockers[path] = reason
-
-
-def _endangered(
-    inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
-) -> Iterator[TagName]:
-    """Give the tags that can be pulled now and could not after a run."""
-    for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        removed = marks.removed.get(repository.name, set())
-        held = sound_links(repository, reach)
-        left = held - removed
-        suspects = reach.targets
-        is_sound = check.is_sound(repository, reach)
-        if repository.name in marks.plain and is_sound:
-            # what its tags point to stays, with all that this references: but not what lies below
-            suspects = suspects & inventory.indexes if removed else set()
-            suspects = _with_lost_children(inventory, suspects, left)
-        lost = {
-            target
-            for target in suspects
-            if check.fault(repository, target, left, marks.blobs) is not None
-            and (is_sound or check.fault(repository, target, held) is None)
-        }
-        if lost:
-            names = (tag.name for tag in repository.tags if tag.target in lost)
-            yield from (TagName(repository.name, name) for name in names)
-
-
-def _with_lost_children(
-    inventory: Inventory, indexes: set[BlobNumber], left: set[BlobNumber]
-) -> set[BlobNumber]:
-    """Give the indexes that list a manifest that is gone, or an index, which may do so."""
-    children = {index: inventory.manifests[index].children for index in indexes}
-    return {
-        index
-        for index, below in children.items()
-        if not (left.issuperset(below) and inventory.indexes.isdisjoint(below))
-    }

@@ -1,6 +1,6 @@
 """What is not whole: blobs that are referenced and missing, tags that cannot be pulled."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 from exporter.analysis.reachability import RepositoryReach
 from exporter.model import (
@@ -21,16 +21,20 @@ class PullCheck:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._absent = {
-            number for number, size in enumerate(inventory.sizes) if size == ABSENT
-        } if inventory.sizes.count(ABSENT) else set()  # fmt: skip
+        self._absent: set[BlobNumber] = set()
+        if not inventory.all_measured:
+            sizes = enumerate(inventory.sizes)
+            self._absent = {number for number, size in sizes if size == ABSENT}
         self._faults = dict(self._find_faults())
+        self._sound: dict[str, bool] = {}
 
     def missing_blobs(self) -> tuple[str, ...]:
         """Give the digests that something references and that are not on disk, sorted.
 
         A layer with download URLs need not be there.
         """
+        if not self._absent:
+            return ()
         manifests = self._inventory.manifests.values()
         missing = set(self._absent)
         elsewhere = missing & {number for each in manifests for number in each.foreign}
@@ -46,12 +50,22 @@ class PullCheck:
 
     def is_sound(self, repository: Repository, reach: RepositoryReach) -> bool:
         """Tell whether nothing is wrong with what the repository's tags reach and its links."""
+        sound = self._sound.get(repository.name)
+        if sound is None:
+            sound = self._sound[repository.name] = self._look_for_faults(repository, reach)
+        return sound
+
+    def _look_for_faults(self, repository: Repository, reach: RepositoryReach) -> bool:
         return (
             LAYERS in repository.directories
             and not repository.mislinked
             and self._faults.keys().isdisjoint(reach.tagged_manifests)
             and reach.tagged_manifests <= reach.held
         )
+
+    def all_sound(self, reaches: Sequence[RepositoryReach]) -> bool:
+        """Tell whether that is so of all repositories."""
+        return all(map(self.is_sound, self._inventory.repositories, reaches))
 
     def broken_tags(self, repository: Repository, reach: RepositoryReach) -> Iterator[BrokenTag]:
         """Give the tags of a repository that cannot be pulled whole."""

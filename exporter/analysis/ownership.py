@@ -2,17 +2,19 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import PullCheck, sound_links
-from exporter.analysis.reachability import RepositoryReach, expand, reachable
-from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.orderly import Reaches
+from exporter.analysis.reachability import RepositoryReach, reached_by_many, with_listed
+from exporter.analysis.repositories import BytesOnDisk
 from exporter.app_images import AppImages, ImageName
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
-from exporter.snapshot import BrokenTag, Use, UseFigures, UseTotal
+from exporter.snapshot import BrokenTag
+from exporter.uses import TagUses, Use, UseFigures, UseTotal
 
 _NAMED = (Use.RUNNING, Use.ROLLBACK)
 _BUILD = "img-captain-"
@@ -24,17 +26,20 @@ def tell_uses(
     images: AppImages,
     prefix: str,
     broken: Iterable[BrokenTag],
+    tagged_bytes: int,
     recent: Mapping[str, float] = MappingProxyType({}),
+    sizes: BytesOnDisk | None = None,
 ) -> UseFigures:
     """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
 
-    ``broken`` are the tags that cannot be pulled whole; ``recent`` the repositories that were
+    ``broken`` are the tags that cannot be pulled whole, ``tagged_bytes`` those of all blobs that
+    tags reach; ``recent`` the repositories that were
     pushed to since ``images`` were read, with when that was (Unix seconds). The uses are those of
     CapRover's terms: an image is compared by repository and tag, whatever its domain, which may
     have changed.
     """
     named = _by_repository(images)
-    uses: dict[str, Mapping[str, Use]] = {}
+    uses: dict[str, TagUses] = {}
     pinned: dict[str, Mapping[BlobNumber, Use]] = {}
     orphaned = set()
     for repository in inventory.repositories:
@@ -47,13 +52,13 @@ def tell_uses(
         if read_at is not None and otherwise is Use.ORPHANED:
             otherwise = Use.UNMANAGED  # perhaps its app is new
         told = _uses(repository, names, digests, otherwise, inventory)
-        if read_at is not None and names is not None:
+        if read_at is not None and otherwise is Use.SUPERSEDED:
             told |= _too_new(repository, told, read_at)
-        uses[repository.name] = told
+        uses[repository.name] = TagUses(repository.tags, told, otherwise)
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
     return UseFigures(
-        totals=_totals(inventory, reaches, uses),
+        totals=_totals(inventory, reaches, uses, tagged_bytes, sizes or BytesOnDisk(inventory)),
         repositories=uses,
         pinned=pinned,
         orphaned_repositories=frozenset(orphaned),
@@ -108,7 +113,7 @@ def _too_new(repository: Repository, uses: Mapping[str, Use], read_at: float) ->
     return {
         tag.name: Use.UNMANAGED
         for tag in repository.tags
-        if uses[tag.name] is Use.SUPERSEDED and (tag.updated_at or 0.0) > read_at
+        if tag.name not in uses and (tag.updated_at or 0.0) > read_at
     }
 
 
@@ -124,13 +129,17 @@ def _uses(
     otherwise: Use,
     inventory: Inventory,
 ) -> dict[str, Use]:
+    """Give the uses of the tags that apps name, in one way or the other."""
     if named is None:
-        return dict.fromkeys((tag.name for tag in repository.tags), otherwise)
-    uses = {tag.name: named.tags.get(tag.name, otherwise) for tag in repository.tags}
+        return {}
+    names = {tag.name for tag in repository.tags}
+    uses = {name: use for name, use in named.tags.items() if name in names}
     if pinned:
         for tag in repository.tags:
-            candidates = [uses[tag.name], *_uses_below(tag, pinned, inventory)]
-            uses[tag.name] = min(candidates, key=_STRENGTH.__getitem__)
+            known = uses.get(tag.name, otherwise)
+            use = min((known, *_uses_below(tag, pinned, inventory)), key=_STRENGTH.__getitem__)
+            if use is not otherwise:
+                uses[tag.name] = use
     return uses
 
 
@@ -140,55 +149,74 @@ _STRENGTH = {use: place for place, use in enumerate(Use)}
 def _uses_below(tag: Tag, pinned: Mapping[BlobNumber, Use], inventory: Inventory) -> Iterator[Use]:
     """Give the uses of what a tag reaches, where apps name that by digest: a platform of it too."""
     if tag.target is not None:
-        manifests = expand(inventory.manifests, (tag.target,))[1]
+        manifests = with_listed(inventory, (tag.target,))
         yield from (use for number, use in pinned.items() if number in manifests)
 
 
 def _totals(
-    inventory: Inventory, reaches: Reaches, uses: Mapping[str, Mapping[str, Use]]
+    inventory: Inventory,
+    reaches: Reaches,
+    uses: Mapping[str, TagUses],
+    tagged_bytes: int,
+    sizes: BytesOnDisk,
 ) -> Mapping[Use, UseTotal]:
     tags: Counter[Use] = Counter()
-    reached: dict[Use, set[BlobNumber]] = {use: set() for use in Use}
+    reached: dict[Use, list[AbstractSet[BlobNumber]]] = {use: [] for use in Use}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         by_name = uses[repository.name]
-        tags.update(by_name.values())
-        used = sorted(set(by_name.values()), key=_STRENGTH.__getitem__)
+        here = by_name.count()
+        tags.update(here)
+        used = sorted(here, key=_STRENGTH.__getitem__)
         if not used:
             continue
         for use, targets in _targets(repository, by_name, used[:-1]).items():
-            reached[use] |= reachable(inventory.manifests, targets)
+            reached[use].append(reached_by_many(inventory.manifests, targets))
         # what only stronger uses reach is theirs, below
-        reached[used[-1]] |= reach.tagged
+        reached[used[-1]].append(reach.tagged)
     seen: set[BlobNumber] = set()
-    totals = {}
-    for use in Use:
-        own = reached[use] - seen
-        seen |= own
-        totals[use] = UseTotal(tags[use], bytes_on_disk(inventory, own))
+    before = 0
+    totals = {use: UseTotal(0, 0) for use in Use}
+    found = [use for use in Use if reached[use]]
+    for use in found:
+        total = tagged_bytes
+        if use is not found[-1]:
+            seen.update(*reached[use])
+            total = sizes.of(seen)
+        totals[use] = UseTotal(tags[use], total - before)
+        before = total
     return totals
 
 
 def _targets(
-    repository: Repository, by_name: Mapping[str, Use], uses: Collection[Use]
+    repository: Repository, by_name: TagUses, uses: Collection[Use]
 ) -> Mapping[Use, set[BlobNumber]]:
     """Give what the tags of some uses point to."""
+    named, otherwise = by_name.named, by_name.otherwise
     targets: dict[Use, set[BlobNumber]] = {use: set() for use in uses}
     if targets:
         for tag in repository.tags:
-            use = by_name[tag.name]
+            use = named.get(tag.name, otherwise)
             if use in targets and tag.target is not None:
                 targets[use].add(tag.target)
     return targets
 
 
 def _count_missing(
-    inventory: Inventory, reaches: Reaches, images: AppImages, broken: Iterable[BrokenTag]
+    inventory: Inventory,
+    reaches: Reaches,
+    images: AppImages,
+    broken: Iterable[BrokenTag],
 ) -> Mapping[Use, int]:
     """Count the distinct images of this registry that are not on disk or not whole.
 
     Where something could not be read, what is not found may be behind it, and does not count.
     """
-    served = {each.name: {tag.name for tag in each.tags} for each in inventory.repositories}
+    named = {image.repository for image in (*images.running, *images.rollback)}
+    served = {
+        each.name: {tag.name for tag in each.tags}
+        for each in inventory.repositories
+        if each.name in named
+    }
     damaged = {(tag.repository, tag.tag) for tag in broken}
     digests = _ServedDigests(inventory, reaches)
 
@@ -199,12 +227,10 @@ def _count_missing(
             return (image.repository, image.tag) in damaged
         return not inventory.unread
 
-    running = {image for image in images.running if image.is_local}
-    rollback = {image for image in images.rollback if image.is_local} - running
-    return {
-        Use.RUNNING: sum(map(is_missing, running)),
-        Use.ROLLBACK: sum(map(is_missing, rollback)),
-    }
+    def count(group: Iterable[ImageName]) -> int:
+        return sum(is_missing(image) for image in group if image.is_local)
+
+    return {Use.RUNNING: count(images.running), Use.ROLLBACK: count(images.rollback)}
 
 
 class _ServedDigests:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.model import BlobNumber, Manifest, Repository
+from exporter.model import BlobNumber, Inventory, Manifest, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,10 @@ class RepositoryReach:
         targets: what its tags point to.
         has_lost_tags: whether it has tags of which that is not known.
         held: the manifests that it holds: those with a revision.
+        direct: ``targets`` and what they reference themselves.
+        below: reachable from manifests that ``targets`` list, those themselves included.
         tagged: reachable from its tags.
+        untagged: reachable from the manifests that it holds besides.
         tagged_manifests: those of ``tagged`` that are manifests.
         all: reachable from its tags or from any manifest that it holds.
         all_manifests: those of ``all`` that are manifests.
@@ -24,7 +27,10 @@ class RepositoryReach:
     targets: set[BlobNumber]
     has_lost_tags: bool
     held: set[BlobNumber]
+    direct: set[BlobNumber]
+    below: set[BlobNumber]
     tagged: set[BlobNumber]
+    untagged: set[BlobNumber]
     tagged_manifests: set[BlobNumber]
     all: set[BlobNumber]
     all_manifests: set[BlobNumber]
@@ -54,6 +60,36 @@ def expand(
     return reached, expanded
 
 
+def with_listed(inventory: Inventory, roots: Iterable[BlobNumber]) -> set[BlobNumber]:
+    """Give ``roots`` and the manifests that they list, at any depth."""
+    found = set(roots)
+    pending = found & inventory.indexes
+    while pending:
+        children = set[BlobNumber]().union(*[inventory.manifests[n].children for n in pending])
+        pending = (children - found) & inventory.indexes
+        found |= children
+    return found
+
+
+def _look_at(
+    manifests: Mapping[BlobNumber, Manifest], numbers: Iterable[BlobNumber]
+) -> tuple[set[BlobNumber], set[BlobNumber]]:
+    """Give all that manifests reference themselves, and those of it that are manifests."""
+    found = [manifests[number] for number in numbers if number in manifests]
+    children = set[BlobNumber]().union(*[manifest.children for manifest in found])
+    return children.union(*[manifest.blobs for manifest in found]), children
+
+
+def reached_by_many(
+    manifests: Mapping[BlobNumber, Manifest], roots: set[BlobNumber]
+) -> set[BlobNumber]:
+    """Give what :func:`reachable` gives, faster where there are many roots."""
+    reached, children = _look_at(manifests, roots)
+    if children:
+        reached |= expand(manifests, children)[0]
+    return reached | roots
+
+
 def reachable(
     manifests: Mapping[BlobNumber, Manifest], roots: Iterable[BlobNumber]
 ) -> set[BlobNumber]:
@@ -66,13 +102,19 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
     named = {tag.target for tag in repository.tags}
     targets = {target for target in named if target is not None}
     held = {revision.manifest for revision in repository.revisions}
-    tagged, tagged_manifests = expand(manifests, targets)
+    direct, children = _look_at(manifests, targets)
+    below, below_manifests = expand(manifests, children)
+    direct |= targets
+    tagged, tagged_manifests = direct | below, targets | below_manifests
     untagged, untagged_manifests = expand(manifests, held - tagged_manifests)
     return RepositoryReach(
         targets=targets,
         has_lost_tags=len(targets) < len(named),
         held=held,
+        direct=direct,
+        below=below,
         tagged=tagged,
+        untagged=untagged,
         tagged_manifests=tagged_manifests,
         all=tagged | untagged,
         all_manifests=tagged_manifests | untagged_manifests,

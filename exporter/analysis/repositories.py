@@ -25,6 +25,11 @@ class Ownership:
             owners[number] = repository if owners[number] == _NOBODY else _SHARED
         self._repositories += 1
 
+    def shared(self, blobs: Iterable[BlobNumber]) -> set[BlobNumber]:
+        """Give those of ``blobs`` that several repositories account for."""
+        owners = self._owners
+        return {number for number in blobs if owners[number] == _SHARED}
+
     def split(self, sizes: Sequence[int]) -> tuple[list[int], int]:
         """Give the bytes that each repository alone accounts for, and those that several do."""
         totals: Counter[int] = Counter()
@@ -46,10 +51,23 @@ def last_push_at(repository: Repository) -> float | None:
     return max((time for time in times if time is not None), default=None)
 
 
+class BytesOnDisk:
+    """Adds up sizes of blobs again and again, which takes half the time that it takes once."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._sizes = inventory.sizes.tolist()
+        if not inventory.all_measured:
+            self._sizes = [max(size, 0) for size in self._sizes]
+
+    def of(self, blobs: Iterable[BlobNumber]) -> int:
+        """Add up the sizes of those of ``blobs`` that are on disk and could be measured."""
+        return sum(map(self._sizes.__getitem__, blobs))
+
+
 def bytes_on_disk(inventory: Inventory, blobs: Iterable[BlobNumber]) -> int:
     """Add up the sizes of those of ``blobs`` that are on disk and could be measured."""
     sizes = map(inventory.sizes.__getitem__, blobs)
-    return sum(size for size in sizes if size > 0)
+    return sum(sizes if inventory.all_measured else (size for size in sizes if size > 0))
 
 
 def total_bytes(blobs: set[BlobNumber], sizes: Sequence[int]) -> int:

@@ -1,18 +1,21 @@
 """What deletions would free: retention policies, and any other choice of tags."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
-from exporter.analysis.garbage import Dialect, Reaches, mark
+from exporter.analysis.garbage import Dialect, Marks, mark
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import expand
-from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.orderly import Reaches, is_orderly, kept_after_deleting
+from exporter.analysis.reachability import with_listed
+from exporter.analysis.repositories import BytesOnDisk
 from exporter.model import BlobNumber, Inventory, Repository, Tag
-from exporter.snapshot import GcMode, PolicyFigures, Use, UseFigures
+from exporter.snapshot import GcMode
+from exporter.uses import PolicyFigures, Use, UseFigures
 
-Choice = Callable[[Repository], Iterable[Tag]]
-"""Chooses the tags of a repository that shall go, all others stay."""
+Choice = Callable[[Repository], tuple[Sequence[Tag], Sequence[Tag]]]
+"""Parts the tags of a repository into those that shall go, and those that stay."""
 
 
 def policy_name(keep_last: int) -> str:
@@ -27,14 +30,18 @@ def newest_first(repository: Repository) -> list[Tag]:
     time is not known is the oldest.
     """
     # tags are sorted by name, and stay so where they are of one moment
-    return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
+    try:
+        return sorted(repository.tags, key=attrgetter("updated_at"), reverse=True)
+    except TypeError:  # one has none
+        return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
 
 
-def beyond_last(repository: Repository, keep: int) -> list[Tag]:
-    """Give all tags but the ``keep`` newest, newest first."""
+def keep_newest(repository: Repository, keep: int) -> tuple[Sequence[Tag], Sequence[Tag]]:
+    """Part the ``keep`` newest tags from all others; give the others first, newest first."""
     if len(repository.tags) <= keep:
-        return []
-    return newest_first(repository)[keep:]
+        return (), repository.tags
+    tags = newest_first(repository)
+    return tags[keep:], tags[:keep]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,12 @@ class Deletions:
 
     Attributes:
         tags: how many tags were chosen.
-        manifests: by repository, the manifests to delete, each with the tags that point to it.
+        manifests: the manifests to delete, by repository.
 
     """
 
     tags: int
-    manifests: Mapping[str, Mapping[BlobNumber, tuple[str, ...]]]
+    manifests: Mapping[str, set[BlobNumber]]
 
 
 def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumber]:
@@ -67,22 +74,23 @@ def choose(
     asks CapRover.
     """
     count = 0
-    chosen: dict[str, Mapping[BlobNumber, tuple[str, ...]]] = {}
+    chosen: dict[str, set[BlobNumber]] = {}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        known = {} if uses is None else uses.repositories[repository.name]
-        going = {tag.name for tag in choice(repository) if known.get(tag.name) is not Use.RUNNING}
+        going, staying = choice(repository)
+        running: set[str] = set()
+        if uses is not None:
+            running = uses.repositories[repository.name].with_use(Use.RUNNING)
+            running.difference_update(tag.name for tag in staying)
+        if running:
+            staying = [*staying, *(tag for tag in going if tag.name in running)]
+            going = [tag for tag in going if tag.name not in running]
         if not going:
             continue
         count += len(going)
-        kept = {tag.target for tag in repository.tags if tag.name not in going} - {None}
+        kept = {tag.target for tag in staying} - {None}
         kept |= running_manifests(uses, repository.name)
-        staying = expand(inventory.manifests, (each for each in kept if each is not None))[1]
-        free = (reach.targets & sound_links(repository, reach)) - staying
-        by_target: dict[BlobNumber, list[str]] = {target: [] for target in free}
-        for tag in repository.tags:
-            if tag.target in by_target:
-                by_target[tag.target].append(tag.name)
-        chosen[repository.name] = {target: tuple(names) for target, names in by_target.items()}
+        stays = with_listed(inventory, (each for each in kept if each is not None))
+        chosen[repository.name] = (reach.targets & sound_links(repository, reach)) - stays
     return Deletions(count, chosen)
 
 
@@ -93,19 +101,36 @@ class CollectorAfter:
         self._inventory = inventory
         self._reaches = reaches
         self._dialect = dialect
-        self._before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
+        self._before: Marks | None = None
+        if not is_orderly(inventory, reaches):
+            self._before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
 
     @property
     def blockers(self) -> Mapping[str, str]:
         """On what it aborts, by path; then it frees nothing."""
-        return self._before.blockers
+        return {} if self._before is None else self._before.blockers
 
     def freed(self, deleted: Mapping[str, Collection[BlobNumber]]) -> set[BlobNumber]:
         """Give the blobs that it frees; ``deleted`` are manifests, by repository."""
+        if self._before is None:
+            kept = kept_after_deleting(self._inventory, self._reaches, deleted)
+            return set[BlobNumber]().union(*[each.all for each in self._reaches]) - kept
         if self._before.blockers:
             return set()
         after = mark(self._inventory, self._reaches, self._dialect, GcMode.DEFAULT, deleted)
         return self._before.blobs - after.blobs
+
+    def freed_bytes(
+        self,
+        deleted: Mapping[str, Collection[BlobNumber]],
+        sizes: BytesOnDisk,
+        referenced_bytes: int | None,
+    ) -> int:
+        """Give the bytes of that; ``referenced_bytes`` is what repositories reference now."""
+        if self._before is None and referenced_bytes is not None:
+            kept = kept_after_deleting(self._inventory, self._reaches, deleted)
+            return referenced_bytes - sizes.of(kept)
+        return sizes.of(self.freed(deleted))
 
 
 def price_policies(
@@ -114,8 +139,12 @@ def price_policies(
     dialect: Dialect,
     keep_last: Sequence[int],
     uses: UseFigures | None,
+    sizes: BytesOnDisk,
+    referenced_bytes: int | None = None,
 ) -> Iterator[PolicyFigures]:
     """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags.
+
+    ``referenced_bytes`` are those of the blobs that repositories reference, where it is known.
 
     What it would free is not known while something could not be read that may change it.
     """
@@ -123,8 +152,8 @@ def price_policies(
         return
     collector = CollectorAfter(inventory, reaches, dialect)
     for keep in keep_last:
-        deletions = choose(inventory, reaches, partial(beyond_last, keep=keep), uses)
+        deletions = choose(inventory, reaches, partial(keep_newest, keep=keep), uses)
         freed = None
         if not inventory.unread:
-            freed = bytes_on_disk(inventory, collector.freed(deletions.manifests))
+            freed = collector.freed_bytes(deletions.manifests, sizes, referenced_bytes)
         yield PolicyFigures(policy_name(keep), deletions.tags, freed)

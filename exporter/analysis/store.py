@@ -4,8 +4,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from exporter.analysis.garbage import Dialect, Reaches, forecast
+from exporter.analysis.forecast import forecast
+from exporter.analysis.garbage import Dialect
 from exporter.analysis.integrity import PullCheck
+from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
 from exporter.analysis.repositories import Ownership, count_untagged, last_push_at, total_bytes
 from exporter.model import BlobNumber, Inventory, IssueCause, Manifest, Repository, Upload
@@ -46,9 +48,11 @@ def analyse(
         _mark(states, reach)
         referenced = total_bytes(reach.all, present)
         measured.append((repository, count_untagged(repository, reach), referenced))
+    blobs = by_reach = count_by_state(states, inventory.sizes)
     if not inventory.references_known:
         # somebody deletes data on the word "unreferenced"
         states = states.replace(bytes([_UNREFERENCED]), bytes([_UNTAGGED]))
+        blobs = count_by_state(states, inventory.sizes)
     exclusive_bytes, shared_bytes = ownership.split(present)
     repositories = [
         _describe(repository, untagged, referenced, exclusive)
@@ -57,9 +61,9 @@ def analyse(
         )
     ]
     issues = Counter(issue.cause for issue in inventory.issues)
-    integrity, collector = foretell(inventory, reaches, dialect)
+    integrity, collector = foretell(inventory, reaches, dialect, by_reach, ownership)
     return StoreFigures(
-        blobs=count_by_state(states, inventory.sizes),
+        blobs=blobs,
         logical_bytes=_logical_bytes(inventory.manifests, inventory.repositories, present),
         shared_bytes=shared_bytes,
         repositories=tuple(
@@ -77,9 +81,16 @@ def analyse(
 
 
 def foretell(
-    inventory: Inventory, reaches: Reaches, dialect: Dialect
+    inventory: Inventory,
+    reaches: Reaches,
+    dialect: Dialect,
+    blobs: Mapping[BlobState, BlobTotal],
+    ownership: Ownership,
 ) -> tuple[Integrity | None, Mapping[GcMode, CollectorRun] | None]:
-    """Tell what is not whole, and what the registry's collector would do."""
+    """Tell what is not whole, and what the registry's collector would do.
+
+    ``blobs`` are the totals by state, ``ownership`` tells which blobs repositories share.
+    """
     check = PullCheck(inventory)
     broken = (
         tag
@@ -89,7 +100,7 @@ def foretell(
     integrity = None
     if not inventory.is_cache:
         integrity = Integrity(check.missing_blobs(), tuple(broken))
-    return integrity, forecast(inventory, reaches, check, dialect)
+    return integrity, forecast(inventory, reaches, check, dialect, blobs, ownership)
 
 
 def _mark(states: bytearray, reach: RepositoryReach) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from exporter.metrics.subject import Metric, Reader, Sample, Subject, one
-from exporter.snapshot import PolicyFigures, Use, UseTotal
+from exporter.uses import PolicyFigures, Use, UseTotal
 
 
 def _caprover_up(subject: Subject) -> Iterator[Sample]:

@@ -1,21 +1,23 @@
 """From a choice of tags to the manifests to delete, line by line. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.garbage import Reaches
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import expand
+from exporter.analysis.orderly import Reaches
+from exporter.analysis.reachability import with_listed
 from exporter.analysis.retention import (
     CollectorAfter,
     Deletions,
-    beyond_last,
     choose,
+    keep_newest,
+    newest_first,
     running_manifests,
 )
 from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
-from exporter.snapshot import Blocker, UseFigures
+from exporter.snapshot import Blocker
+from exporter.uses import UseFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,26 @@ class Selection:
         """Whether there is no condition at all."""
         return self == Selection()
 
-    def tags(self, repository: Repository, uses: UseFigures | None, now: float) -> Iterator[Tag]:
-        """Give the tags of a repository that shall go; ``now`` is in Unix seconds."""
+    def part(
+        self, repository: Repository, uses: UseFigures | None, now: float
+    ) -> tuple[Sequence[Tag], Sequence[Tag]]:
+        """Part the tags of a repository into those that shall go, and those that stay.
+
+        ``now`` is in Unix seconds.
+        """
         if self.orphaned and (uses is None or repository.name not in uses.orphaned_repositories):
-            return
-        keep = 0 if self.keep_last is None else self.keep_last
-        for tag in beyond_last(repository, keep):
-            is_match = self.match is None or self.match.fullmatch(f"{repository.name}:{tag.name}")
-            is_old = self.older_than is None or (
-                tag.updated_at is not None and now - tag.updated_at > self.older_than
-            )
-            if is_match and is_old:
-                yield tag
+            return (), repository.tags
+        old, new = keep_newest(repository, self.keep_last or 0)
+        going = [tag for tag in old if self._holds_for(repository, tag, now)]
+        return going, [*new, *(tag for tag in old if not self._holds_for(repository, tag, now))]
+
+    def _holds_for(self, repository: Repository, tag: Tag, now: float) -> bool:
+        if self.older_than is not None and not (
+            tag.updated_at is not None and now - tag.updated_at > self.older_than
+        ):
+            return False
+        name = f"{repository.name}:{tag.name}"
+        return self.match is None or self.match.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ def make_plan(
     include_children: bool = False,
 ) -> Plan:
     """Tell which manifests to delete so that the selected tags go and all others stay whole."""
-    chosen = choose(inventory, reaches, lambda each: selection.tags(each, uses, now), uses)
+    chosen = choose(inventory, reaches, lambda each: selection.part(each, uses, now), uses)
     children = _children(inventory, reaches, chosen, uses)
     lines = list(_lines(inventory, chosen, children if include_children else {}))
     deleted: dict[str, set[BlobNumber]] = {}
@@ -125,15 +135,15 @@ def _children(
     """Give, by repository, the manifests that only indexes to delete list, in a stable order."""
     found = {}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        going = set(chosen.manifests.get(repository.name, ())) & inventory.indexes
+        going = chosen.manifests.get(repository.name, set()) & inventory.indexes
         if not going:
             continue
-        below = (expand(inventory.manifests, going)[1] & sound_links(repository, reach)) - going
+        below = (with_listed(inventory, going) & sound_links(repository, reach)) - going
         kept = reach.targets | reach.held
-        kept -= set(chosen.manifests[repository.name]) | (below - reach.targets)
+        kept -= chosen.manifests[repository.name] | (below - reach.targets)
         kept |= running_manifests(uses, repository.name)
-        children = below - expand(inventory.manifests, kept)[1]
-        children -= set(chosen.manifests[repository.name])
+        children = below - with_listed(inventory, kept)
+        children -= chosen.manifests[repository.name]
         if children:
             found[repository.name] = sorted(children)
     return found
@@ -147,12 +157,13 @@ def _lines(
         going = chosen.manifests.get(repository.name)
         if not going:
             continue
-        newest = {
-            tag.target: tag.updated_at or 0.0
-            for tag in sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0)
-        }
-        for number in sorted(going, key=lambda each: (newest[each], going[each])):
-            yield repository.name, number, going[number]
+        newest = {tag.target: tag.updated_at or 0.0 for tag in reversed(newest_first(repository))}
+        tags: dict[BlobNumber, list[str]] = {number: [] for number in going}
+        for tag in repository.tags:
+            if tag.target in tags:
+                tags[tag.target].append(tag.name)
+        for number in sorted(going, key=lambda each: (newest[each], tags[each])):
+            yield repository.name, number, tuple(tags[number])
         for number in children.get(repository.name, ()):
             yield repository.name, number, ()
 

@@ -5,21 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.conclusions import AnalysisOptions
-from exporter.analysis.garbage import Dialect, Reaches
-from exporter.analysis.reachability import expand
+from exporter.analysis.garbage import Dialect
+from exporter.analysis.orderly import Reaches
+from exporter.analysis.reachability import with_listed
 from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
 from exporter.model import Inventory, format_digest
 from exporter.plan.deletions import Selection, make_plan
-from exporter.snapshot import (
-    CollectorRun,
-    GcMode,
-    RepositoryFigures,
-    Snapshot,
-    StoreReading,
-    UseFigures,
-)
+from exporter.snapshot import CollectorRun, GcMode, RepositoryFigures, Snapshot, StoreReading
 from exporter.storage.layout import REPOSITORIES, printable
+from exporter.uses import UseFigures
 
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
@@ -121,7 +116,7 @@ def _untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
         if not pinned:
             continue
         targets = (tag.target for tag in repository.tags if tag.target is not None)
-        tagged = expand(inventory.manifests, targets)[1]
+        tagged = with_listed(inventory, targets)
         held = {revision.manifest for revision in repository.revisions}
         for number in sorted(held.intersection(pinned) - tagged):
             yield f"{repository.name}@{format_digest(inventory.digests[number])}"

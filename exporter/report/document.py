@@ -12,13 +12,8 @@ from exporter.analysis.ownership import app_of
 from exporter.metrics.subject import Subject
 from exporter.report.actions import Action
 from exporter.report.repository import TagRow
-from exporter.snapshot import (
-    ApiStatus,
-    CaproverStatus,
-    RepositoryFigures,
-    StoreReading,
-    UseFigures,
-)
+from exporter.snapshot import ApiStatus, CaproverStatus, RepositoryFigures, StoreReading
+from exporter.uses import UseFigures
 
 
 def report_json(

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.garbage import Reaches
+from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import reachable
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.analysis.retention import newest_first
 from exporter.analysis.store import reaches_of
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag, format_digest
-from exporter.snapshot import Snapshot, StoreReading, Use
+from exporter.snapshot import Snapshot, StoreReading
+from exporter.uses import Use
 
 Platforms = Mapping[Digest, tuple[str, ...]]
 """Of each manifest, the platforms that it is for."""

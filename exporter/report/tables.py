@@ -14,7 +14,8 @@ from exporter.metrics.subject import Subject
 from exporter.quantities import format_duration, format_size
 from exporter.report.actions import Action
 from exporter.report.repository import TagRow
-from exporter.snapshot import BlobState, Integrity, RepositoryFigures, StoreReading, UseFigures
+from exporter.snapshot import BlobState, Integrity, RepositoryFigures, StoreReading
+from exporter.uses import UseFigures
 
 _ISSUES_SHOWN = 10
 _PIPE_WIDTH = 140

@@ -128,6 +128,7 @@ class _Scan:
         return Inventory(
             digests=self._table.digests,
             sizes=self._table.sizes,
+            all_measured=min(self._table.sizes, default=0) >= 0,
             manifests=walk.manifests,
             repositories=tuple(sorted(self._repositories.values(), key=lambda each: each.name)),
             strays=self._strays.total(),

@@ -1,0 +1,122 @@
+"""What a run of the registry's collector would free, break, and abort on, in each mode."""
+
+from collections.abc import Iterator, Mapping
+
+from exporter.analysis.garbage import Dialect, Marks, mark
+from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.orderly import (
+    Reaches,
+    is_orderly,
+    lost_below_indexes,
+    tags_over_untagged,
+)
+from exporter.analysis.repositories import Ownership, bytes_on_disk
+from exporter.model import (
+    ABSENT,
+    BlobNumber,
+    Inventory,
+)
+from exporter.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
+
+_VERSION_2 = 2
+
+
+def forecast(
+    inventory: Inventory,
+    reaches: Reaches,
+    check: PullCheck,
+    dialect: Dialect,
+    blobs: Mapping[BlobState, BlobTotal],
+    ownership: Ownership,
+) -> Mapping[GcMode, CollectorRun] | None:
+    """Tell what the collector would do in each mode.
+
+    ``blobs`` are the totals by state, ``ownership`` tells which blobs repositories share.
+
+    None while something could not be read that may change it.
+    """
+    if inventory.unread:
+        return None
+    if is_orderly(inventory, reaches) and check.all_sound(reaches):
+        return _forecast_orderly(inventory, reaches, dialect, blobs, ownership)
+    return _forecast_by_walk(inventory, reaches, check, dialect)
+
+
+def _forecast_orderly(
+    inventory: Inventory,
+    reaches: Reaches,
+    dialect: Dialect,
+    blobs: Mapping[BlobState, BlobTotal],
+    ownership: Ownership,
+) -> Mapping[GcMode, CollectorRun]:
+    """Tell it of a store in good order, where only version 2 deletes what it should not."""
+    lost: set[BlobNumber] = set()
+    endangered: tuple[TagName, ...] = ()
+    if dialect == _VERSION_2:
+        lost = lost_below_indexes(reaches, ownership)
+        endangered = tuple(tags_over_untagged(inventory, reaches))
+    garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
+    if not inventory.all_measured:
+        lost = {number for number in lost if inventory.sizes[number] != ABSENT}
+    frees = BlobTotal(
+        garbage.blobs + untagged.blobs + len(lost),
+        garbage.bytes + untagged.bytes + bytes_on_disk(inventory, lost),
+    )
+    return {
+        GcMode.DEFAULT: CollectorRun(garbage, (), ()),
+        GcMode.DELETE_UNTAGGED: CollectorRun(frees, endangered, ()),
+    }
+
+
+def _forecast_by_walk(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, dialect: Dialect
+) -> Mapping[GcMode, CollectorRun]:
+    runs = {}
+    present = set(range(len(inventory.sizes)))
+    if ABSENT in inventory.sizes:
+        present = {number for number in present if inventory.sizes[number] != ABSENT}
+    for mode in GcMode:
+        marks = mark(inventory, reaches, dialect, mode)
+        blockers = tuple(Blocker(*each) for each in sorted(marks.blockers.items()))
+        endangered = () if blockers else tuple(_endangered(inventory, reaches, check, marks))
+        freed = set() if blockers else present - marks.blobs
+        frees = BlobTotal(len(freed), bytes_on_disk(inventory, freed))
+        runs[mode] = CollectorRun(frees, endangered, blockers)
+    return runs
+
+
+def _endangered(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
+) -> Iterator[TagName]:
+    """Give the tags that can be pulled now and could not after a run."""
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        removed = marks.removed.get(repository.name, set())
+        held = sound_links(repository, reach)
+        left = held - removed
+        suspects = reach.targets
+        is_sound = check.is_sound(repository, reach)
+        if repository.name in marks.plain and is_sound:
+            # what its tags point to stays, with all that this references: but not what lies below
+            suspects = suspects & inventory.indexes if removed else set()
+            suspects = _with_lost_children(inventory, suspects, left)
+        lost = {
+            target
+            for target in suspects
+            if check.fault(repository, target, left, marks.blobs) is not None
+            and (is_sound or check.fault(repository, target, held) is None)
+        }
+        if lost:
+            names = (tag.name for tag in repository.tags if tag.target in lost)
+            yield from (TagName(repository.name, name) for name in names)
+
+
+def _with_lost_children(
+    inventory: Inventory, indexes: set[BlobNumber], left: set[BlobNumber]
+) -> set[BlobNumber]:
+    """Give the indexes that list a manifest that is gone, or an index, which may do so."""
+    children = {index: inventory.manifests[index].children for index in indexes}
+    return {
+        index
+        for index, below in children.items()
+        if not (left.issuperset(below) and inventory.indexes.isdisjoint(below))
+    }

@@ -1,0 +1,90 @@
+"""The registry's collector on a store in good order, told without a walk over its links.
+
+In good order all links are right, all that manifests list is linked in their repository, nothing
+is missing from it and nothing lies in the collector's way. Then the marks follow from what each
+repository reaches; :mod:`exporter.analysis.garbage` walks all others, and says where the rules are.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from exporter.analysis.reachability import RepositoryReach
+from exporter.analysis.repositories import Ownership
+from exporter.model import ALL_DIRECTORIES, BlobNumber, Inventory, Repository
+from exporter.snapshot import TagName
+
+Reaches = Sequence[RepositoryReach]
+"""What each repository of an inventory reaches, in the inventory's order."""
+
+
+def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
+    """Tell whether the marks of a repository can be told from what it reaches."""
+    return (
+        not repository.mislinked
+        and not repository.tag_obstacles
+        and repository.directories == ALL_DIRECTORIES
+        and reach.all_manifests == reach.held
+        and odd.isdisjoint(reach.held)
+        and not reach.has_lost_tags
+    )
+
+
+def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
+    """Tell whether a store is in good order."""
+    odd = inventory.unreadable | inventory.unusual
+    return (
+        not inventory.misplaced
+        and not inventory.walk_ends
+        and all(map(is_plain, inventory.repositories, reaches, [odd] * len(reaches)))
+    )
+
+
+def lost_below_indexes(reaches: Reaches, ownership: Ownership) -> set[BlobNumber]:
+    """Give the tagged blobs that version 2 frees when it deletes untagged manifests."""
+    lost = set[BlobNumber]().union(*[each.below - each.direct for each in reaches if each.below])
+    shared = ownership.shared(lost)
+    if shared:
+        lost.difference_update(*[shared & each.direct for each in reaches])
+    return lost
+
+
+def tags_over_untagged(inventory: Inventory, reaches: Reaches) -> Iterator[TagName]:
+    """Give the tags of indexes of which a part, at any depth, has no tag of its own."""
+    indexes, manifests = inventory.indexes, inventory.manifests
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        suspects = reach.targets & indexes
+        found = {
+            each for each in suspects if not reach.targets.issuperset(manifests[each].children)
+        }
+        outer: set[BlobNumber] = set()
+        if not indexes.isdisjoint(reach.below):
+            outer = {each for each in suspects if not indexes.isdisjoint(manifests[each].children)}
+        while more := {each for each in outer - found if found & {*manifests[each].children}}:
+            found |= more
+        if found:
+            names = [tag.name for tag in repository.tags if tag.target in found]
+            yield from (TagName(repository.name, name) for name in names)
+
+
+def kept_after_deleting(
+    inventory: Inventory, reaches: Reaches, deleted: Mapping[str, Collection[BlobNumber]]
+) -> set[BlobNumber]:
+    """Give what is still marked by a run after deletions, in the mode without deletions of its own.
+
+    ``deleted`` are manifests that repositories hold, by repository.
+    """
+    kept: set[BlobNumber] = set()
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        gone = deleted.get(repository.name, ())
+        if gone:
+            if reach.below.isdisjoint(gone) and reach.targets.issuperset(gone):
+                # what no tag points to stays as it is, with all that it references
+                kept.update(reach.below, reach.untagged)
+                left = reach.targets.difference(gone)
+            else:
+                left = reach.held.difference(gone)
+            manifests = [inventory.manifests[each] for each in left if each in inventory.manifests]
+            kept.update(left, *[manifest.blobs for manifest in manifests])
+            kept.update(*[manifest.children for manifest in manifests if manifest.children])
+        else:
+            kept |= reach.all
+    return kept
