@@ -43,11 +43,6 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     # read as a link, or as a blob, at any depth
     "link below a revision": (2, 3),
     "data below a blob": (2, 3),
-    "data of an unsupported algorithm": (2, 3),
-    # no link, where the simulation takes it for a damaged one
-    "directory instead of a revision link": (2, 3),
-    # a damaged link, where the simulation takes it for none
-    "file instead of a tag's current directory": (2, 3),
     # aborted on, where there is nothing to free anyway
     "no blobs directory": (2, 3),
 }

@@ -7,8 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporter.errors import ManifestUnreadableError, StoreUnreadableError
-from exporter.model import ABSENT, UNKNOWN, Digest, IssueCause, format_digest, parse_digest
-from exporter.storage.layout import BLOBS, DATA, blob_directory, is_algorithm
+from exporter.model import (
+    ABSENT,
+    UNKNOWN,
+    Digest,
+    IssueCause,
+    Misplaced,
+    format_digest,
+    parse_digest,
+)
+from exporter.storage.layout import ALGORITHMS, BLOBS, DATA, blob_directory, is_algorithm
 from exporter.storage.manifests import MAX_MANIFEST_BYTES, ManifestContent, parse_manifest
 from exporter.storage.reading import (
     GONE,
@@ -24,6 +32,7 @@ from exporter.storage.strays import StrayCounter
 Prefix = tuple[str, str]
 """Algorithm and first two hexadecimal digits: one directory of blobs."""
 
+_USUAL_ALGORITHM = "sha256"
 _PREFIX_LENGTH = 2
 _HEX = frozenset("0123456789abcdef")
 
@@ -115,7 +124,17 @@ class BlobReader:
         except OSError as error:
             self._issues.add_unmeasured(error, path)
             return None
+        self._note_unsupported(algorithm, found.digests)
         return found
+
+    def _note_unsupported(self, algorithm: str, digests: list[Digest]) -> None:
+        """Note blobs whose digests the registry does not know: its collector refuses them."""
+        if algorithm != _USUAL_ALGORITHM:  # of that the digests are known to be right
+            self._strays.misplaced += [
+                Misplaced(f"{blob_directory(text)}/{DATA}")
+                for text in map(format_digest, digests)
+                if ALGORITHMS.get(algorithm) != len(text.partition(":")[2])
+            ]
 
     def _measure(
         self, digest: Digest, name: str, parent: int, found: PrefixBlobs, path: str

@@ -195,7 +195,11 @@ class RepositoryReader:
         except GONE:
             return
         except OSError as error:
-            if self._note_link_error(error, where):
+            is_damaged = self._note_link_error(error, where)
+            status_now = self._stat(f"{name}/{_LINK}", parent, where)
+            if status_now is not None and stat.S_ISDIR(status_now.st_mode):
+                return  # to the registry no link at all
+            if is_damaged:
                 content.mislinked[digest] = None
             content.revisions.append((digest, None))
             return
@@ -225,9 +229,11 @@ class RepositoryReader:
         target, updated_at = None, None
         try:
             link, status = self._await_current(tag, parent, where)
-        except GONE:
+        except GONE as error:
             if self._stat(tag, parent, where) is None:
                 return
+            if isinstance(error, NotADirectoryError):
+                updated_at = _NEVER
             self._issues.add(IssueCause.INVALID_LINK, where, "missing")
         except OSError as error:
             if self._note_link_error(error, where):
