@@ -269,6 +269,7 @@ class Inventory:
         unreadable: blobs that should be manifests and cannot be understood as such.
         indexes: manifests that list others.
         unusual: manifests of another schema than 2, or with references that are not marked.
+        senseless: manifests with references that are no digests; no registry follows those.
         misfits: manifests that give a size to something that has another size on disk, with that.
         misplaced: what the registry's collector stumbles on because of where it lies.
         walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
@@ -289,6 +290,7 @@ class Inventory:
     unreadable: frozenset[BlobNumber] = frozenset()
     indexes: frozenset[BlobNumber] = frozenset()
     unusual: frozenset[BlobNumber] = frozenset()
+    senseless: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
     misplaced: tuple[Misplaced, ...] = ()
     walk_ends: tuple[str, ...] = ()

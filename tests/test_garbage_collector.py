@@ -35,9 +35,6 @@ PROGRAMS: Mapping[Dialect, Callable[[], str]] = {
 DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     # followed as if it were an index
     "image that names a manifest as its layer": (3,),
-    # passed over, where the simulation takes the manifest for unreadable and the run for blocked
-    "reference that is no digest, tagged": (2, 3),
-    "reference that is no digest, untagged": (2, 3),
     # found among the links of layers, which are not read
     "revision link with the digest of a layer": (2,),
     # read as a link, or as a blob, at any depth

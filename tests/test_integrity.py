@@ -6,7 +6,7 @@ import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
-from exporter.snapshot import Integrity
+from exporter.snapshot import BlobState, Integrity
 from exporter.storage.scanner import scan_store
 from tests.in_process import run_command
 from tests.small_stores import INDEX, described, two_platforms, with_fields
@@ -203,3 +203,14 @@ def test_of_a_pull_through_cache_nothing_is_called_missing(store: StoreBuilder) 
     outcome = run_command("report", "--storage.root", store.root)
     assert outcome.exit_code == 0
     assert "missing" not in outcome.output
+
+
+def test_a_reference_that_is_no_digest_breaks_the_tag_and_hides_nothing(
+    store: StoreBuilder,
+) -> None:
+    store.manifest("app", with_fields(store, layers=[{"digest": "x"}]), "1")
+    store.unlinked_blob(b"garbage")
+    assert broken(store) == {"app:1": "manifest references what is no digest"}
+    found = analyse(scan_store(store.root))
+    assert not found.complete
+    assert found.blobs[BlobState.UNREFERENCED].blobs == 0

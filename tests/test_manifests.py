@@ -175,9 +175,6 @@ def test_sizes_stand_beside_children_and_blobs_and_may_be_left_out() -> None:
         encode(layers={}),
         encode(layers=[{}]),
         encode(layers=[{"digest": None}]),
-        encode(layers=[{"digest": "sha256:xyz"}]),
-        encode(layers=[{"digest": text("A")}]),
-        encode(layers=[{"digest": "sha256:" + "a" * 63}]),
         encode(config=[]),
         encode(config=entry("a", size="1")),
         b"[" * 100_000,
@@ -185,13 +182,30 @@ def test_sizes_stand_beside_children_and_blobs_and_may_be_left_out() -> None:
         b'{"layers": [], "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b"9" * 10_000,
         b'{"layers": 1e999999}',
-        encode(config=entry("a")).replace(b"sha256:aaaa", b"sha256:aa\xe1a"),
         b'{"mediaType": "\xff", "layers": 1}',
     ],
 )
 def test_what_is_no_manifest_is_refused_in_one_way(content: bytes) -> None:
     with pytest.raises(ManifestUnreadableError):
         parse_manifest(content)
+
+
+@pytest.mark.parametrize(
+    "digest", ["", "x", "sha256:xyz", text("A"), "sha256:" + "a" * 63, text("a") + "\n"]
+)
+def test_a_reference_that_is_no_digest_is_told_and_the_others_are_kept(digest: str) -> None:
+    layers = [{"digest": digest, "urls": ["https://example.com"]}, entry("b")]
+    content = parse_manifest(encode(config=entry("a"), layers=layers))
+    assert content.senseless == digest
+    assert (content.blobs, content.foreign) == ((packed("a"), packed("b")), ())
+    assert len(content.sizes) == 2
+    children = parse_manifest(encode(manifests=[entry("a", DOCKER) | {"digest": digest}]))
+    assert (children.senseless, children.children) == (digest, ())
+
+
+def test_bytes_that_are_not_utf8_make_no_digest() -> None:
+    content = encode(config=entry("a")).replace(b"sha256:aaaa", b"sha256:aa\xe1a")
+    assert parse_manifest(content).senseless
 
 
 @given(st.binary(max_size=300))

@@ -135,6 +135,8 @@ class PullCheck:
             size = inventory.sizes[parts[0]]
             detail = f"has {size} bytes, not what its manifest says"
             yield number, f"blob {self._name(parts[0])} {detail}"
+        for number in inventory.senseless:
+            yield number, f"manifest {self._name(number)} references what is no digest"
         for number in inventory.unreadable:
             yield number, f"manifest {self._name(number)} cannot be understood"
 

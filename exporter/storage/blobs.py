@@ -208,10 +208,14 @@ class BlobReader:
                 self._issues.add_error(error, path)
             return ManifestBlob(None, None, is_damaged=error.errno in WRONG_KIND)
         try:
-            return ManifestBlob(status.st_size, parse_manifest(content))
+            parsed = parse_manifest(content)
         except ManifestUnreadableError as error:
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, str(error))
             return ManifestBlob(status.st_size, None, is_damaged=True)
+        if parsed.senseless is not None:
+            detail = f"references {parsed.senseless[:80]!r}, which is no digest"
+            self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
+        return ManifestBlob(status.st_size, parsed)
 
 
 def _is_prefix(name: str) -> bool:

@@ -20,6 +20,7 @@ class ManifestWalk:
         unreadable: blobs that should be manifests and cannot be understood.
         indexes: those of ``manifests`` that list others.
         unusual: see :attr:`exporter.model.Inventory.unusual`.
+        senseless: see :attr:`exporter.model.Inventory.senseless`.
         has_missing: whether one that a revision or a tag names is not on disk.
 
     """
@@ -36,6 +37,7 @@ class ManifestWalk:
         self.unreadable: set[BlobNumber] = set()
         self.indexes: set[BlobNumber] = set()
         self.unusual: set[BlobNumber] = set()
+        self.senseless: set[BlobNumber] = set()
         self.has_missing = False
 
     def run(self, named: Mapping[BlobNumber, None], report: Callable[[int, int], None]) -> None:
@@ -101,6 +103,8 @@ class ManifestWalk:
             manifest = self._previous_manifest(number)
         else:
             manifest = self._manifest(blob.content)
+            if blob.content.senseless is not None:
+                self.senseless.add(number)
             self._compare_sizes(number, manifest, blob.content.sizes)
         if manifest is None:
             return ()

@@ -54,6 +54,7 @@ class ManifestContent:
             not say.
         foreign: those of ``blobs`` that come with download URLs.
         unmarked: references in fields that the registry does not read in this type of manifest.
+        senseless: the first reference that is no digest, left out above; None where there is none.
 
     """
 
@@ -63,6 +64,7 @@ class ManifestContent:
     sizes: tuple[int, ...]
     foreign: tuple[Digest, ...]
     unmarked: tuple[Digest, ...]
+    senseless: str | None = None
 
 
 class _Descriptor(msgspec.Struct, rename="camel", gc=False):
@@ -135,8 +137,8 @@ _FIELDS = {
 def parse_manifest(content: bytes) -> ManifestContent:
     """Tell what the manifest ``content`` references.
 
-    Raises ManifestUnreadableError where it is not JSON, not a manifest, nested beyond what the
-    parser allows, or where a reference is no digest.
+    Raises ManifestUnreadableError where it is not JSON, not a manifest, or nested beyond what the
+    parser allows.
     """
     try:
         document = _decode(content)
@@ -154,42 +156,67 @@ def parse_manifest(content: bytes) -> ManifestContent:
 
 
 def _content(document: _Document) -> ManifestContent:
-    children: list[Digest] = []
-    child_sizes: list[int] = []
-    blobs = [_digest(layer.blobSum) for layer in document.fs_layers or ()]
-    sizes = [_NOT_SAID] * len(blobs)
-    foreign: list[Digest] = []
+    found = _References()
+    for layer in document.fs_layers or ():
+        found.add_blob(layer.blobSum, _NOT_SAID)
     if document.config is not None:
-        blobs.append(_digest(document.config.digest))
-        sizes.append(document.config.size)
+        found.add_blob(document.config.digest, document.config.size)
     for descriptor in document.manifests or ():
-        is_child = descriptor.media_type in _MANIFEST_MEDIA_TYPES
-        (children if is_child else blobs).append(_digest(descriptor.digest))
-        (child_sizes if is_child else sizes).append(descriptor.size)
+        if descriptor.media_type in _MANIFEST_MEDIA_TYPES:
+            found.add_child(descriptor.digest, descriptor.size)
+        else:
+            found.add_blob(descriptor.digest, descriptor.size)
     for group in (document.layers, document.blobs):
         for descriptor in group or ():
-            digest = _digest(descriptor.digest)
-            blobs.append(digest)
-            sizes.append(descriptor.size)
-            if descriptor.urls:
-                foreign.append(digest)
-    unmarked = () if document.is_plain() else _unmarked(document, (*children, *blobs))
-    sizes = child_sizes + sizes
+            found.add_blob(descriptor.digest, descriptor.size, is_foreign=bool(descriptor.urls))
     return ManifestContent(
-        document.schema(), tuple(children), tuple(blobs), tuple(sizes), tuple(foreign), unmarked
+        schema=document.schema(),
+        children=tuple(found.children),
+        blobs=tuple(found.blobs),
+        sizes=(*found.child_sizes, *found.blob_sizes),
+        foreign=tuple(found.foreign),
+        unmarked=() if document.is_plain() else found.unmarked(document.marked()),
+        senseless=found.senseless,
     )
 
 
-def _unmarked(document: _Document, references: tuple[Digest, ...]) -> tuple[Digest, ...]:
-    marked = {_digest(digest) for digest in document.marked()}
-    return tuple(digest for digest in references if digest not in marked)
+class _References:
+    """Collects what a manifest references."""
 
+    __slots__ = ("blob_sizes", "blobs", "child_sizes", "children", "foreign", "senseless")
 
-def _digest(text: str) -> Digest:
-    digest = parse_digest(text)
-    if digest is None:
-        raise ManifestUnreadableError(f"references {text[:80]!r}, which is no digest")
-    return digest
+    def __init__(self) -> None:
+        self.children: list[Digest] = []
+        self.child_sizes: list[int] = []
+        self.blobs: list[Digest] = []
+        self.blob_sizes: list[int] = []
+        self.foreign: list[Digest] = []
+        self.senseless: str | None = None
+
+    def add_child(self, text: str, size: int) -> None:
+        digest = self._parse(text)
+        if digest is not None:
+            self.children.append(digest)
+            self.child_sizes.append(size)
+
+    def add_blob(self, text: str, size: int, *, is_foreign: bool = False) -> None:
+        digest = self._parse(text)
+        if digest is not None:
+            self.blobs.append(digest)
+            self.blob_sizes.append(size)
+            if is_foreign:
+                self.foreign.append(digest)
+
+    def unmarked(self, marked: set[str]) -> tuple[Digest, ...]:
+        """Give what is not among the digests that the registry reads."""
+        digests = {parse_digest(text) for text in marked}
+        return tuple(each for each in (*self.children, *self.blobs) if each not in digests)
+
+    def _parse(self, text: str) -> Digest | None:
+        digest = parse_digest(text)
+        if digest is None and self.senseless is None:
+            self.senseless = text
+        return digest
 
 
 def _decode_as_go(content: bytes) -> _Document:

@@ -138,6 +138,7 @@ class _Scan:
             unreadable=frozenset(walk.unreadable),
             indexes=frozenset(walk.indexes),
             unusual=frozenset(walk.unusual),
+            senseless=frozenset(walk.senseless),
             misfits=walk.misfits(),
             misplaced=tuple(sorted(self._strays.misplaced, key=lambda each: each.path)),
             walk_ends=tuple(sorted(self._found.walk_ends)),
