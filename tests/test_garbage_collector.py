@@ -33,10 +33,6 @@ PROGRAMS: Mapping[Dialect, Callable[[], str]] = {
     3: require_registry_v3,
 }
 DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
-    # followed as if it were an index
-    "image that names a manifest as its layer": (3,),
-    # found among the links of layers, which are not read
-    "revision link with the digest of a layer": (2,),
     # read as a link, or as a blob, at any depth
     "link below a revision": (2, 3),
     "data below a blob": (2, 3),

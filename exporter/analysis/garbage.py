@@ -88,7 +88,7 @@ def mark(
             marks.plain.add(repository.name)
             _mark_plain(inventory, repository, reach, marks, dialect, mode)
         else:
-            _Walk(inventory, repository, marks, dialect, mode).run(gone)
+            _Walk(inventory, repository, reach, marks, dialect, mode).run(gone)
     if dialect != _VERSION_2:
         for name, revisions in marks.removed.items():
             marks.removed[name] = revisions - marks.blobs
@@ -153,12 +153,14 @@ class _Walk:
         self,
         inventory: Inventory,
         repository: Repository,
+        reach: RepositoryReach,
         marks: Marks,
         dialect: Dialect,
         mode: GcMode,
     ) -> None:
         self._inventory = inventory
         self._repository = repository
+        self._reach = reach
         self._marks = marks
         self._follows = dialect != _VERSION_2
         self._mode = mode
@@ -198,8 +200,16 @@ class _Walk:
             if named is None:
                 path = revision_link(self._repository.name, format_digest(digests[revision]))
                 self._block(path, "does not hold a digest")
-            elif self._content(named) is not None:
+            elif self._content(named) is not None or self._is_layer(named):
                 yield named
+
+    def _is_layer(self, number: BlobNumber) -> bool:
+        """Tell whether version 2 takes a blob for a manifest since it is linked as a layer.
+
+        That all are that the manifests here name.
+        """
+        is_named = number not in self._links and number in self._reach.all
+        return not self._follows and is_named and self._inventory.sizes[number] != ABSENT
 
     def _content(self, revision: BlobNumber) -> BlobNumber | None:
         """Give the blob that the registry serves for a manifest; None where there is none."""
@@ -228,6 +238,8 @@ class _Walk:
     def _mark(self, revision: BlobNumber) -> None:
         marked = self._marks.blobs
         marked.add(revision)
+        if self._is_layer(revision):
+            self._refuse(revision)
         pending = [revision]
         while pending:
             content = self._content(pending.pop())
@@ -245,13 +257,16 @@ class _Walk:
         too_old = self._follows and manifest is not None and manifest.schema == 1
         damaged = content in self._inventory.unreadable
         if manifest is None or not manifest.schema or too_old or damaged:
-            digest = format_digest(self._inventory.digests[content])
-            self._block(f"{blob_directory(digest)}/data", "not a manifest that it can read")
+            self._refuse(content)
             return ()
         references = (*manifest.children, *manifest.blobs)
         if manifest.unmarked:
             return [number for number in references if number not in manifest.unmarked]
         return references
+
+    def _refuse(self, content: BlobNumber) -> None:
+        digest = format_digest(self._inventory.digests[content])
+        self._block(f"{blob_directory(digest)}/data", "not a manifest that it can read")
 
     def _block(self, path: str, reason: str) -> None:
         self._marks.blockers[path] = reason

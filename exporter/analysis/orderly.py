@@ -23,6 +23,8 @@ def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[Blob
         and not repository.tag_obstacles
         and repository.directories == ALL_DIRECTORIES
         and reach.all_manifests == reach.held
+        # version 3 follows a manifest that is named as a layer too
+        and reach.tagged.isdisjoint(reach.untagged_manifests - reach.tagged_manifests)
         and odd.isdisjoint(reach.held)
         and not reach.has_lost_tags
     )

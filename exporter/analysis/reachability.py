@@ -19,6 +19,7 @@ class RepositoryReach:
         tagged: reachable from its tags.
         untagged: reachable from the manifests that it holds besides.
         tagged_manifests: those of ``tagged`` that are manifests.
+        untagged_manifests: those of ``untagged`` that are.
         all: reachable from its tags or from any manifest that it holds.
         all_manifests: those of ``all`` that are manifests.
 
@@ -32,6 +33,7 @@ class RepositoryReach:
     tagged: set[BlobNumber]
     untagged: set[BlobNumber]
     tagged_manifests: set[BlobNumber]
+    untagged_manifests: set[BlobNumber]
     all: set[BlobNumber]
     all_manifests: set[BlobNumber]
 
@@ -116,6 +118,7 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
         tagged=tagged,
         untagged=untagged,
         tagged_manifests=tagged_manifests,
+        untagged_manifests=untagged_manifests,
         all=tagged | untagged,
         all_manifests=tagged_manifests | untagged_manifests,
     )
