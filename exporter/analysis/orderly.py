@@ -6,6 +6,7 @@ repository reaches; :mod:`exporter.analysis.garbage` walks all others, and says 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from exporter.analysis.reachability import RepositoryReach
 from exporter.analysis.repositories import Ownership
@@ -78,15 +79,34 @@ def kept_after_deleting(
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         gone = deleted.get(repository.name, ())
         if gone:
-            if reach.below.isdisjoint(gone) and reach.targets.issuperset(gone):
-                # what no tag points to stays as it is, with all that it references
-                kept.update(reach.below, reach.untagged)
-                left = reach.targets.difference(gone)
-            else:
-                left = reach.held.difference(gone)
-            manifests = [inventory.manifests[each] for each in left if each in inventory.manifests]
-            kept.update(left, *[manifest.blobs for manifest in manifests])
-            kept.update(*[manifest.children for manifest in manifests if manifest.children])
+            _keep(kept, inventory, reach.held.difference(gone))
         else:
             kept |= reach.all
     return kept
+
+
+def kept_after_untagging(
+    inventory: Inventory, reaches: Reaches, staying: Mapping[str, AbstractSet[BlobNumber]]
+) -> set[BlobNumber]:
+    """Give the same where all tagged manifests are deleted but those that stay, by repository.
+
+    In a repository that is not named all stay.
+    """
+    kept: set[BlobNumber] = set()
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        stays = staying.get(repository.name)
+        if stays is None:
+            kept |= reach.all
+        elif reach.below & reach.targets <= stays:
+            # what no tag points to stays as it is, with all that it references
+            kept.update(reach.below, reach.untagged)
+            _keep(kept, inventory, reach.targets & stays)
+        else:
+            _keep(kept, inventory, reach.held - (reach.targets - stays))
+    return kept
+
+
+def _keep(kept: set[BlobNumber], inventory: Inventory, numbers: set[BlobNumber]) -> None:
+    manifests = [inventory.manifests[each] for each in numbers if each in inventory.manifests]
+    kept.update(numbers, *[manifest.blobs for manifest in manifests])
+    kept.update(*[manifest.children for manifest in manifests if manifest.children])

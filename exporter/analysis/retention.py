@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from exporter.analysis.garbage import Dialect, Marks, mark
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.orderly import Reaches, is_orderly, kept_after_deleting
+from exporter.analysis.orderly import Reaches, is_orderly, kept_after_deleting, kept_after_untagging
 from exporter.analysis.reachability import with_listed
 from exporter.analysis.repositories import BytesOnDisk
 from exporter.model import BlobNumber, Inventory, Repository, Tag
@@ -73,25 +73,37 @@ def choose(
     or reaches through an index, is kept. A running tag always stays. ``uses`` is None where nobody
     asks CapRover.
     """
+    tags, staying = _part(inventory, choice, uses)
+    manifests = {
+        repository.name: (reach.targets & sound_links(repository, reach)) - staying[repository.name]
+        for repository, reach in zip(inventory.repositories, reaches, strict=True)
+        if repository.name in staying
+    }
+    return Deletions(tags, manifests)
+
+
+def _part(
+    inventory: Inventory, choice: Choice, uses: UseFigures | None
+) -> tuple[int, Mapping[str, set[BlobNumber]]]:
+    """Count the tags that go; give, by repository where some do, the manifests that must stay."""
     count = 0
-    chosen: dict[str, set[BlobNumber]] = {}
-    for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        going, staying = choice(repository)
+    staying: dict[str, set[BlobNumber]] = {}
+    for repository in inventory.repositories:
+        going, stay = choice(repository)
         running: set[str] = set()
         if uses is not None:
             running = uses.repositories[repository.name].with_use(Use.RUNNING)
-            running.difference_update(tag.name for tag in staying)
+            running.difference_update(tag.name for tag in stay)
         if running:
-            staying = [*staying, *(tag for tag in going if tag.name in running)]
+            stay = [*stay, *(tag for tag in going if tag.name in running)]
             going = [tag for tag in going if tag.name not in running]
         if not going:
             continue
         count += len(going)
-        kept = {tag.target for tag in staying} - {None}
+        kept = {tag.target for tag in stay if tag.target is not None}
         kept |= running_manifests(uses, repository.name)
-        stays = with_listed(inventory, (each for each in kept if each is not None))
-        chosen[repository.name] = (reach.targets & sound_links(repository, reach)) - stays
-    return Deletions(count, chosen)
+        staying[repository.name] = with_listed(inventory, kept)
+    return count, staying
 
 
 class CollectorAfter:
@@ -120,17 +132,10 @@ class CollectorAfter:
         after = mark(self._inventory, self._reaches, self._dialect, GcMode.DEFAULT, deleted)
         return self._before.blobs - after.blobs
 
-    def freed_bytes(
-        self,
-        deleted: Mapping[str, Collection[BlobNumber]],
-        sizes: BytesOnDisk,
-        referenced_bytes: int | None,
-    ) -> int:
-        """Give the bytes of that; ``referenced_bytes`` is what repositories reference now."""
-        if self._before is None and referenced_bytes is not None:
-            kept = kept_after_deleting(self._inventory, self._reaches, deleted)
-            return referenced_bytes - sizes.of(kept)
-        return sizes.of(self.freed(deleted))
+    @property
+    def is_orderly(self) -> bool:
+        """Whether the store is in good order."""
+        return self._before is None
 
 
 def price_policies(
@@ -145,15 +150,20 @@ def price_policies(
     """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags.
 
     ``referenced_bytes`` are those of the blobs that repositories reference, where it is known.
-
     What it would free is not known while something could not be read that may change it.
     """
     if not keep_last:
         return
     collector = CollectorAfter(inventory, reaches, dialect)
     for keep in keep_last:
-        deletions = choose(inventory, reaches, partial(keep_newest, keep=keep), uses)
-        freed = None
-        if not inventory.unread:
-            freed = collector.freed_bytes(deletions.manifests, sizes, referenced_bytes)
-        yield PolicyFigures(policy_name(keep), deletions.tags, freed)
+        choice = partial(keep_newest, keep=keep)
+        tags, staying = _part(inventory, choice, uses)
+        freed: int | None
+        if inventory.unread:
+            freed = None
+        elif collector.is_orderly and referenced_bytes is not None:
+            freed = referenced_bytes - sizes.of(kept_after_untagging(inventory, reaches, staying))
+        else:
+            deletions = choose(inventory, reaches, choice, uses)
+            freed = sizes.of(collector.freed(deletions.manifests))
+        yield PolicyFigures(policy_name(keep), tags, freed)

@@ -78,7 +78,8 @@ USE_METRICS = (
     ),
     Metric(
         "docker_registry_use_tags",
-        f"Tags by what CapRover needs them for. {_AGE}",
+        "Tags by what CapRover needs them for; one that was pushed after the configuration was "
+        f"read, and that no app named then, counts as unmanaged. {_AGE}",
         _by_use(lambda total: total.tags),
         ("use",),
     ),
