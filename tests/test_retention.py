@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
@@ -155,12 +155,14 @@ def test_a_blocked_collector_frees_nothing(store: StoreBuilder) -> None:
     assert policy == PolicyFigures("keep-last-1", 2, 0)
 
 
+@settings(max_examples=200)
 @given(STEPS_WITH_LOSSES, st.integers(1, 2), st.sampled_from(DIALECTS))
 def test_a_price_is_what_the_collectors_walk_marks_less_after_the_deletions(
     steps: list[Step], keep: int, dialect: Dialect
 ) -> None:
     with TemporaryDirectory() as directory:
         store = StoreBuilder(Path(directory))
+        store.image("a", "seed")
         build(store, steps)
         inventory = scan_store(store.root)
     reaches = reaches_of(inventory)
