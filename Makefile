@@ -12,7 +12,7 @@ SOURCES := exporter tests demo benchmarks
 .PHONY: help demo test check format lock docs bench bench-analysis packages clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: $(VENV)/.runtime ## serve an embedded sample store
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
