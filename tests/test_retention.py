@@ -155,6 +155,16 @@ def test_a_blocked_collector_frees_nothing(store: StoreBuilder) -> None:
     assert policy == PolicyFigures("keep-last-1", 2, 0)
 
 
+def test_what_an_untagged_index_lists_is_freed_when_its_own_tag_goes(store: StoreBuilder) -> None:
+    layer = noise("amd64", 5000)
+    child = store.image("app", "amd64", [layer], b"config", at=1000.0)
+    store.index("app", None, [child])
+    store.image("app", "2", [noise("own", 10)], b"config", at=2000.0)
+    (policy,) = priced(store, 1) or ()
+    # its manifest stays: the index references that
+    assert policy.reclaimable_bytes == 5000
+
+
 @settings(max_examples=200)
 @given(STEPS_WITH_LOSSES, st.integers(1, 2), st.sampled_from(DIALECTS))
 def test_a_price_is_what_the_collectors_walk_marks_less_after_the_deletions(

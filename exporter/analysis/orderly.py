@@ -97,8 +97,9 @@ def kept_after_untagging(
         stays = staying.get(repository.name)
         if stays is None:
             kept |= reach.all
-        elif reach.below & reach.targets <= stays:
-            # what no tag points to stays as it is, with all that it references
+        elif (reach.below | reach.untagged_manifests) & reach.targets <= stays:
+            # what no tag points to stays as it is, with all that it references; nothing of that
+            # is deleted under another tag
             kept.update(reach.below, reach.untagged)
             _keep(kept, inventory, reach.targets & stays)
         else:
