@@ -6,10 +6,11 @@ import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.ownership import app_of, tell_uses
+from exporter.analysis.repositories import BytesOnDisk
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
 from exporter.model import parse_digest
-from exporter.snapshot import BlobState
+from exporter.snapshot import StoreReading
 from exporter.storage.scanner import scan_store
 from exporter.uses import Use, UseFigures
 from tests.small_stores import two_platforms
@@ -38,10 +39,8 @@ def told(
     images = AppImages(
         frozenset(apps.split()), frozenset(running), frozenset(rollback) - {*running}
     )
-    figures = analyse(inventory)
-    broken = () if figures.integrity is None else figures.integrity.broken_tags
-    tagged = figures.blobs[BlobState.TAGGED].bytes
-    return tell_uses(inventory, reaches_of(inventory), images, prefix, broken, tagged)
+    reading = StoreReading(inventory, analyse(inventory))
+    return tell_uses(reading, reaches_of(inventory), images, prefix, BytesOnDisk(inventory))
 
 
 def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_repository(

@@ -11,7 +11,7 @@ from demo.store import StoreBuilder, noise
 from exporter.analysis.conclusions import AnalysisOptions, conclude
 from exporter.analysis.garbage import Dialect, mark
 from exporter.analysis.ownership import tell_uses
-from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.repositories import BytesOnDisk, bytes_on_disk
 from exporter.analysis.retention import choose, keep_newest
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
@@ -46,7 +46,10 @@ def deletions(
 ) -> dict[str, set[str]]:
     inventory = scan_store(store.root)
     reaches = reaches_of(inventory)
-    uses = None if images is None else tell_uses(inventory, reaches, images, "captain", (), 0)
+    uses = None
+    if images is not None:
+        reading = StoreReading(inventory, analyse(inventory))
+        uses = tell_uses(reading, reaches, images, "captain", BytesOnDisk(inventory))
     found = choose(inventory, reaches, lambda each: keep_newest(each, keep), uses)
     return {
         name: {format_digest(inventory.digests[number]) for number in chosen}

@@ -73,7 +73,8 @@ def conclude(
     if options.image_prefix is not None:
         if images is None:
             return Conclusions()
-        uses = _tell_uses(reading, caprover, images, reaches, options.image_prefix, sizes)
+        read_at = None if caprover is None else caprover.read_at
+        uses = tell_uses(reading, reaches, images, options.image_prefix, sizes, read_at)
     blobs = reading.figures.blobs
     # else what nobody references is among them
     referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
@@ -87,23 +88,3 @@ def conclude(
         referenced if inventory.references_known else None,
     )
     return Conclusions(images, uses, tuple(policies))
-
-
-def _tell_uses(
-    reading: StoreReading,
-    caprover: CaproverStatus | None,
-    images: AppImages,
-    reaches: Reaches,
-    prefix: str,
-    sizes: BytesOnDisk,
-) -> UseFigures:
-    figures = reading.figures
-    read_at = None if caprover is None else caprover.read_at
-    recent = {
-        each.name: read_at
-        for each in figures.repositories
-        if read_at is not None and each.last_push_at is not None and each.last_push_at > read_at
-    }
-    broken = () if figures.integrity is None else figures.integrity.broken_tags
-    tagged = figures.blobs[BlobState.TAGGED].bytes
-    return tell_uses(reading.inventory, reaches, images, prefix, broken, tagged, recent, sizes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from exporter.analysis.garbage import Dialect, Marks, mark
+from exporter.analysis.garbage import VERSION_2, Dialect, Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.orderly import (
     Reaches,
@@ -11,14 +11,8 @@ from exporter.analysis.orderly import (
     tags_over_untagged,
 )
 from exporter.analysis.repositories import Ownership, bytes_on_disk
-from exporter.model import (
-    ABSENT,
-    BlobNumber,
-    Inventory,
-)
+from exporter.model import ABSENT, BlobNumber, Inventory
 from exporter.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
-
-_VERSION_2 = 2
 
 
 def forecast(
@@ -52,7 +46,7 @@ def _forecast_orderly(
     """Tell it of a store in good order, where only version 2 deletes what it should not."""
     lost: set[BlobNumber] = set()
     endangered: tuple[TagName, ...] = ()
-    if dialect == _VERSION_2:
+    if dialect == VERSION_2:
         lost = lost_below_indexes(reaches, ownership)
         endangered = tuple(tags_over_untagged(inventory, reaches))
     garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]

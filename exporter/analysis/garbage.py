@@ -14,11 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from exporter.analysis.orderly import (
-    Reaches,
-    is_plain,
-)
-from exporter.analysis.reachability import RepositoryReach
+from exporter.analysis.orderly import Reaches, is_plain
+from exporter.analysis.reachability import RepositoryReach, referenced_by
 from exporter.model import (
     ABSENT,
     LAYERS,
@@ -41,7 +38,8 @@ from exporter.storage.layout import (
 Dialect = Literal[2, 3]
 """Major version of the registry whose collector is simulated."""
 
-_VERSION_2 = 2
+VERSION_2: Dialect = 2
+"""The version whose collector is rougher: most rules here tell it from the other."""
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ def mark(
     odd = inventory.unreadable | inventory.unusual
     pairs = list(zip(inventory.repositories, reaches, strict=True))
     plain = [is_plain(*pair, odd) for pair in pairs]
-    if dialect != _VERSION_2 and not all(plain):
+    if dialect != VERSION_2 and not all(plain):
         # it does not look again at what another repository marked: then the order counts
         pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
         plain = [False] * len(pairs)
@@ -83,16 +81,17 @@ def mark(
             continue
         gone = (deleted or {}).get(repository.name, ())
         if known and gone and mode is GcMode.DEFAULT:
-            _mark_direct(inventory, reach.held.difference(gone), marks)
+            left = reach.held.difference(gone)
+            marks.blobs.update(left, referenced_by(inventory.manifests, left)[0])
         elif known and not gone:
             marks.plain.add(repository.name)
-            _mark_plain(inventory, repository, reach, marks, dialect, mode)
+            _mark_plain(repository, reach, marks, dialect, mode)
         else:
             _Walk(inventory, repository, reach, marks, dialect, mode).run(gone)
-    if dialect != _VERSION_2:
+    if dialect != VERSION_2:
         for name, revisions in marks.removed.items():
             marks.removed[name] = revisions - marks.blobs
-    looks_for = LAYERS if dialect == _VERSION_2 else MANIFESTS
+    looks_for = LAYERS if dialect == VERSION_2 else MANIFESTS
     for place in inventory.misplaced:
         name = place.path.removeprefix(f"{REPOSITORIES}/")
         is_met = looks_for in place.directories and not overlooks(name, inventory, dialect)
@@ -106,7 +105,7 @@ def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
 
     Version 2 goes through each directory by name, and ``_layers`` is where it finds a repository.
     """
-    if dialect != _VERSION_2 or not inventory.walk_ends:
+    if dialect != VERSION_2 or not inventory.walk_ends:
         return False
     way = _as_bytes(f"{repository}/{LAYERS}")
     for end in map(_as_bytes, inventory.walk_ends):
@@ -121,7 +120,6 @@ def _as_bytes(path: str) -> list[bytes]:
 
 
 def _mark_plain(
-    inventory: Inventory,
     repository: Repository,
     reach: RepositoryReach,
     marks: Marks,
@@ -132,18 +130,7 @@ def _mark_plain(
         marks.blobs |= reach.all
         return
     marks.removed[repository.name] = reach.held - reach.targets
-    if dialect != _VERSION_2 or reach.tagged_manifests == reach.targets:
-        marks.blobs |= reach.tagged
-        return
-    _mark_direct(inventory, reach.targets, marks)
-
-
-def _mark_direct(inventory: Inventory, numbers: set[BlobNumber], marks: Marks) -> None:
-    """Mark manifests and what they reference, but not what lies below that."""
-    manifests = inventory.manifests
-    marks.blobs |= numbers
-    marks.blobs.update(*[manifests[each].blobs for each in numbers if each in manifests])
-    marks.blobs.update(*[manifests[each].children for each in numbers & inventory.indexes])
+    marks.blobs |= reach.direct if dialect == VERSION_2 else reach.tagged
 
 
 class _Walk:
@@ -162,7 +149,7 @@ class _Walk:
         self._repository = repository
         self._reach = reach
         self._marks = marks
-        self._follows = dialect != _VERSION_2
+        self._follows = dialect != VERSION_2
         self._mode = mode
         self._links: dict[BlobNumber, BlobNumber | None] = {}
 

@@ -8,7 +8,7 @@ repository reaches; :mod:`exporter.analysis.garbage` walks all others, and says 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from exporter.analysis.reachability import RepositoryReach
+from exporter.analysis.reachability import RepositoryReach, referenced_by
 from exporter.analysis.repositories import Ownership
 from exporter.model import ALL_DIRECTORIES, BlobNumber, Inventory, Repository
 from exporter.snapshot import TagName
@@ -79,7 +79,8 @@ def kept_after_deleting(
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         gone = deleted.get(repository.name, ())
         if gone:
-            _keep(kept, inventory, reach.held.difference(gone))
+            left = reach.held.difference(gone)
+            kept.update(left, referenced_by(inventory.manifests, left)[0])
         else:
             kept |= reach.all
     return kept
@@ -100,14 +101,10 @@ def kept_after_untagging(
         elif (reach.below | reach.untagged_manifests) & reach.targets <= stays:
             # what no tag points to stays as it is, with all that it references; nothing of that
             # is deleted under another tag
-            kept.update(reach.below, reach.untagged)
-            _keep(kept, inventory, reach.targets & stays)
+            left = reach.targets & stays
+            kept.update(reach.below, reach.untagged, left)
+            kept |= referenced_by(inventory.manifests, left)[0]
         else:
-            _keep(kept, inventory, reach.held - (reach.targets - stays))
+            left = reach.held - (reach.targets - stays)
+            kept.update(left, referenced_by(inventory.manifests, left)[0])
     return kept
-
-
-def _keep(kept: set[BlobNumber], inventory: Inventory, numbers: set[BlobNumber]) -> None:
-    manifests = [inventory.manifests[each] for each in numbers if each in inventory.manifests]
-    kept.update(numbers, *[manifest.blobs for manifest in manifests])
-    kept.update(*[manifest.children for manifest in manifests if manifest.children])

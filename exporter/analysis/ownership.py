@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.orderly import Reaches
@@ -13,7 +12,7 @@ from exporter.analysis.reachability import RepositoryReach, reached_by_many, wit
 from exporter.analysis.repositories import BytesOnDisk
 from exporter.app_images import AppImages, ImageName
 from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
-from exporter.snapshot import BrokenTag
+from exporter.snapshot import BlobState, BrokenTag, StoreFigures, StoreReading
 from exporter.uses import TagUses, Use, UseFigures, UseTotal
 
 _NAMED = (Use.RUNNING, Use.ROLLBACK)
@@ -21,23 +20,23 @@ _BUILD = "img-captain-"
 
 
 def tell_uses(
-    inventory: Inventory,
+    reading: StoreReading,
     reaches: Reaches,
     images: AppImages,
     prefix: str,
-    broken: Iterable[BrokenTag],
-    tagged_bytes: int,
-    recent: Mapping[str, float] = MappingProxyType({}),
-    sizes: BytesOnDisk | None = None,
+    sizes: BytesOnDisk,
+    read_at: float | None = None,
 ) -> UseFigures:
     """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
 
-    ``broken`` are the tags that cannot be pulled whole, ``tagged_bytes`` those of all blobs that
-    tags reach; ``recent`` the repositories that were
-    pushed to since ``images`` were read, with when that was (Unix seconds). The uses are those of
-    CapRover's terms: an image is compared by repository and tag, whatever its domain, which may
-    have changed.
+    The uses are those of CapRover's terms: an image is compared by repository and tag, whatever its
+    domain, which may have changed. Of what was pushed after ``images`` were read, at ``read_at``
+    (Unix seconds), they say nothing.
     """
+    inventory, figures = reading.inventory, reading.figures
+    recent = _pushed_since(read_at, figures)
+    broken = () if figures.integrity is None else figures.integrity.broken_tags
+    tagged_bytes = figures.blobs[BlobState.TAGGED].bytes
     named = _by_repository(images)
     uses: dict[str, TagUses] = {}
     pinned: dict[str, Mapping[BlobNumber, Use]] = {}
@@ -48,17 +47,17 @@ def tell_uses(
         digests = {} if names is None else _numbered(names.digests, inventory)
         if digests:
             pinned[repository.name] = digests
-        read_at = recent.get(repository.name)
-        if read_at is not None and otherwise is Use.ORPHANED:
+        is_recent = repository.name in recent
+        if is_recent and otherwise is Use.ORPHANED:
             otherwise = Use.UNMANAGED  # perhaps its app is new
         told = _uses(repository, names, digests, otherwise, inventory)
-        if read_at is not None and otherwise is Use.SUPERSEDED:
+        if read_at is not None and is_recent and otherwise is Use.SUPERSEDED:
             told |= _too_new(repository, told, read_at)
         uses[repository.name] = TagUses(repository.tags, told, otherwise)
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
     return UseFigures(
-        totals=_totals(inventory, reaches, uses, tagged_bytes, sizes or BytesOnDisk(inventory)),
+        totals=_totals(inventory, reaches, uses, tagged_bytes, sizes),
         repositories=uses,
         pinned=pinned,
         orphaned_repositories=frozenset(orphaned),
@@ -106,6 +105,14 @@ def app_of(repository: str, prefix: str) -> str | None:
         return None
     app = repository[len(start) :].removeprefix("-")
     return app if app and "/" not in app else None
+
+
+def _pushed_since(moment: float | None, figures: StoreFigures) -> set[str]:
+    """Name the repositories that were pushed to after a moment; none where that is not known."""
+    if moment is None:
+        return set()
+    pushes = ((each.name, each.last_push_at) for each in figures.repositories)
+    return {name for name, last in pushes if last is not None and last > moment}
 
 
 def _too_new(repository: Repository, uses: Mapping[str, Use], read_at: float) -> Mapping[str, Use]:

@@ -73,10 +73,10 @@ def with_listed(inventory: Inventory, roots: Iterable[BlobNumber]) -> set[BlobNu
     return found
 
 
-def _look_at(
+def referenced_by(
     manifests: Mapping[BlobNumber, Manifest], numbers: Iterable[BlobNumber]
 ) -> tuple[set[BlobNumber], set[BlobNumber]]:
-    """Give all that manifests reference themselves, and those of it that are manifests."""
+    """Give all that manifests reference themselves, and what of it they list as manifests."""
     found = [manifests[number] for number in numbers if number in manifests]
     children = set[BlobNumber]().union(*[manifest.children for manifest in found])
     return children.union(*[manifest.blobs for manifest in found]), children
@@ -86,7 +86,7 @@ def reached_by_many(
     manifests: Mapping[BlobNumber, Manifest], roots: set[BlobNumber]
 ) -> set[BlobNumber]:
     """Give what :func:`reachable` gives, faster where there are many roots."""
-    reached, children = _look_at(manifests, roots)
+    reached, children = referenced_by(manifests, roots)
     if children:
         reached |= expand(manifests, children)[0]
     return reached | roots
@@ -104,7 +104,7 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
     named = {tag.target for tag in repository.tags}
     targets = {target for target in named if target is not None}
     held = {revision.manifest for revision in repository.revisions}
-    direct, children = _look_at(manifests, targets)
+    direct, children = referenced_by(manifests, targets)
     below, below_manifests = expand(manifests, children)
     direct |= targets
     tagged, tagged_manifests = direct | below, targets | below_manifests

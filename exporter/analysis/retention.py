@@ -74,12 +74,18 @@ def choose(
     asks CapRover.
     """
     tags, staying = _part(inventory, choice, uses)
-    manifests = {
+    return Deletions(tags, _all_but(staying, inventory, reaches))
+
+
+def _all_but(
+    staying: Mapping[str, set[BlobNumber]], inventory: Inventory, reaches: Reaches
+) -> Mapping[str, set[BlobNumber]]:
+    """Give the tagged manifests that can be deleted, where some go."""
+    return {
         repository.name: (reach.targets & sound_links(repository, reach)) - staying[repository.name]
         for repository, reach in zip(inventory.repositories, reaches, strict=True)
         if repository.name in staying
     }
-    return Deletions(tags, manifests)
 
 
 def _part(
@@ -156,14 +162,12 @@ def price_policies(
         return
     collector = CollectorAfter(inventory, reaches, dialect)
     for keep in keep_last:
-        choice = partial(keep_newest, keep=keep)
-        tags, staying = _part(inventory, choice, uses)
+        tags, staying = _part(inventory, partial(keep_newest, keep=keep), uses)
         freed: int | None
         if inventory.unread:
             freed = None
         elif collector.is_orderly and referenced_bytes is not None:
             freed = referenced_bytes - sizes.of(kept_after_untagging(inventory, reaches, staying))
         else:
-            deletions = choose(inventory, reaches, choice, uses)
-            freed = sizes.of(collector.freed(deletions.manifests))
+            freed = sizes.of(collector.freed(_all_but(staying, inventory, reaches)))
         yield PolicyFigures(policy_name(keep), tags, freed)

@@ -52,8 +52,11 @@ class Selection:
         if self.orphaned and (uses is None or repository.name not in uses.orphaned_repositories):
             return (), repository.tags
         old, new = keep_newest(repository, self.keep_last or 0)
-        going = [tag for tag in old if self._holds_for(repository, tag, now)]
-        return going, [*new, *(tag for tag in old if not self._holds_for(repository, tag, now))]
+        going: list[Tag] = []
+        staying = [*new]
+        for tag in old:
+            (going if self._holds_for(repository, tag, now) else staying).append(tag)
+        return going, staying
 
     def _holds_for(self, repository: Repository, tag: Tag, now: float) -> bool:
         if self.older_than is not None and not (

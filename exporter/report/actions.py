@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.conclusions import AnalysisOptions
-from exporter.analysis.garbage import Dialect
+from exporter.analysis.garbage import VERSION_2, Dialect
 from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import with_listed
 from exporter.analysis.retention import CollectorAfter
@@ -26,7 +26,6 @@ _QUIET = "nobody may push while the collector runs; stop deploys first"
 _UNKNOWN = "not known: a part of the store could not be read"
 _BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
 _DELETE = "# delete each manifest that plan.txt names, as its first lines say"
-_VERSION_2 = 2
 _WHY = {
     2: "version 2 of the registry deletes the platforms of multi-platform images",
     3: "the registry deletes manifests that they need",
@@ -147,7 +146,7 @@ def _collections(
 
 def _why(inventory: Inventory, dialect: Dialect) -> str:
     """Say what makes a run break tags."""
-    if dialect != _VERSION_2 or not inventory.walk_ends:
+    if dialect != VERSION_2 or not inventory.walk_ends:
         return _WHY[dialect]
     return (
         "version 2 of the registry overlooks the repositories that come after "

@@ -122,10 +122,10 @@ class RepositoryReader:
 
         A deletion takes the manifest first and its tags then.
         """
-        if REVISIONS in content.unlisted or not _adrift(content):
+        lost = _adrift(content)
+        if REVISIONS in content.unlisted or not lost:
             return
         time.sleep(_DELETION_SECONDS)
-        lost = _adrift(content)
         doubtful = [tag for tag, target, _ in content.tags if target in lost]
         content.tags = [tag for tag in content.tags if tag[1] not in lost]
         try:
