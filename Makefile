@@ -7,9 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := exporter tests demo benchmarks
+SOURCES := exporter tests demo benchmarks dashboards
 
-.PHONY: help demo test check format lock docs bench bench-analysis packages clean
+.PHONY: help demo test check format lock docs dashboards bench bench-analysis packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -34,6 +34,9 @@ format: $(VENV)/.test ## format the code
 
 docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
 	$(BIN)/python -m exporter.metrics.documentation > docs/metrics.md
+
+dashboards: $(VENV)/.runtime ## write the dashboards' JSON from their builder
+	$(BIN)/python -m dashboards
 
 bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)

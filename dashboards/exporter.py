@@ -1,0 +1,287 @@
+"""*Registry storage exporter*: whether the other dashboards can be believed."""
+
+from dashboards.expressions import BY_EXPORTER, ON_EXPORTER, selector, series
+from dashboards.fields import GREEN, ONE_IS_GOOD, RED, Override, Query, mapping
+from dashboards.layout import EXPORTER, Band, Dashboard
+from dashboards.panels import Stat, Table, TimeSeries
+
+_CERTIFICATE_ENDS = series("api_certificate_not_after_timestamp_seconds")
+_LAST_SUCCESS = series("scan_last_success_timestamp_seconds")
+
+
+def _yes_or_no(
+    title: str, description: str, expr: str, words: tuple[str, str], no_value: str | None = None
+) -> Stat:
+    yes, no = words
+    return Stat(
+        title=title,
+        description=description,
+        queries=(Query(expr),),
+        unit="none",
+        past=False,
+        colored="background",
+        steps=ONE_IS_GOOD,
+        mappings=mapping({"0": (no, RED), "1": (yes, GREEN)}),
+        no_value=no_value,
+    )
+
+
+def _quantile(share: float) -> Query:
+    buckets = series("api_request_duration_seconds_bucket")
+    by = "by (job, instance, endpoint, le)"
+    return Query(
+        f"histogram_quantile({share}, sum {by} (rate({buckets}[$__rate_interval])))",
+        f"p{share * 100:.0f} {{{{endpoint}}}} {{{{instance}}}}",
+    )
+
+
+_NUMBERS = Band(
+    height=4,
+    panels=(
+        _yes_or_no(
+            "Exporter",
+            "Whether Prometheus can scrape it. Down: everything here is old, and no alert but "
+            "ExporterDown can fire.",
+            selector("up"),
+            ("up", "down"),
+        ),
+        _yes_or_no(
+            "Last scan",
+            "Whether the last scan of the store succeeded. After one that failed the numbers of "
+            "the last good one stay.",
+            series("scan_success"),
+            ("succeeded", "failed"),
+            no_value="none yet",
+        ),
+        _yes_or_no(
+            "Scan complete",
+            "Whether the last successful scan could read all that it found. If not, see Scan "
+            "issues; what may be hidden counts as needed.",
+            series("scan_complete"),
+            ("complete", "incomplete"),
+            no_value="none yet",
+        ),
+        Stat(
+            title="Numbers are from",
+            description="When the last successful scan ended: how old the numbers of the store "
+            "are.",
+            queries=(Query(f"1000 * {_LAST_SUCCESS}"),),
+            unit="dateTimeFromNow",
+            past=False,
+            no_value="no scan yet",
+        ),
+        _yes_or_no(
+            "Registry API",
+            "Whether the registry's HTTP API gave a whole answer when last asked.",
+            series("api_up"),
+            ("up", "down"),
+            no_value="not configured",
+        ),
+        _yes_or_no(
+            "CapRover configuration",
+            "Whether CapRover's configuration was read and lists apps. If not, what was read last "
+            "stays in use.",
+            series("caprover_up"),
+            ("read", "not read"),
+            no_value="not configured",
+        ),
+        Stat(
+            title="Certificate ends",
+            description="When the certificate ends that the registry serves.",
+            queries=(Query(f"1000 * {_CERTIFICATE_ENDS}"),),
+            unit="dateTimeFromNow",
+            past=False,
+            no_value="no TLS",
+        ),
+        Stat(
+            title="Repositories omitted",
+            description="The smallest repositories, beyond metrics.max-repositories: they count "
+            "in all sums and have no series of their own.",
+            queries=(Query(series("repositories_omitted")),),
+            unit="short",
+            decimals=0,
+            past=False,
+        ),
+    ),
+)
+
+_SCANS = Band(
+    heading="Scanning the store",
+    height=7,
+    panels=(
+        TimeSeries(
+            title="Age of the last successful scan",
+            description="Dashed: where ScanStale fires.",
+            queries=(Query(f"time() - {_LAST_SUCCESS}"),),
+            alert="ScanStale",
+            unit="s",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Duration of a scan",
+            description="How long the last successful scan took, reading and analysing.",
+            queries=(Query(series("scan_duration_seconds")),),
+            unit="s",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Scans",
+            description="Scans that ended per minute, and those of them that failed. With "
+            "scan.watch, each change in the store begins one.",
+            queries=(
+                Query(
+                    f"60 * rate({series('scans_total')}[$__rate_interval])", "ended {{instance}}"
+                ),
+                Query(
+                    f"60 * rate({series('scan_failures_total')}[$__rate_interval])",
+                    "failed {{instance}}",
+                ),
+            ),
+            unit="opm",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Scan issues",
+            description="Things in the store that could not be read as what they should be, by "
+            "cause. The exporter's log names each.",
+            queries=(Query(series("scan_issues"), "{{cause}} {{instance}}"),),
+            unit="short",
+            width=6,
+            decimals=0,
+            least=0,
+            stepped=True,
+        ),
+    ),
+)
+
+_API = Band(
+    heading="Asking the registry",
+    height=7,
+    panels=(
+        TimeSeries(
+            title="Requests",
+            description="The exporter's own requests to the registry's API, by endpoint and "
+            "status code; code error where there was no answer.",
+            queries=(
+                Query(
+                    "sum by (job, instance, endpoint, code) "
+                    f"(rate({series('api_requests_total')}[$__rate_interval]))",
+                    "{{endpoint}} {{code}} {{instance}}",
+                ),
+            ),
+            unit="reqps",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Duration of requests",
+            description="Within this time half of the requests, and 95 % of them, were answered.",
+            queries=(_quantile(0.5), _quantile(0.95)),
+            unit="s",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Tags on disk and in the API",
+            description="All tags as each has them, and the pairs of repository and tag that only "
+            "one of them has. Differences that last mean that the exporter and the registry don't "
+            "see the same store.",
+            queries=(
+                Query(series("tags"), "disk {{instance}}"),
+                Query(series("api_tags"), "API {{instance}}"),
+                Query(series("api_tag_differences"), "differences {{instance}}"),
+            ),
+            unit="short",
+            width=6,
+            decimals=0,
+            least=0,
+            stepped=True,
+        ),
+        TimeSeries(
+            title="Certificate: time left",
+            description="Until the certificate ends that the registry serves; nothing without "
+            "TLS. Dashed: where CertificateExpiring fires.",
+            queries=(Query(f"{_CERTIFICATE_ENDS} - time()"),),
+            alert="CertificateExpiring",
+            unit="s",
+            width=6,
+            least=0,
+        ),
+    ),
+)
+
+_PROCESS = Band(
+    heading="Process and configuration",
+    height=8,
+    panels=(
+        TimeSeries(
+            title="Memory",
+            description="Resident memory of the exporter's process.",
+            queries=(Query(selector("process_resident_memory_bytes")),),
+            unit="bytes",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="CPU",
+            description="Share of one core that the exporter's process takes.",
+            queries=(Query(f"rate({selector('process_cpu_seconds_total')}[$__rate_interval])"),),
+            unit="percentunit",
+            width=6,
+            least=0,
+        ),
+        Table(
+            title="Alert thresholds",
+            description="What the alert rules compare with, from the exporter's configuration, "
+            "each in the unit of its alert: seconds, bytes, shares or counts.",
+            queries=(
+                Query(f"max by (job, instance, alert, severity) ({series('alert_threshold')})"),
+            ),
+            unit="none",
+            width=6,
+            columns={
+                "alert": "alert",
+                "severity": "severity",
+                "Value": "threshold",
+                "instance": "instance",
+            },
+            dropped=("Time", "job"),
+            sort_by="alert",
+            falling=False,
+        ),
+        Table(
+            title="Versions",
+            description="The exporter's version, that of Python, and when the process started.",
+            queries=(
+                Query(
+                    "1000 * max by (job, instance, version, python_version) "
+                    f"({series('exporter_build_info')} * {ON_EXPORTER} group_left ()"
+                    f" max {BY_EXPORTER} ({selector('process_start_time_seconds')}))"
+                ),
+            ),
+            unit="none",
+            width=6,
+            columns={
+                "instance": "instance",
+                "version": "version",
+                "python_version": "Python",
+                "Value": "started",
+            },
+            dropped=("Time", "job"),
+            sort_by="instance",
+            falling=False,
+            overrides=(Override("byName", "started", {"unit": "dateTimeFromNow"}),),
+        ),
+    ),
+)
+
+DASHBOARD = Dashboard(
+    uid=EXPORTER,
+    description="Whether the numbers of the other dashboards are fresh and whole: scans, the "
+    "registry's API, the exporter itself.",
+    bands=(_NUMBERS, _SCANS, _API, _PROCESS),
+    file="exporter.json",
+)

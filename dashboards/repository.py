@@ -1,0 +1,176 @@
+"""*Registry repository*: one repository's tags, bytes, growth and pushes."""
+
+from dashboards.expressions import (
+    MATCHING_REPOSITORY,
+    ON_EXPORTER,
+    repository_growth,
+    series,
+)
+from dashboards.fields import ANY_IS_DOUBTFUL, GREEN, ORANGE, Query, Step, mapping
+from dashboards.layout import INSTANCE, JOB, ONE_REPOSITORY, REPOSITORY, Band, Dashboard
+from dashboards.panels import Stat, TimeSeries
+
+
+def _own(name: str) -> str:
+    return series(f"repository_{name}", MATCHING_REPOSITORY)
+
+
+_TAGS = _own("tags")
+_API_TAGS = series("api_repository_tags", MATCHING_REPOSITORY)
+_EXCLUSIVE = _own("exclusive_bytes")
+_REFERENCED = _own("referenced_bytes")
+_PUSHED = _own("last_push_timestamp_seconds")
+
+_NUMBERS = Band(
+    height=4,
+    panels=(
+        Stat(
+            title="Tags now",
+            description="Tags on disk.",
+            queries=(Query(_TAGS),),
+            unit="short",
+            decimals=0,
+        ),
+        Stat(
+            title="Frees if deleted",
+            description="Bytes of blobs that only this repository references: what deleting it "
+            "and a garbage collection would free.",
+            queries=(Query(_EXCLUSIVE),),
+            unit="bytes",
+        ),
+        Stat(
+            title="Referenced",
+            description="Bytes of all blobs that its manifests reference, shared ones included.",
+            queries=(Query(_REFERENCED),),
+            unit="bytes",
+        ),
+        Stat(
+            title="Growth in 24 h",
+            description="By how much its exclusive bytes are more than 24 hours ago; in the first "
+            "day, than when they were first seen.",
+            queries=(Query(repository_growth(MATCHING_REPOSITORY)),),
+            unit="bytes",
+            past=False,
+        ),
+        Stat(
+            title="Last push",
+            description="When a tag or manifest was last written.",
+            queries=(Query(f"1000 * {_PUSHED}"),),
+            unit="dateTimeFromNow",
+            past=False,
+        ),
+        Stat(
+            title="Pushes in 24 h",
+            description="Scans of the last 24 hours that found a push since the one before: "
+            "pushes between two scans count as one.",
+            queries=(Query(f"changes({_PUSHED}[1d])"),),
+            unit="short",
+            decimals=0,
+            past=False,
+        ),
+        Stat(
+            title="Untagged manifests now",
+            description="Manifests that no tag of the repository reaches. Garbage collection with "
+            "--delete-untagged removes them, and may break others: see Reclaimable by garbage "
+            "collection on Registry storage first.",
+            queries=(Query(_own("untagged_manifests")),),
+            unit="short",
+            decimals=0,
+            steps=ANY_IS_DOUBTFUL,
+        ),
+        Stat(
+            title="Its app",
+            description="Orphaned: CapRover no longer has the app that this repository was for. "
+            "Something else may still pull from it.",
+            queries=(
+                Query(
+                    f"1 * {series('repository_orphaned', MATCHING_REPOSITORY)}"
+                    f" or 0 * {_TAGS} and {ON_EXPORTER} {series('caprover_up')}"
+                ),
+            ),
+            unit="none",
+            past=False,
+            no_value="no CapRover",
+            steps=(Step(None, GREEN), Step(1, ORANGE)),
+            mappings=mapping({"0": ("not orphaned", GREEN), "1": ("orphaned", ORANGE)}),
+        ),
+    ),
+)
+
+_COURSE = Band(
+    height=9,
+    panels=(
+        TimeSeries(
+            title="Tags",
+            description="Tags on disk, and as the registry's API lists them. "
+            "Dashed: where TagCountHigh fires.",
+            queries=(
+                Query(_TAGS, "on disk {{instance}}"),
+                Query(_API_TAGS, "API {{instance}}"),
+            ),
+            alert="TagCountHigh",
+            unit="short",
+            width=12,
+            decimals=0,
+            least=0,
+            stepped=True,
+        ),
+        TimeSeries(
+            title="Bytes",
+            description="Bytes of the blobs that its manifests reference, and of those that no "
+            "other repository references.",
+            queries=(
+                Query(_REFERENCED, "referenced {{instance}}"),
+                Query(_EXCLUSIVE, "exclusive {{instance}}"),
+            ),
+            unit="bytes",
+            width=12,
+            least=0,
+        ),
+    ),
+)
+
+_CHANGES = Band(
+    height=9,
+    panels=(
+        TimeSeries(
+            title="Growth in the 24 h before",
+            description="By how much its exclusive bytes grew in the 24 hours before. "
+            "Dashed: where RepositoryGrowthHigh fires.",
+            queries=(Query(repository_growth(MATCHING_REPOSITORY)),),
+            alert="RepositoryGrowthHigh",
+            unit="bytes",
+        ),
+        TimeSeries(
+            title="Pushes in the hour before",
+            description="Scans of the hour before that found a push since the one before.",
+            queries=(Query(f"changes({_PUSHED}[1h])"),),
+            unit="short",
+            decimals=0,
+            least=0,
+            stepped=True,
+        ),
+        TimeSeries(
+            title="Manifests",
+            description="Manifests that the repository holds, and those of them that none of its "
+            "tags reaches. An index and each of its images count one by one.",
+            queries=(
+                Query(_own("manifests"), "all {{instance}}"),
+                Query(_own("untagged_manifests"), "untagged {{instance}}"),
+            ),
+            unit="short",
+            decimals=0,
+            least=0,
+            stepped=True,
+        ),
+    ),
+)
+
+DASHBOARD = Dashboard(
+    uid=REPOSITORY,
+    description="One repository: its tags, its bytes, how it grows and when it is pushed to.",
+    bands=(_NUMBERS, _COURSE, _CHANGES),
+    file="repository.json",
+    variables=(JOB, INSTANCE, ONE_REPOSITORY),
+    since="7d",
+)

@@ -1,0 +1,328 @@
+"""*Registry storage*: how full, when full, what grows, whose it is, and what can go."""
+
+from dashboards.expressions import (
+    BY_EXPORTER,
+    BY_REPOSITORY,
+    ON_EXPORTER,
+    ON_REPOSITORY,
+    largest_repositories,
+    repository_growth,
+    seconds_to_full,
+    selector,
+    series,
+    store_bytes,
+    store_growth,
+)
+from dashboards.fields import (
+    ANY_IS_BAD,
+    ANY_IS_DOUBTFUL,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    YELLOW,
+    Override,
+    Query,
+    link,
+    mapping,
+    mapping_from,
+    named,
+    steps_to_json,
+)
+from dashboards.layout import REPOSITORY, STORAGE, Band, Dashboard
+from dashboards.panels import BarGauge, Gauge, Stat, Table, TimeSeries
+from dashboards.storage_details import DETAILS
+
+RUNBOOKS = (
+    "https://github.com/registry-storage-exporter/registry-storage-exporter/blob/main/docs/runbooks"
+)
+"""Where the pages are that say what to do about each alert."""
+
+_TO_REPOSITORY = (
+    f"/d/{REPOSITORY}?${{datasource:queryparam}}&var-job=${{__data.fields.job}}"
+    "&var-instance=${__data.fields.instance}&var-repository=${__data.fields.repository}"
+    "&${__url_time_range}"
+)
+_DAY = 86400
+_NEVER_SECONDS = 5 * 365 * _DAY
+_SOON_SECONDS = 30 * _DAY
+_ROWS = 20
+
+_SIZE = series("filesystem_size_bytes")
+_AVAILABLE = series("filesystem_avail_bytes")
+_FIRING = selector("ALERTS", 'alertname=~"DockerRegistry.*"', 'alertstate="firing"')
+_AMONG_THE_LARGEST = f"and {ON_REPOSITORY} {largest_repositories(_ROWS)}"
+
+_NUMBERS = Band(
+    height=4,
+    panels=(
+        Gauge(
+            title="Filesystem used",
+            description="Share of the filesystem of the store that is not available to everybody "
+            "but root, whatever takes it: the store, other data, reserved blocks.",
+            queries=(Query(f"1 - {_AVAILABLE} / {_SIZE}"),),
+            unit="percentunit",
+            decimals=1,
+            least=0,
+            most=1,
+        ),
+        Stat(
+            title="Full in",
+            description="When the filesystem is full if it goes on filling as in the last "
+            "6 hours. Younger than that, it is told from what is there.",
+            queries=(Query(seconds_to_full(_NEVER_SECONDS)),),
+            unit="s",
+            decimals=1,
+            # One less, as 1 / (1 / x) may be a little less than x.
+            mappings=mapping_from(_NEVER_SECONDS - 1, "not filling"),
+        ),
+        Stat(
+            title="Store",
+            description="Bytes of all blobs and unfinished uploads, each blob once.",
+            queries=(Query(store_bytes()),),
+            unit="bytes",
+        ),
+        Stat(
+            title="Budget used",
+            description="Blobs and uploads as a share of storage.limit.",
+            queries=(Query(f"({store_bytes()}) / {ON_EXPORTER} {series('storage_limit_bytes')}"),),
+            unit="percentunit",
+            decimals=0,
+            width=2,
+            no_value="no limit",
+        ),
+        Stat(
+            title="Growth in 24 h",
+            description="By how much blobs and uploads are more than 24 hours ago; in the first "
+            "day, than when they were first seen.",
+            queries=(Query(store_growth()),),
+            unit="bytes",
+            past=False,
+        ),
+        Stat(
+            title="Reclaimable by garbage collection",
+            description="What a run of the registry's garbage collector would free, without and "
+            "with --delete-untagged. Where tags are at risk, that run leaves them without "
+            "manifests or layers: don't run it with --delete-untagged, see the runbook of "
+            "DockerRegistryGarbageCollectionUnsafe.",
+            queries=(
+                Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{instance}}"),
+                Query(
+                    series("gc_reclaimable_bytes", mode="delete_untagged"),
+                    "--delete-untagged {{instance}}",
+                ),
+                Query(
+                    f"max {BY_EXPORTER} ({series('gc_endangered_tags')})",
+                    "tags at risk {{instance}}",
+                ),
+            ),
+            unit="bytes",
+            width=5,
+            past=False,
+            no_value="unknown",
+            overrides=(
+                Override(
+                    "byFrameRefID",
+                    "C",
+                    {"unit": "short", "thresholds": steps_to_json(ANY_IS_DOUBTFUL)},
+                ),
+            ),
+        ),
+        Stat(
+            title="Orphaned",
+            description="Bytes that only apps need which CapRover no longer has.",
+            queries=(Query(series("use_bytes", use="orphaned")),),
+            unit="bytes",
+            width=2,
+            past=False,
+            no_value="no CapRover",
+        ),
+        Stat(
+            title="Broken",
+            description="Tags that cannot be pulled whole, and images that CapRover runs or can "
+            "roll back to and that this store cannot serve.",
+            queries=(
+                Query(series("broken_tags"), "tags {{instance}}"),
+                Query(f"sum {BY_EXPORTER} ({series('missing_images')})", "images {{instance}}"),
+            ),
+            unit="short",
+            past=False,
+            steps=ANY_IS_BAD,
+        ),
+    ),
+)
+
+_COURSE = Band(
+    height=7,
+    panels=(
+        TimeSeries(
+            title="Space available",
+            description="Share of the filesystem that is available. "
+            "Dashed: where StorageAlmostFull fires.",
+            queries=(Query(f"{_AVAILABLE} / {_SIZE}"),),
+            alert="StorageAlmostFull",
+            unit="percentunit",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Time until full",
+            description="At the growth of the 6 hours before; more than 30 days are drawn as 30. "
+            "Dashed: where StorageFillingUp fires, if less than 40 % is left.",
+            queries=(Query(seconds_to_full(_SOON_SECONDS)),),
+            alert="StorageFillingUp",
+            unit="s",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Bytes by state",
+            description="Blobs that a tag reaches; that only manifests without a tag reach; that "
+            "no manifest references, which the next garbage collection frees; and unfinished "
+            "uploads.",
+            queries=(
+                Query(
+                    f"sum by (job, instance, state) ({series('blob_bytes')})",
+                    "{{state}} {{instance}}",
+                ),
+                Query(series("upload_bytes"), "uploads {{instance}}"),
+            ),
+            unit="bytes",
+            width=6,
+            least=0,
+            stacked=True,
+            overrides=named(tagged=GREEN, untagged=YELLOW, unreferenced=ORANGE, uploads=PURPLE),
+        ),
+        TimeSeries(
+            title="Tagged bytes by use",
+            description="What tags reach, by what CapRover needs it for: apps that run, versions "
+            "to roll back to, older ones, repositories that no app ever had, and apps that are "
+            "gone. Without caprover.config-dir there is nothing here.",
+            queries=(Query(series("use_bytes"), "{{use}} {{instance}}"),),
+            unit="bytes",
+            width=6,
+            least=0,
+            stacked=True,
+            overrides=named(
+                running=GREEN, rollback=BLUE, unmanaged=PURPLE, superseded=YELLOW, orphaned=ORANGE
+            ),
+        ),
+    ),
+)
+
+_WHOSE = Band(
+    height=10,
+    panels=(
+        Table(
+            title="Largest repositories",
+            description="By the bytes that deleting the repository and a garbage collection would "
+            "free. Referenced counts what it shares with others, too: its sum is more than the "
+            "disk holds. A click on a repository shows it alone.",
+            queries=(
+                Query(
+                    f"topk({_ROWS}, sum {BY_REPOSITORY} ({series('repository_exclusive_bytes')}))"
+                ),
+                Query(
+                    f"sum {BY_REPOSITORY} ({series('repository_referenced_bytes')})"
+                    f" {_AMONG_THE_LARGEST}"
+                ),
+                Query(f"sum {BY_REPOSITORY} ({series('repository_tags')}) {_AMONG_THE_LARGEST}"),
+                Query(f"sum {BY_REPOSITORY} ({repository_growth()}) {_AMONG_THE_LARGEST}"),
+                Query(
+                    f"1000 * sum {BY_REPOSITORY} "
+                    f"({series('repository_last_push_timestamp_seconds')}) {_AMONG_THE_LARGEST}"
+                ),
+            ),
+            unit="bytes",
+            width=11,
+            columns={
+                "repository": "repository",
+                "Value #A": "exclusive",
+                "Value #B": "referenced",
+                "Value #C": "tags",
+                "Value #D": "growth in 24 h",
+                "Value #E": "last push",
+                "instance": "instance",
+                "job": "job",
+            },
+            sort_by="exclusive",
+            overrides=(
+                Override("byName", "repository", {"links": link("Repository", _TO_REPOSITORY)}),
+                Override("byName", "exclusive", {"decimals": 1}),
+                Override("byName", "referenced", {"decimals": 1}),
+                Override("byName", "tags", {"unit": "short", "custom.width": 60}),
+                Override("byName", "growth in 24 h", {"decimals": 1}),
+                Override("byName", "last push", {"unit": "dateTimeFromNow"}),
+                # The link needs it.
+                Override("byName", "job", {"custom.hidden": True}),
+            ),
+        ),
+        BarGauge(
+            title="Fastest growing repositories",
+            description="Exclusive bytes gained in 24 hours; in the first day, since they were "
+            "first seen.",
+            queries=(
+                Query(
+                    f"topk(10, sum {BY_REPOSITORY} ({repository_growth()}) > 0)",
+                    "{{repository}} {{instance}}",
+                ),
+            ),
+            unit="bytes",
+            width=6,
+            least=0,
+            no_value="none grew",
+        ),
+        Table(
+            title="Firing alerts",
+            description="Alerts of this registry that fire now; a click on one opens its runbook. "
+            "Only those that Prometheus evaluates: see Alerting for rules that Grafana does.",
+            queries=(
+                Query(f"max by (job, instance, alertname, severity, repository) ({_FIRING})"),
+            ),
+            unit="none",
+            width=7,
+            no_value="none fires",
+            columns={
+                "alertname": "alertname",
+                "severity": "severity",
+                "repository": "repository",
+                "instance": "instance",
+            },
+            dropped=("Time", "Value", "job"),
+            sort_by="severity",
+            falling=False,
+            overrides=(
+                Override(
+                    "byName",
+                    "alertname",
+                    {"links": link("Runbook", f"{RUNBOOKS}/${{__value.text}}.md")},
+                ),
+                Override(
+                    "byName",
+                    "severity",
+                    {
+                        "custom.displayMode": "color-text",
+                        "custom.width": 80,
+                        "mappings": mapping(
+                            {
+                                "critical": ("critical", RED),
+                                "warning": ("warning", ORANGE),
+                                "info": ("info", BLUE),
+                            }
+                        ),
+                    },
+                ),
+            ),
+        ),
+    ),
+)
+
+DASHBOARD = Dashboard(
+    uid=STORAGE,
+    description="How full the registry's disk is, when it will be full, what grows, whose it is, "
+    "and what can go.",
+    bands=(_NUMBERS, _COURSE, _WHOSE, *DETAILS),
+    file="registry-storage.json",
+    since="7d",
+)

@@ -1,0 +1,325 @@
+"""Every query of every dashboard, asked of a real Prometheus that scrapes real exporters.
+
+The store is the sample's, served by a real registry over TLS and pushed to while it is watched, and
+a rule fires: so all that a dashboard can show is there. A second exporter watches another store, so
+that a join or a sum that mixes the two fails. What needs a day of history is asked of promtool.
+"""
+
+import json
+import math
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trustme
+
+import dashboards
+from dashboards.__main__ import DIRECTORY
+from demo.sample import build_sample, write_captain_config
+from demo.store import StoreBuilder, noise
+from tests.exporter_process import Exporter
+from tests.servers import DockerRegistry, Prometheus, RegistryClient, require, wait_until
+
+JOB = "registry-storage"
+REPOSITORY = "captain/img-captain-shop"
+PUSHED_BYTES = 300_000
+NOT_AFTER = datetime(2040, 2, 3, 4, 5, 6, tzinfo=UTC)
+DATA_SECONDS = 60.0
+HOUR = 3600
+
+RULES = """
+groups:
+  - name: test
+    rules:
+      - alert: DockerRegistryTest
+        expr: docker_registry_exporter_build_info == 1
+        labels: {severity: warning}
+"""
+SCRAPED = f'docker_registry_repository_tags{{repository="{REPOSITORY}"}}'
+API_ANSWERED = 'changes(docker_registry_api_requests_total{endpoint="tags"}[1m]) > 1'
+
+
+class Asked(NamedTuple):
+    """One query of a panel, as it is in the dashboard's file."""
+
+    file: str
+    panel: str
+    ref: str
+    expr: str
+
+    def substituted(self, instance: str = ".+", repository: str = REPOSITORY) -> str:
+        """Put the values in for the variables, as Grafana does."""
+        values = {
+            "$__rate_interval": "1m",
+            "$__interval": "15s",
+            "$__range": "1h",
+            "$job": JOB,
+            "$instance": instance,
+            "$repository": repository,
+        }
+        expr = self.expr
+        for variable, value in values.items():
+            expr = expr.replace(variable, value)
+        assert "$" not in expr
+        return expr
+
+
+def rendered() -> dict[str, dict[str, Any]]:
+    return {
+        each.file: json.loads((DIRECTORY / each.file).read_text()) for each in dashboards.DASHBOARDS
+    }
+
+
+ALL = [
+    Asked(file, panel["title"], target["refId"], target["expr"])
+    for file, dashboard in rendered().items()
+    for panel in dashboard["panels"]
+    for target in panel.get("targets", ())
+]
+
+
+def query_of(file: str, panel: str, ref: str = "A") -> Asked:
+    (found,) = (each for each in ALL if (each.file, each.panel, each.ref) == (file, panel, ref))
+    return found
+
+
+# On servers
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What runs, and where each exporter is."""
+
+    prometheus: Prometheus
+    sample: Exporter
+    other: Exporter
+
+    def values(self, asked: Asked) -> dict[str, float]:
+        """Ask a query whose series have one value for each exporter."""
+        vector = self.prometheus.query(asked.substituted())
+        found = {each["metric"]["instance"]: float(each["value"][1]) for each in vector}
+        assert len(found) == len(vector)
+        return found
+
+    def lacks(self, asked: Asked) -> bool:
+        """Tell whether a query gives no number for the exporter of the sample."""
+        instance = self.sample.address
+        vector = self.prometheus.query(asked.substituted())
+        own = [each for each in vector if each["metric"].get("instance") == instance]
+        return not any(math.isfinite(float(each["value"][1])) for each in own)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Run all of it, push when the store has been scraped, and wait until that was scraped."""
+    home = tmp_path_factory.mktemp("dashboards")
+    build_sample(home / "registry", time.time())
+    write_captain_config(home / "captain", time.time())
+    other = StoreBuilder(home / "other")
+    other.image(REPOSITORY, "1", [noise("other", 12_345)])
+    (home / "rules.yml").write_text(RULES)
+    certificate, key, ca_file = make_certificate(home)
+    with ExitStack() as running:
+        registry = DockerRegistry(home / "registry", tls=(certificate, key))
+        running.enter_context(registry)
+        flags = ["--scan.interval", "1s", "--storage.limit", "1GiB", "--retention.keep-last", "5"]
+        flags += ["--registry.url", registry.url, "--registry.ca-file", str(ca_file)]
+        flags += ["--caprover.config-dir", str(home / "captain")]
+        watching = running.enter_context(Exporter("--storage.root", registry.root, *flags))
+        beside = running.enter_context(Exporter("--storage.root", other.root))
+        targets = [watching.address, beside.address]
+        prometheus = running.enter_context(
+            Prometheus(home / "prometheus", targets, job=JOB, rule_files=[home / "rules.yml"])
+        )
+        prometheus.wait_for(SCRAPED)
+        prometheus.wait_for(API_ANSWERED)
+        with RegistryClient(
+            registry.url, verify=ssl.create_default_context(cafile=str(ca_file))
+        ) as client:
+            client.push_image(REPOSITORY, "31", [noise("push", PUSHED_BYTES)])
+        prometheus.wait_for(f"changes({SCRAPED}[1h]) > 0")
+        yield Scene(prometheus, watching, beside)
+
+
+def make_certificate(home: Path) -> tuple[Path, Path, Path]:
+    """Give a certificate chain, its key, and the authority that both are trusted by."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", not_after=NOT_AFTER)
+    certificate, key, ca_file = home / "certificate.pem", home / "key.pem", home / "ca.pem"
+    for part in issued.cert_chain_pems:
+        part.write_to_path(certificate, append=True)
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca_file)
+    return certificate, key, ca_file
+
+
+def test_every_query_gives_data(scene: Scene) -> None:
+    missing = list(ALL)
+
+    def nothing_is_missing() -> bool:
+        missing[:] = [asked for asked in missing if scene.lacks(asked)]
+        return not missing
+
+    try:
+        wait_until(nothing_is_missing, "queries give nothing", DATA_SECONDS)
+    except TimeoutError:
+        assert [asked[:3] for asked in missing] == []
+
+
+def test_a_chosen_instance_is_the_only_one_shown(scene: Scene) -> None:
+    for chosen in (scene.sample.address, scene.other.address):
+        for asked in ALL:
+            vector = scene.prometheus.query(asked.substituted(instance=chosen))
+            assert {each["metric"]["instance"] for each in vector} <= {chosen}, asked[:3]
+
+
+def test_variables_offer_the_values_there_are(scene: Scene) -> None:
+    offered = {}
+    for variable in rendered()["repository.json"]["templating"]["list"]:
+        if variable["type"] == "query":
+            call = variable["definition"].removeprefix("label_values(").removesuffix(")")
+            selector, _, label = call.rpartition(", ")
+            vector = scene.prometheus.query(Asked("", "", "", selector).substituted())
+            offered[variable["name"]] = {each["metric"][label] for each in vector}
+    assert offered["job"] == {JOB}
+    assert offered["instance"] == {scene.sample.address, scene.other.address}
+    assert offered["repository"] >= {REPOSITORY, "tools/backup"}
+
+
+def test_two_stores_are_two_numbers(scene: Scene) -> None:
+    expected = {}
+    for exporter in (scene.sample, scene.other):
+        page = exporter.metrics()
+        uploads = page.value("docker_registry_upload_bytes")
+        assert uploads is not None
+        expected[exporter.address] = page.total("docker_registry_blob_bytes") + uploads
+    assert scene.values(query_of("registry-storage.json", "Store")) == expected
+    assert len(set(expected.values())) == 2
+
+
+def test_a_push_shows_as_growth_of_the_store_and_of_its_repository(scene: Scene) -> None:
+    # Prometheus extrapolates a delta to the edges of its range, by one scrape at the most.
+    store = scene.values(query_of("registry-storage.json", "Growth in 24 h"))
+    assert PUSHED_BYTES < store[scene.sample.address] < 2 * PUSHED_BYTES
+    assert store[scene.other.address] == 0
+    own = scene.values(query_of("repository.json", "Growth in 24 h"))
+    assert PUSHED_BYTES < own[scene.sample.address] < 2 * PUSHED_BYTES
+    assert own[scene.other.address] == 0
+    fastest = query_of("registry-storage.json", "Fastest growing repositories")
+    (bar,) = scene.prometheus.query(fastest.substituted())
+    assert bar["metric"] == {
+        "job": JOB,
+        "instance": scene.sample.address,
+        "repository": REPOSITORY,
+    }
+    assert scene.values(query_of("repository.json", "Pushes in 24 h"))[scene.sample.address] == 1
+
+
+def test_a_row_of_the_table_has_all_columns(scene: Scene) -> None:
+    columns = [
+        {
+            (each["metric"]["instance"], each["metric"]["repository"])
+            for each in scene.prometheus.query(query.substituted())
+        }
+        for query in (query_of("registry-storage.json", "Largest repositories", r) for r in "ABCDE")
+    ]
+    assert (scene.other.address, REPOSITORY) in columns[0]
+    assert all(column == columns[0] for column in columns)
+
+
+# With a past, as promtool makes it up: one exporter for 30 hours, another for the last 3
+
+PAST = {
+    'scan_success{instance="long"}': "1x30",
+    'scan_success{instance="short"}': "_x27 1x3",
+    'repository_exclusive_bytes{instance="long",repository="grows"}': "100+10x30",
+    'repository_exclusive_bytes{instance="long",repository="shrinks"}': "900-10x30",
+    'repository_exclusive_bytes{instance="long",repository="new"}': "_x20 70x10",
+    'repository_exclusive_bytes{instance="short",repository="there before"}': "_x27 60x3",
+    'blob_bytes{instance="long",state="tagged"}': "1000+20x30",
+    'blob_bytes{instance="long",state="untagged"}': "500-5x30",
+    'upload_bytes{instance="long"}': "0x28 7x1",
+    'blob_bytes{instance="short",state="tagged"}': "_x27 40x3",
+    'upload_bytes{instance="short"}': "_x27 0x3",
+    'filesystem_avail_bytes{instance="long"}': "720000000-7200000x30",
+    'filesystem_avail_bytes{instance="short"}': "_x27 5000+1000x3",
+    'filesystem_avail_bytes{instance="full"}': "0x30",
+}
+AT = "30h"
+
+
+def exactly(tmp_path: Path, asked: Asked, expected: dict[str, float]) -> None:
+    """Fail where an expression gives other series or values than these, at the end of ``PAST``."""
+    samples = [{"labels": labels, "value": value} for labels, value in expected.items()]
+    test = {
+        "interval": "1h",
+        "input_series": [
+            {"series": f'docker_registry_{name[:-1]},job="{JOB}"}}', "values": values}
+            for name, values in PAST.items()
+        ],
+        "promql_expr_test": [
+            {"expr": asked.substituted(), "eval_time": AT, "exp_samples": samples}
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps({"tests": [test]}))
+    command = [require("promtool"), "test", "rules", str(tmp_path / "test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_growth_is_told_from_a_day_ago_and_of_a_new_repository_it_is_all(tmp_path: Path) -> None:
+    expected = {("long", "grows"): 240, ("long", "shrinks"): -240}
+    expected |= {("long", "new"): 70, ("short", "there before"): 0}
+    exactly(
+        tmp_path,
+        query_of("registry-storage.json", "Largest repositories", "D"),
+        {
+            f'{{job="{JOB}",instance="{instance}",repository="{repository}"}}': growth
+            for (instance, repository), growth in expected.items()
+        },
+    )
+
+
+def test_only_what_grew_is_among_the_fastest_growing(tmp_path: Path) -> None:
+    exactly(
+        tmp_path,
+        query_of("registry-storage.json", "Fastest growing repositories"),
+        {
+            f'{{job="{JOB}",instance="long",repository="{repository}"}}': growth
+            for repository, growth in {"grows": 240, "new": 70}.items()
+        },
+    )
+
+
+def test_growth_of_the_store_is_that_of_blobs_and_uploads(tmp_path: Path) -> None:
+    exactly(
+        tmp_path,
+        query_of("registry-storage.json", "Growth in 24 h"),
+        of_exporters(long=24 * (20 - 5) + 7, short=0),
+    )
+
+
+def test_the_time_until_full_is_that_of_the_last_six_hours(tmp_path: Path) -> None:
+    # 504 MB are left and 2,000 bytes go each second; one empties, one is full already.
+    exactly(
+        tmp_path,
+        query_of("registry-storage.json", "Full in"),
+        of_exporters(long=504_000_000 / 2000, short=5 * 365 * 24 * HOUR, full=0),
+    )
+    exactly(
+        tmp_path,
+        query_of("registry-storage.json", "Time until full"),
+        of_exporters(long=504_000_000 / 2000, short=30 * 24 * HOUR, full=0),
+    )
+
+
+def of_exporters(**values: float) -> dict[str, float]:
+    """Give the series of exporters by their instance."""
+    return {f'{{job="{JOB}",instance="{name}"}}': value for name, value in values.items()}
