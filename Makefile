@@ -7,9 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := exporter tests demo benchmarks dashboards
+SOURCES := exporter tests demo benchmarks alerts dashboards
 
-.PHONY: help demo test check format lock docs dashboards bench bench-analysis packages clean
+.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,6 +37,9 @@ docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
 
 dashboards: $(VENV)/.runtime ## write the dashboards' JSON from their builder
 	$(BIN)/python -m dashboards
+
+alerts: $(VENV)/.runtime ## write Grafana's rules and the PrometheusRule from the alert rules
+	$(BIN)/python -m alerts
 
 bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)

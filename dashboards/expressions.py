@@ -39,7 +39,11 @@ def store_growth() -> str:
         f"sum {BY_EXPORTER} (delta({series('blob_bytes')}[1d]))"
         f" + {ON_EXPORTER} delta({series('upload_bytes')}[1d])"
     )
-    return f"({store_bytes()}) - ({store_bytes(' offset 1d')}) or {since_it_is_watched}"
+    known = series("upload_bytes")
+    return (
+        f"({store_bytes()}) - ({store_bytes(' offset 1d')})"
+        f" or {since_it_is_watched} and {ON_EXPORTER} {known}"
+    )
 
 
 def repository_growth(*matchers: str) -> str:
@@ -52,7 +56,7 @@ def repository_growth(*matchers: str) -> str:
     return (
         f"{own} - {own} offset 1d"
         f" or 1 * {own} and {ON_EXPORTER} {series('scan_success')} offset 1d"
-        f" or delta({own}[1d])"
+        f" or delta({own}[1d]) and {own}"
     )
 
 

@@ -142,7 +142,7 @@ class Dashboard:
             "graphTooltip": 1,
             "id": None,
             "links": [_link_to(uid) for uid in TITLES if uid != self.uid],
-            "panels": list(self._placed()),
+            "panels": list(self.placed()),
             "refresh": "1m",
             "schemaVersion": SCHEMA_VERSION,
             "tags": [TAG],
@@ -156,7 +156,8 @@ class Dashboard:
             "weekStart": "",
         }
 
-    def _placed(self) -> Iterator[JsonObject]:
+    def placed(self) -> Iterator[JsonObject]:
+        """Give its panels and headings with their identities and places, from top to bottom."""
         identity = top = 0
         for band in self.bands:
             if band.heading is not None:

@@ -116,8 +116,8 @@ def test_check_names_each_file_that_is_stale_or_gone_and_writing_mends_it(
     (tmp_path / "repository.json").unlink()
     assert main(["--check"], tmp_path) == 1
     assert capsys.readouterr().err == (
-        "dashboards/repository.json is stale: run `python -m dashboards`\n"
-        "dashboards/exporter.json is stale: run `python -m dashboards`\n"
+        f"{tmp_path.name}/repository.json is stale: run `python -m dashboards`\n"
+        f"{tmp_path.name}/exporter.json is stale: run `python -m dashboards`\n"
     )
     assert (tmp_path / "exporter.json").read_text() == "{}"
     assert main([], tmp_path) == 0

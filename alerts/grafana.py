@@ -1,0 +1,131 @@
+"""The alerts as rules that Grafana (9.4 to 13) evaluates itself, for those without an Alertmanager.
+
+Three things differ from Prometheus. Recorded series are not there, so their expressions stand in
+their place. Annotations cannot query, so the parts that do are left out. And a condition is a
+number that is not zero, where Prometheus asks whether there is a series at all.
+
+In provisioning files ``$NAME`` stands for a variable of the environment and ``$$`` for a dollar;
+only annotations are left as they are (Grafana's pull request 54975).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from alerts.rules import AlertingRule, RuleFile, dump_rendered
+from dashboards import DASHBOARDS
+from dashboards.panels import TimeSeries
+
+DATASOURCE = "prometheus"
+FOLDER = "Registry storage"
+GROUP = "registry-storage"
+INTERVAL = "1m"
+
+_QUERYING = re.compile(
+    r"\s*\{\{-? with printf (?:(?!\}\}).)* \| query \}\}.*?\{\{ end \}\}", re.DOTALL
+)
+# True of every value, even 0 (up == 0) and infinity (nothing left of nothing).
+_ANY_VALUE = "is_number($$A) || is_inf($$A)"
+_LONGEST_UID = 40
+
+
+def render_grafana_rules(file: RuleFile) -> str:
+    """Give the provisioning file for all alerts, as one group in one folder."""
+    recorded = file.recordings()
+    alerts = list(file.alerts())
+    names = [each.name for each in alerts]
+    rules = [_rule(each, recorded, alone=names.count(each.name) == 1) for each in alerts]
+    group = {
+        "orgId": 1,
+        "name": GROUP,
+        "folder": FOLDER,
+        "interval": INTERVAL,
+        "rules": rules,
+    }
+    return dump_rendered({"apiVersion": 1, "groups": [group]})
+
+
+def _rule(alert: AlertingRule, recorded: dict[str, str], *, alone: bool) -> dict[str, Any]:
+    annotations = {name: _without_queries(text) for name, text in alert.annotations.items()}
+    return {
+        "uid": _uid(alert),
+        # Unique in its folder; what notifications show as alertname.
+        "title": alert.name if alone else f"{alert.name} ({alert.severity})",
+        "condition": "B",
+        "data": [
+            _query(inline(alert.expr, recorded)),
+            _expression({"type": "math", "expression": _ANY_VALUE}),
+        ],
+        # No series is the healthy case. That the exporter is gone has an alert of its own.
+        "noDataState": "OK",
+        "execErrState": "Error",
+        "for": alert.lasting,
+        "annotations": annotations | dict(_panel(alert.short_name)),
+        "labels": {"severity": alert.severity},
+        "isPaused": False,
+    }
+
+
+def _uid(alert: AlertingRule) -> str:
+    uid = f"drs-{alert.short_name}-{alert.severity}"
+    if len(uid) > _LONGEST_UID:
+        raise ValueError(f"{alert.name}: {uid} is longer than Grafana takes, {_LONGEST_UID}")
+    return uid
+
+
+def inline(expr: str, recorded: dict[str, str]) -> str:
+    """Put the expressions of recorded names in their place, to any depth."""
+    for name in sorted(recorded, key=len, reverse=True):
+        pattern = rf"(?<![\w:]){re.escape(name)}(?![\w:])"
+        if re.search(pattern, expr):
+            inner = inline(recorded[name], recorded)
+            expr = re.sub(pattern, lambda _, inner=inner: f"({inner})", expr)  # type: ignore[misc]
+    return expr
+
+
+def _without_queries(text: str) -> str:
+    return re.sub(r"\$value\b", "$values.A.Value", _QUERYING.sub("", text))
+
+
+def _query(expr: str) -> dict[str, Any]:
+    model = {
+        "datasource": {"type": "prometheus", "uid": DATASOURCE},
+        "editorMode": "code",
+        "expr": expr.replace("$", "$$"),
+        "instant": True,
+        "intervalMs": 1000,
+        "maxDataPoints": 43200,
+        "range": False,
+        "refId": "A",
+    }
+    return _data("A", DATASOURCE, model)
+
+
+def _expression(model: dict[str, Any]) -> dict[str, Any]:
+    source = {"type": "__expr__", "uid": "__expr__"}
+    return _data("B", "__expr__", {"datasource": source, "refId": "B"} | model)
+
+
+def _data(ref: str, datasource: str, model: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "refId": ref,
+        "relativeTimeRange": {"from": 600, "to": 0},
+        "datasourceUid": datasource,
+        "model": model,
+    }
+
+
+def _panel(short_name: str) -> Iterator[tuple[str, str]]:
+    """Give what ties an alert to the panel that draws its thresholds, where there is one."""
+    for dashboard in DASHBOARDS:
+        panels = [panel for band in dashboard.bands for panel in band.panels]
+        titles = {
+            panel.title
+            for panel in panels
+            if isinstance(panel, TimeSeries) and panel.alert == short_name
+        }
+        for placed in dashboard.placed():
+            if placed["title"] in titles:
+                yield "__dashboardUid__", dashboard.uid
+                yield "__panelId__", str(placed["id"])
+                return
