@@ -42,7 +42,12 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 REGISTRY_V3 = "REGISTRY_V3"
 """Environment variable that names the program of version 3 of the registry."""
 
-_PACKAGES = {"htpasswd": "apache2-utils"}
+_PACKAGES = {
+    "alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+    "htpasswd": "apache2-utils",
+    "promtool": "prometheus",
+}
 _INSTALL_V3 = "go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 _ELIGIBLE = re.compile(r"^blob eligible for deletion: (\S+)$", re.MULTILINE)
 _ARCHITECTURES = ("amd64", "arm64", "s390x", "ppc64le", "riscv64")

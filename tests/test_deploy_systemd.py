@@ -1,0 +1,142 @@
+"""systemd accepts the unit, and the unit leaves the exporter nothing to do but read and serve."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exporter.config import Settings
+from exporter.config_sources import setting_paths, variable_name
+from tests.deployments import DEPLOY, environment_file, unit
+from tests.in_process import run_command
+
+NAME = "registry-storage-exporter.service"
+HOME = DEPLOY / "systemd"
+UNIT = unit(NAME)
+DROP_INS = ["registry-api.conf", "root-owned-store.conf"]
+PROGRAM = "/opt/registry-storage-exporter/bin/registry-storage-exporter"
+
+SANDBOX = {
+    "DynamicUser": "yes",
+    "StateDirectory": "registry-storage-exporter",
+    "ProtectSystem": "strict",
+    "ReadOnlyPaths": f"-{Settings().storage.root}",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "RestrictSUIDSGID": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectClock": "yes",
+    "ProtectHostname": "yes",
+    "ProtectProc": "invisible",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+    "SystemCallArchitectures": "native",
+}
+
+
+def verify(directory: Path, *drop_ins: str, **replacements: str) -> str:
+    """Give what systemd finds wrong with the unit, started with a program that this host has."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
+    program = shutil.which("true") or "/bin/true"
+    text = (HOME / NAME).read_text("utf-8").replace(PROGRAM, program)
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    copy = directory / NAME
+    copy.write_text(text)
+    extra = directory / f"{NAME}.d"
+    extra.mkdir()
+    for name in drop_ins:
+        shutil.copy(HOME / name, extra)
+    done = subprocess.run(
+        [analyze, "verify", copy],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"SYSTEMD_LOG_COLOR": "0"},
+    )
+    # an unknown directive is a warning, and no failure
+    return done.stderr + (f"ended with {done.returncode}" if done.returncode else "")
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    assert verify(tmp_path) == ""
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS)
+def test_systemd_accepts_the_unit_with_a_drop_in(tmp_path: Path, drop_in: str) -> None:
+    assert verify(tmp_path, drop_in) == ""
+
+
+def test_systemd_would_tell_of_a_directive_that_it_does_not_know(tmp_path: Path) -> None:
+    assert "ProtectSystems" in verify(tmp_path, ProtectSystem="ProtectSystems")
+
+
+@pytest.mark.parametrize(("directive", "value"), SANDBOX.items())
+def test_the_sandbox_is_closed(directive: str, value: str) -> None:
+    assert UNIT[directive] == [value]
+
+
+def test_system_calls_are_those_of_a_service_without_the_privileged_ones() -> None:
+    assert UNIT["SystemCallFilter"] == ["@system-service", "~@privileged"]
+
+
+def test_nothing_but_the_state_directory_can_be_written_to() -> None:
+    openings = {"ReadWritePaths", "BindPaths", "User", "Group", "RootDirectory", "ProcSubset"}
+    for name in (NAME, *DROP_INS):
+        assert not unit(name).keys() & openings, name
+
+
+def test_the_unit_serves_with_the_settings_of_its_file_and_stays_down_when_they_are_wrong() -> None:
+    assert UNIT["ExecStart"] == [f"{PROGRAM} serve"]
+    assert UNIT["EnvironmentFile"] == ["-/etc/default/registry-storage-exporter"]
+    assert "XDG_STATE_HOME=%S" in UNIT["Environment"]
+    wrong = run_command("serve", environment={"REGISTRY_EXPORTER_SCAN_INTERVAL": "soon"})
+    assert UNIT["RestartPreventExitStatus"] == [str(wrong.exit_code)]
+
+
+def test_the_password_comes_as_a_credential_and_is_in_no_file_of_settings(tmp_path: Path) -> None:
+    drop_in = unit("registry-api.conf")
+    (credential,) = drop_in["LoadCredential"]
+    name, _, path = credential.partition(":")
+    setting = variable_name(("registry", "password_file"))
+    assert ("registry", "password_file") in setting_paths()
+    assert drop_in["Environment"] == [f"{setting}=%d/{name}"]
+    assert path in (HOME / "README.md").read_text("utf-8")
+    given = environment_file(HOME / "registry-storage-exporter.env", with_examples=True)
+    assert not any("PASSWORD" in variable for variable in given)
+    secret = tmp_path / name
+    secret.write_text("of-a-test\n")
+    outcome = run_command("check-config", environment=given | {setting: str(secret)})
+    assert outcome.exit_code == 0, outcome.complaints
+
+
+def test_reading_what_only_root_may_read_takes_one_capability_and_no_more() -> None:
+    assert unit("root-owned-store.conf") == {
+        "CapabilityBoundingSet": ["CAP_DAC_READ_SEARCH"],
+        "AmbientCapabilities": ["CAP_DAC_READ_SEARCH"],
+    }
+
+
+def test_the_steps_install_the_files_that_are_here_where_the_unit_looks_for_them() -> None:
+    steps = (HOME / "README.md").read_text("utf-8")
+    for path in HOME.iterdir():
+        if path.suffix != ".md":
+            assert f"deploy/systemd/{path.name}" in steps, path.name
+    (settings,) = UNIT["EnvironmentFile"]
+    assert f"deploy/systemd/registry-storage-exporter.env {settings.removeprefix('-')}" in steps
+    assert f"venv {Path(PROGRAM).parent.parent}" in steps
