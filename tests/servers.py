@@ -1,4 +1,4 @@
-"""Real servers for tests: a Docker registry and a Prometheus, each a process on a loopback port.
+"""Real servers for tests, each a process on a loopback port: first of all, a Docker registry.
 
 And a small client that pushes to a registry the way Docker does, through its HTTP API; and the
 registry's garbage collector, which needs no server.
@@ -43,7 +43,6 @@ REGISTRY_V3 = "REGISTRY_V3"
 """Environment variable that names the program of version 3 of the registry."""
 
 _PACKAGES = {
-    "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
     "htpasswd": "apache2-utils",
     "promtool": "prometheus",
@@ -90,7 +89,7 @@ def free_port() -> int:
         return port
 
 
-class _Server:
+class Server:
     """A program that serves HTTP, run as a process of its own in a directory for its files."""
 
     def __init__(self, url: str) -> None:
@@ -210,7 +209,7 @@ def _registry_config(root: Path, *, delete: bool = True) -> dict[str, Any]:
     }
 
 
-class DockerRegistry(_Server):
+class DockerRegistry(Server):
     """CNCF distribution, with its store in ``root``."""
 
     def __init__(
@@ -275,64 +274,6 @@ def _htpasswd(username: str, password: str) -> str:
         check=True,
     )
     return f"{done.stdout.strip()}\n"
-
-
-class Prometheus(_Server):
-    """A Prometheus that scrapes ``targets`` (``host:port``) every second."""
-
-    def __init__(
-        self,
-        config_dir: Path,
-        targets: Sequence[str],
-        *,
-        job: str = "registry-storage",
-        rule_files: Sequence[Path] = (),
-    ) -> None:
-        """Prepare it; its configuration and its data go to ``config_dir``."""
-        self.config_dir = config_dir
-        self._program = require("prometheus")
-        self._targets = targets
-        self._job = job
-        self._rule_files = rule_files
-        self._port = free_port()
-        super().__init__(f"http://127.0.0.1:{self._port}")
-
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        """Evaluate an expression now; return the vector."""
-        answer = httpx.get(
-            f"{self.url}/api/v1/query", params={"query": promql}, trust_env=False, timeout=10
-        )
-        answer.raise_for_status()
-        result: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return result
-
-    def wait_for(self, promql: str, seconds: float = START_SECONDS) -> list[dict[str, Any]]:
-        """Evaluate an expression until it gives something; return that."""
-        wait_until(lambda: bool(self.query(promql)), f"{promql} stays empty", seconds)
-        return self.query(promql)
-
-    def _configure(self, home: Path) -> None:  # noqa: ARG002 - its files go where it was told
-        config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(path) for path in self._rule_files],
-            "scrape_configs": [
-                {"job_name": self._job, "static_configs": [{"targets": list(self._targets)}]}
-            ],
-        }
-        self.config_dir.mkdir(parents=True, exist_ok=True)
-        (self.config_dir / "prometheus.yml").write_text(json.dumps(config, indent=2))
-
-    def _arguments(self, home: Path) -> list[str]:  # noqa: ARG002 - the same
-        return [
-            self._program,
-            f"--config.file={self.config_dir / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self.config_dir / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{self._port}",
-            "--log.level=warn",
-        ]
-
-    def _ready_path(self) -> str:
-        return "/-/ready"
 
 
 class RegistryClient:

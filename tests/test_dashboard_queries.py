@@ -25,7 +25,8 @@ from dashboards.__main__ import DIRECTORY
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter
-from tests.servers import DockerRegistry, Prometheus, RegistryClient, require, wait_until
+from tests.monitoring import Prometheus
+from tests.servers import DockerRegistry, RegistryClient, require, wait_until
 
 JOB = "registry-storage"
 REPOSITORY = "captain/img-captain-shop"

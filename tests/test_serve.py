@@ -20,7 +20,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from demo.store import StoreBuilder, noise
 from exporter import __version__
 from tests.exporter_process import Exporter, Metrics, run_exporter
-from tests.servers import Prometheus, require, wait_until
+from tests.monitoring import Prometheus
+from tests.servers import require, wait_until
 
 OFTEN = ("--scan.interval", "100ms")
 STOP_LIMIT_SECONDS = 5.0
