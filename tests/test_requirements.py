@@ -1,0 +1,27 @@
+"""What is locked can be installed, today and when newer versions have appeared."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+LOCKS = sorted((Path(__file__).parent.parent / "requirements").glob("*.txt"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_nothing_that_is_locked_asks_for_another_with_an_extra(lock: Path) -> None:
+    # pip looks such a requirement up anew, finds a version that is newer than the locked one, and
+    # refuses it for want of hashes: the installation breaks on the day of somebody's release.
+    locked = re.findall(r"^([\w.-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(locked) > 5
+    asked = [f"{name}: {each}" for name in locked for each in _requirements(name) if "[" in each]
+    assert asked == []
+
+
+def _requirements(name: str) -> list[str]:
+    try:
+        found = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:  # for another Python or another machine
+        return []
+    return [each.split(";")[0] for each in found if "extra ==" not in each]
