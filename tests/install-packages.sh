@@ -11,6 +11,8 @@ declare -A packages=(
   [amtool]=prometheus-alertmanager
   [skopeo]=skopeo
   [htpasswd]=apache2-utils
+  [curl]=curl
+  [openssl]=openssl
   [buildah]=buildah
   [debootstrap]=debootstrap
 )

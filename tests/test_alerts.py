@@ -209,6 +209,7 @@ def test_every_threshold_is_used_by_the_rule_of_its_alert_and_severity_and_by_no
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda each: f"{each.short_name}-{each.severity}")
 def test_an_alert_says_where_to_look_and_what_to_do(alert: AlertingRule) -> None:
     assert alert.annotations["runbook_url"] == f"{RUNBOOKS}/{alert.name}.md"
+    assert (REPOSITORY / "docs/runbooks" / f"{alert.name}.md").is_file()
     assert alert.annotations["dashboard"].startswith("/d/registry-")
     both = alert.annotations["summary"] + alert.annotations["description"]
     assert "$labels.instance" in alert.annotations["summary"] + (

@@ -1,0 +1,269 @@
+"""The commands of the runbooks, taken from the pages and run against a real registry."""
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo.store import StoreBuilder
+from tests.exporter_process import collect
+from tests.operator_host import OperatorHost
+from tests.runbook_pages import DIRECTORY, FREEING_SPACE, blocks_of, commands_below
+from tests.servers import (
+    DOCKER_MANIFEST,
+    PASSWORD,
+    REGISTRY_V3,
+    USERNAME,
+    DockerRegistry,
+    RegistryClient,
+    require,
+    require_registry_v3,
+)
+
+OLD, LIVE = "captain/img-captain-old-shop", "captain/img-captain-shop"
+PAGE = FREEING_SPACE.read_text()
+LOG_IN = commands_below(PAGE, "Log in")[0]
+OTHERS = commands_below(PAGE, "A registry that is not CapRover's")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the tests look at.
+
+    Attributes:
+        shell: where commands are typed.
+        registry: the real registry behind it.
+        client: pushes to it.
+        caprover: directory of CapRover's configuration, which knows the app ``shop`` alone.
+
+    """
+
+    shell: OperatorHost
+    registry: DockerRegistry
+    client: RegistryClient
+    caprover: Path
+
+    def blob_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.registry.root.rglob("blobs/**/data"))
+
+    def reclaimable(self, mode: str = "default", dialect: str = "2") -> float:
+        """Tell what a collector run would free, as the exporter foretells it."""
+        page = collect(self.registry.root, "--registry.gc-dialect", dialect)
+        foretold = page.value("docker_registry_gc_reclaimable_bytes", mode=mode)
+        assert foretold is not None
+        return foretold
+
+    def head(self, path: str) -> int:
+        """Ask the registry whether it has something."""
+        answer = httpx.head(
+            f"{self.registry.url}/v2/{path}",
+            auth=(USERNAME, PASSWORD),
+            headers={"Accept": DOCKER_MANIFEST},
+            trust_env=False,
+        )
+        return answer.status_code
+
+    def foretold_by_report(self, action: str) -> int:
+        """Tell what an action frees, as ``report`` says."""
+        output = self.shell.type("registry-storage-exporter report --format json")
+        (frees,) = [
+            each["frees_bytes"]
+            for each in json.loads(output)["actions"]
+            if each["action"] == action
+        ]
+        assert isinstance(frees, int)
+        return frees
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Run a host with a registry as CapRover configures it: a login, and a cache of descriptors."""
+    monkeypatch.setenv("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")
+    caprover = tmp_path / "captain"
+    with DockerRegistry(tmp_path / "registry", users={USERNAME: PASSWORD}) as registry:
+        settings = {"REGISTRY_EXPORTER_CAPROVER_CONFIG_DIR": str(caprover)}
+        shell = OperatorHost(tmp_path / "home", registry, monkeypatch, settings)
+        (login,) = [
+            each for each in blocks_of(PAGE) if each.heading == "Log in" and not each.language
+        ]
+        shell.write(".registry-login", login.content.replace("THE-PASSWORD", PASSWORD))
+        with RegistryClient(registry.url, USERNAME, PASSWORD) as client:
+            yield Host(shell, registry, client, caprover)
+
+
+def fill(host: Host) -> None:
+    """Push an app that lives, one that is gone, and an image of two platforms of the latter."""
+    source = random.Random(7)  # noqa: S311 - not a secret
+    base = source.randbytes(30_000)
+    for tag in ("1", "2", "3"):
+        host.client.push_image(LIVE, tag, [base, source.randbytes(10_000)])
+    old = host.client.push_image(OLD, "1", [base, source.randbytes(20_000)])
+    platforms = [host.client.push_image(OLD, None, [source.randbytes(9_000)]) for _ in range(2)]
+    host.client.push_index(OLD, "2", platforms)
+    kept = [host.client.push_image("tools/backup", None, [source.randbytes(5_000)])]
+    host.client.push_index("tools/backup", "2.0", kept)
+    host.client.push_blob(OLD, source.randbytes(4_000))
+    assert host.head(f"{OLD}/manifests/{old}") == 200
+    image = f"registry.root.example.com:996/{LIVE}:3"
+    versions = [{"version": 3, "deployedImageName": image}]
+    config = {
+        "appDefinitions": {"shop": {"deployedVersion": 3, "versions": versions}},
+        "dockerRegistries": [
+            {"registryDomain": "registry.root.example.com:996", "registryType": "LOCAL_REG"}
+        ],
+    }
+    host.caprover.mkdir()
+    (host.caprover / "config-captain.json").write_text(json.dumps(config))
+
+
+def lost_blob(host: Host, repository: str, tag: str) -> str:
+    """Name a layer that only this image has."""
+    manifest = json.loads(host.client.manifest(repository, tag)[0])
+    digest: str = manifest["layers"][-1]["digest"]
+    return digest
+
+
+def test_the_safe_order_frees_what_was_foretold_and_loses_nothing_else(host: Host) -> None:
+    fill(host)
+    layer = lost_blob(host, OLD, "1")
+    kept = {tag: host.client.manifest(LIVE, tag) for tag in ("1", "2", "3")}
+    (see,) = commands_below(PAGE, "1. See what can go")
+    assert f"orphaned {OLD}" in host.shell.type(see)
+    foretold = host.foretold_by_report(f"orphaned {OLD}")
+    foretold += host.foretold_by_report("garbage-collect")
+    before = host.blob_bytes()
+
+    *plans, carry_out = commands_below(PAGE, "2. Delete the manifests")
+    for plan in reversed(plans):  # the last one typed, that of orphaned repositories, is kept
+        host.shell.type(plan)
+    named = [line for line in host.shell.read("PLAN").splitlines() if not line.startswith("#")]
+    answers = host.shell.type(LOG_IN, carry_out).splitlines()
+    assert answers == [f"202 {line.split()[0]}" for line in named]
+    assert len(named) == 4
+    assert host.blob_bytes() == before
+
+    (close,) = commands_below(PAGE, "3. Close the registry for pushes")
+    host.shell.type(close)
+    with pytest.raises(RuntimeError, match="answered 405"):
+        host.client.push_image(LIVE, "4", [b"new"])
+    assert host.client.tags(LIVE) == ["1", "2", "3"]
+    assert host.head(f"{OLD}/blobs/{layer}") == 200  # now it is in the registry's memory
+
+    look, run = commands_below(PAGE, "4. Collect")
+    eligible = int(host.shell.type(look))
+    assert host.blob_bytes() == before
+    host.shell.type(run)
+    assert before - host.blob_bytes() == foretold > 0
+    assert host.shell.read("gc.log").count("blob eligible for deletion") == eligible
+    assert host.head(f"{OLD}/blobs/{layer}") == 200  # which is why step 5 is not optional
+
+    (reopen,) = commands_below(PAGE, "5. Open the registry again")
+    host.shell.type(reopen)
+    assert host.head(f"{OLD}/blobs/{layer}") == 404
+    host.client.push_image(LIVE, "4", [b"new"])
+    (check,) = commands_below(PAGE, "Check that it helped")
+    checked = host.shell.type(check)
+    assert "tags cannot be pulled whole" not in checked
+    assert host.reclaimable() == 0
+    assert {tag: host.client.manifest(LIVE, tag) for tag in kept} == kept
+
+
+@pytest.mark.parametrize("commands", OTHERS, ids=["debian", "compose"])
+def test_another_registry_is_stopped_collected_and_started(host: Host, commands: str) -> None:
+    fill(host)
+    digest = host.client.push_image("app", "1", [b"x" * 7_000])
+    host.client.delete_manifest("app", digest)
+    before, foretold = host.blob_bytes(), host.reclaimable()
+    stop, look, run, start = commands.splitlines()
+    host.shell.type(stop)
+    with pytest.raises(httpx.ConnectError):
+        host.head(f"{LIVE}/manifests/1")
+    assert int(host.shell.type(look)) > 0
+    assert host.blob_bytes() == before
+    host.shell.type(run)
+    assert before - host.blob_bytes() == foretold > 7_000
+    host.shell.type(start)
+    assert host.head(f"{LIVE}/manifests/1") == 200
+
+
+def copy(source: str, target: str) -> subprocess.CompletedProcess[str]:
+    """Copy an image as Docker pushes and pulls: what the other side says it has is not sent."""
+    account = f"{USERNAME}:{PASSWORD}"
+    arguments = ["--src-tls-verify=false", "--dest-tls-verify=false", source, target]
+    side = "--src-creds" if source.startswith("docker") else "--dest-creds"
+    return subprocess.run(
+        [require("skopeo"), "copy", "-q", side, account, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_the_restart_the_next_push_of_a_deleted_image_is_lost(
+    host: Host, tmp_path: Path
+) -> None:
+    image = f"docker://{host.registry.url.removeprefix('http://')}/app:1"
+    directory = f"dir:{tmp_path / 'image'}"
+    digest = host.client.push_image("app", "1", [b"layer" * 500])
+    assert copy(image, directory).returncode == 0
+    host.client.delete_manifest("app", digest)
+    host.registry.garbage_collect()
+    assert copy(directory, image).returncode == 0
+    assert "manifest unknown" in copy(image, f"dir:{tmp_path / 'pulled'}").stderr
+    host.registry.restart()
+    assert copy(directory, image).returncode == 0
+    assert copy(image, f"dir:{tmp_path / 'pulled'}").returncode == 0
+
+
+def test_the_other_name_of_the_read_only_variable_keeps_the_registry_from_starting(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")
+    (told,) = [line for line in PAGE.splitlines() if "`panic: " in line]
+    with pytest.raises(RuntimeError, match="ended by itself") as ended:
+        host.registry.restart()
+    assert told.split("`")[1] in str(ended.value)
+
+
+def test_uploads_are_removed_when_nothing_was_written_to_them_for_8_days(host: Host) -> None:
+    page = (DIRECTORY / "DockerRegistryUploadsAbandoned.md").read_text()
+    fill(host)
+    host.client.start_upload(LIVE, b"just begun")
+    store = StoreBuilder(host.registry.root)
+    old = 1_600_000_000.0
+    store.upload(LIVE, b"abandoned", old, at=old)
+    store.upload("tools/backup", b"never purged", None, at=old)
+    before = {each for each in host.registry.root.rglob("_uploads/*") if each.is_dir()}
+    listing, remove = commands_below(page, "Remove what the registry never will")
+    host.shell.type(listing)
+    assert len(host.shell.read("UPLOADS").splitlines()) == 2
+    host.shell.type(remove)
+    left = [each for each in host.registry.root.rglob("_uploads/*") if each.is_dir()]
+    assert len(before) == 3
+    assert [(each / "data").read_bytes() for each in left] == [b"just begun"]
+
+
+def test_the_collector_of_version_3_takes_what_no_tag_holds_and_breaks_no_tag(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REGISTRY_V3, require_registry_v3())
+    page = (DIRECTORY / "DockerRegistryReclaimableHigh.md").read_text()
+    tell, look = commands_below(page, "It would break tags")
+    fill(host)
+    host.client.push_image(LIVE, "3", [b"x" * 7_000])  # leaves the one before without a tag
+    assert "DO NOT RUN" in host.shell.type("registry-storage-exporter report")
+    told = host.shell.type(tell)
+    assert "garbage-collect --delete-untagged" in told
+    assert "DO NOT RUN" not in told
+    before, foretold = host.blob_bytes(), host.reclaimable("delete_untagged", dialect="3")
+    host.shell.type(look)
+    assert host.blob_bytes() == before
+    host.shell.type(look.replace("--dry-run ", ""))
+    assert before - host.blob_bytes() == foretold > host.reclaimable()
+    checked = host.shell.type("registry-storage-exporter report")
+    assert "tags cannot be pulled whole" not in checked
