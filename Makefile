@@ -14,7 +14,7 @@ SOURCES := exporter tests demo benchmarks alerts dashboards
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-demo: $(VENV)/.runtime ## serve an embedded sample store
+demo: $(VENV)/.runtime ## serve a sample store, and have an alert fire where Prometheus is installed
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
 
 test: packages $(VENV)/.test check ## run all checks and all tests

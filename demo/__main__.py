@@ -1,66 +1,73 @@
-"""Build the sample store where it is missing, then serve the exporter on it."""
+"""Build the sample store where it is missing, then serve the exporter on it.
+
+With Prometheus, where it is installed, the shipped alert rules, and Alertmanager: an alert fires
+within a minute.
+"""
 
 import argparse
 import importlib.util
-import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from demo.errors import DemoError
+from demo.ports import WantedPort, usable_port
 from demo.sample import LAYOUT_VERSION, build_sample, write_captain_config
+from demo.serving import look_at, serve_alone, serve_stack
+from demo.stack import Installed, Stack, only_one
 
-_HOST = "127.0.0.1"
 _MARKER = "sample-version"
 _UNFINISHED = "unfinished"
 _LAST_PORT = 65535
 
-_LOOK_AT = """\
-Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the metrics. Look at
-  docker_registry_blob_bytes{{state="unreferenced"}}   what the next garbage collection frees
-  docker_registry_repository_exclusive_bytes         what deleting each repository would free
-  docker_registry_unpurgeable_uploads                uploads that the registry never cleans up
-  docker_registry_gc_endangered_tags                 tags that --delete-untagged would break
-  docker_registry_use_bytes                          whose the bytes are: orphaned apps among them
-Ctrl-C stops it. The same as a report, with what can be freed and how:
-  {program} report --storage.root {registry} --caprover.config-dir {captain}"""
-
-
-class DemoError(Exception):
-    """The demonstration cannot start; the message says why and what mends it."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; serving replaces this process."""
+    """Run the command; return its exit status."""
     options = _parse(arguments)
     try:
         registry = prepare(options.directory, time.time())
         if options.build_only:
             return 0
-        port = _usable_port(options.port)
         _require_exporter()
-        print(
-            _LOOK_AT.format(
-                host=_HOST,
-                port=port,
-                registry=registry,
-                captain=registry.parent / "captain",
-                program=_program(),
-            ),
-            flush=True,
-        )
-        _serve(registry, port)
+        return _serve(options, registry)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
-def _program() -> str:
-    """Give the way to the exporter's command from here; the environment need not be activated."""
-    return os.path.relpath(Path(sys.executable).with_name("registry-storage-exporter"))
+def _serve(options: argparse.Namespace, registry: Path) -> int:
+    """Serve with what is installed; without Prometheus this process becomes the exporter."""
+    port = usable_port(WantedPort("the exporter", "--port", options.port))
+    print(look_at(registry, port), flush=True)
+    if options.exporter_only:
+        serve_alone(registry, port)
+    installed = Installed.find()
+    missing = installed.what_is_missing()
+    if missing is not None:
+        print(missing, flush=True)
+    if installed.prometheus is None:
+        serve_alone(registry, port)
+    with only_one(options.directory) as alone:
+        if not alone:
+            print(
+                f"Another demonstration runs in {options.directory}: the exporter serves alone; "
+                "name another --directory to see alerts fire",
+                flush=True,
+            )
+            serve_alone(registry, port)
+        return serve_stack(registry, _stack(options, port, installed), installed)
+
+
+def _stack(options: argparse.Namespace, exporter: int, installed: Installed) -> Stack:
+    wanted = WantedPort("Prometheus", "--prometheus-port", options.prometheus_port)
+    prometheus = usable_port(wanted, [exporter])
+    alertmanager = None
+    if installed.alertmanager is not None:
+        wanted = WantedPort("Alertmanager", "--alertmanager-port", options.alertmanager_port)
+        alertmanager = usable_port(wanted, [exporter, prometheus])
+    return Stack(options.directory / "stack", exporter, prometheus, alertmanager)
 
 
 def prepare(directory: Path, now: float) -> Path:
@@ -107,47 +114,11 @@ def _read_marker(directory: Path) -> str | None:
         return None
 
 
-def _usable_port(wanted: int) -> int:
-    if _is_free(wanted):
-        return wanted
-    try:
-        with socket.create_server((_HOST, 0)) as server:
-            port: int = server.getsockname()[1]
-    except OSError as error:
-        raise DemoError(f"cannot listen on {_HOST}: {error}") from error
-    if wanted:
-        print(f"Port {wanted} is taken: using {port} instead", flush=True)
-    return port
-
-
-def _is_free(port: int) -> bool:
-    if port == 0:
-        return False
-    try:
-        socket.create_server((_HOST, port)).close()
-    except PermissionError as error:
-        raise DemoError(f"--port {port}: not allowed ({error}); name one above 1023") from error
-    except OSError:
-        return False
-    return True
-
-
 def _require_exporter() -> None:
     if importlib.util.find_spec("exporter") is None:
         raise DemoError(
             "the exporter is not installed: run this in the repository's root directory"
         )
-
-
-def _serve(registry: Path, port: int) -> None:
-    command = [sys.executable, "-m", "exporter", "serve", "--storage.root", str(registry)]
-    command += ["--caprover.config-dir", str(registry.parent / "captain")]
-    command += ["--retention.keep-last", "5"]
-    command += ["--web.listen-address", f"{_HOST}:{port}"]
-    try:
-        os.execv(sys.executable, command)  # noqa: S606 - the point is to become the exporter
-    except OSError as error:
-        raise DemoError(f"cannot start {' '.join(command)}: {error}") from error
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -163,6 +134,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_port,
         default=10996,
         help="port to serve on; a free one is chosen if it is taken (default: %(default)s)",
+    )
+    for server, usual in (("prometheus", 9090), ("alertmanager", 9093)):
+        parser.add_argument(
+            f"--{server}-port",
+            type=_port,
+            default=usual,
+            help=f"port for {server.capitalize()}; likewise (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--exporter-only",
+        action="store_true",
+        help="start no Prometheus and no Alertmanager, even where they are installed",
     )
     parser.add_argument("--build-only", action="store_true", help="build the store and stop")
     return parser.parse_args(arguments)

@@ -1,0 +1,340 @@
+"""The demonstration as a newcomer runs it, with a real Prometheus and a real Alertmanager."""
+
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from demo.stack import ROUTING, RULES, shorten_for
+from tests.demo_process import STOP_SECONDS, Demo, answers, get, is_gone
+from tests.exporter_process import REPOSITORY
+from tests.servers import START_SECONDS, free_port, require, wait_until
+
+MINUTE = 60.0
+ALERT = "DockerRegistryStorageLimitApproaching"
+NEITHER = (
+    "Prometheus and Alertmanager are not installed: the exporter serves alone. To see it all: "
+    "apt-get install prometheus prometheus-alertmanager (need not run as services), "
+    "or put prometheus and alertmanager on PATH\n"
+)
+NO_ALERTMANAGER = (
+    "Alertmanager is not installed: alerts fire in Prometheus only. To see it all: "
+    "apt-get install prometheus-alertmanager (need not run as services), "
+    "or put alertmanager on PATH\n"
+)
+
+
+def active_alerts(port: int) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = get(f"http://127.0.0.1:{port}/api/v2/alerts").json()
+    except httpx.TransportError:
+        return []
+    return found
+
+
+def names_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers() -> None:
+    require("prometheus")
+    shutil.which("alertmanager") or require("prometheus-alertmanager")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One that runs, and in which the alert fires."""
+    with Demo(tmp_path_factory.mktemp("running") / "demo") as running:
+        running.wait_for_output(f"Firing: {ALERT}", MINUTE)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sample store alone: a directory from before the demonstration had servers."""
+    directory = tmp_path_factory.mktemp("built") / "demo"
+    command = [sys.executable, "-m", "demo", "--directory", str(directory), "--build-only"]
+    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
+    return directory
+
+
+@pytest.fixture
+def directory(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "demo"))
+
+
+def test_an_alert_that_pages_fires_in_alertmanager_within_a_minute(directory: Path) -> None:
+    started = time.monotonic()
+    with Demo(directory) as demo:
+        wait_until(
+            lambda: any(
+                each["labels"]["alertname"] == ALERT
+                and each["labels"]["severity"] == "critical"
+                and each["status"]["state"] == "active"
+                for each in active_alerts(demo.alertmanager)
+            ),
+            f"{ALERT} does not fire",
+            MINUTE,
+        )
+    assert time.monotonic() - started < MINUTE
+
+
+def test_it_says_which_alert_will_fire_and_where_before_it_does(demo: Demo) -> None:
+    before, _, _ = demo.output.partition("Firing:")
+    assert f"Within a minute {ALERT} (critical) fires" in before
+    assert f"docs/runbooks/{ALERT}.md" in before
+    assert f"Open http://127.0.0.1:{demo.exporter}/ for the page" in before
+    assert f"http://127.0.0.1:{demo.prometheus}/" in before
+    assert f"http://127.0.0.1:{demo.alertmanager}/" in before
+    assert str(demo.directory / "stack") in before
+
+
+def test_each_address_that_it_names_answers(demo: Demo) -> None:
+    addresses = set(re.findall(r"http://127\.0\.0\.1:\d+\S*", demo.output))
+    assert len(addresses) >= 4
+    assert {url: get(url).status_code for url in addresses} == dict.fromkeys(addresses, 200)
+
+
+def test_the_command_that_it_names_lists_the_alert(demo: Demo) -> None:
+    require("amtool")
+    named = re.search(r"amtool --alertmanager\.url=\S+ alert query", demo.output)
+    assert named is not None
+    done = subprocess.run(shlex.split(named[0]), capture_output=True, text=True, check=True)
+    assert ALERT in done.stdout
+
+
+def test_it_says_once_what_fires_with_summary_and_runbook(demo: Demo) -> None:
+    summary, runbook = demo.firing[ALERT, "critical"]
+    (told,) = (
+        each
+        for each in active_alerts(demo.alertmanager)
+        if (each["labels"]["alertname"], each["labels"]["severity"]) == (ALERT, "critical")
+    )
+    assert summary == told["annotations"]["summary"]
+    assert runbook == f"docs/runbooks/{ALERT}.md"
+    assert demo.output.count(f"Firing: {ALERT} (critical)") == 1
+
+
+def test_a_warning_that_its_critical_alert_inhibits_is_no_news(demo: Demo) -> None:
+    url = f"http://127.0.0.1:{demo.alertmanager}/api/v2/alerts?active=false&inhibited=true"
+    inhibited = {
+        (each["labels"]["alertname"], each["labels"]["severity"]) for each in get(url).json()
+    }
+    assert (ALERT, "warning") in inhibited
+    assert inhibited.isdisjoint(demo.firing)
+
+
+def test_it_says_when_an_alert_has_resolved_and_what_is_left(directory: Path) -> None:
+    with Demo(directory, variables={"REGISTRY_EXPORTER_SCAN_INTERVAL": "1s"}) as demo:
+        demo.wait_for_output(f"Firing: {ALERT} (critical)", MINUTE)
+        for uploads in list((directory / "registry").rglob("_uploads")):
+            shutil.rmtree(uploads)  # 7 MB, which leaves the store at 89 % of its budget
+        demo.wait_for_output(f"No longer firing: {ALERT} (critical)", MINUTE)
+        demo.wait_for_output(f"\nFiring: {ALERT} (warning)", MINUTE)
+
+
+def test_prometheus_runs_the_shipped_rules_of_which_only_for_is_shorter(demo: Demo) -> None:
+    written = yaml.safe_load((demo.directory / "stack/prometheus/rules.yml").read_text())
+    shipped = yaml.safe_load(RULES.read_text())
+    rules = [rule for group in written["groups"] for rule in group["rules"]]
+    assert {rule["for"] for rule in rules if "for" in rule} == {"10s"}
+    for group in (*written["groups"], *shipped["groups"]):
+        for rule in group["rules"]:
+            rule.pop("for", None)
+    assert written == shipped
+
+    answer = get(f"http://127.0.0.1:{demo.prometheus}/api/v1/rules").json()["data"]["groups"]
+    run = sorted((rule["name"], rule["health"]) for group in answer for rule in group["rules"])
+    assert run == sorted((rule.get("alert") or rule["record"], "ok") for rule in rules)
+
+
+def test_alertmanager_routes_as_the_example_does_and_tells_nobody(demo: Demo) -> None:
+    path = demo.directory / "stack/alertmanager/alertmanager.yml"
+    written, shipped = yaml.safe_load(path.read_text()), yaml.safe_load(ROUTING.read_text())
+    assert written["route"] == shipped["route"]
+    assert written["inhibit_rules"] == shipped["inhibit_rules"]
+    assert written["receivers"] == [{"name": each["name"]} for each in shipped["receivers"]]
+
+
+def test_a_second_demonstration_in_the_directory_serves_the_exporter_alone(demo: Demo) -> None:
+    with Demo(demo.directory) as second:
+        second.wait_until_serving()
+        assert f"Another demonstration runs in {demo.directory}" in second.output
+        assert second.process.children() == []
+    assert demo.children().keys() == {"exporter", "prometheus", "alertmanager"}
+    assert answers(demo.prometheus, "/-/ready")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_all_servers_in_time(directory: Path, number: signal.Signals) -> None:
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+        children = demo.children()
+        status, seconds = demo.terminate(number)
+    assert children.keys() == {"exporter", "prometheus", "alertmanager"}
+    assert (status, [name for name, each in children.items() if not is_gone(each)]) == (0, [])
+    assert seconds < STOP_SECONDS
+
+
+def test_a_signal_while_it_starts_leaves_no_server(directory: Path) -> None:
+    with Demo(directory) as demo:
+        wait_until(lambda: bool(demo.process.children()), "no child", START_SECONDS)
+        children = demo.process.children()
+        status, seconds = demo.terminate()
+    assert (status, [each for each in children if not is_gone(each)]) == (0, [])
+    assert seconds < STOP_SECONDS
+    assert "logger=serving" not in demo.output
+    assert not any(map(answers, (demo.exporter, demo.prometheus, demo.alertmanager)))
+
+
+def test_a_server_that_does_not_stop_is_killed_in_time(directory: Path) -> None:
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+        stuck = demo.children()["prometheus"]
+        stuck.suspend()
+        status, seconds = demo.terminate()
+    assert (status, is_gone(stuck)) == (0, True)
+    assert seconds < STOP_SECONDS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of it")
+def test_no_server_outlives_a_demonstration_that_is_killed(directory: Path) -> None:
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+        children = demo.children()
+        demo.process.kill()
+        demo.process.wait(STOP_SECONDS)
+    assert children.keys() == {"exporter", "prometheus", "alertmanager"}
+    wait_until(lambda: all(map(is_gone, children.values())), "they still run", STOP_SECONDS)
+
+
+def test_all_end_when_the_exporter_is_killed(directory: Path) -> None:
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+        children = demo.children()
+        children["exporter"].kill()
+        status = demo.process.wait(STOP_SECONDS)
+    assert status == 128 + signal.SIGKILL
+    assert "The exporter has ended (signal 9)\n" in demo.output
+    assert all(map(is_gone, children.values()))
+
+
+def test_all_end_with_the_status_of_an_exporter_that_does_not_start(directory: Path) -> None:
+    wrong = {"REGISTRY_EXPORTER_SCAN_INTERVAL": "never"}
+    with Demo(directory, variables=wrong) as demo:
+        status = demo.process.wait(START_SECONDS)
+    assert status == 2
+    assert "The exporter has ended (exit status 2)\n" in demo.output
+    assert not any(map(answers, (demo.prometheus, demo.alertmanager)))
+
+
+def test_the_exporter_serves_on_when_prometheus_ends_and_its_log_is_named(directory: Path) -> None:
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+        demo.children()["prometheus"].kill()
+        log = directory / "stack/logs/prometheus.log"
+        demo.wait_for_output(f"Prometheus has ended (signal 9): see {log}\n")
+        assert answers(demo.exporter, "/metrics")
+        assert "Server is ready" in log.read_text()
+
+
+def test_without_the_servers_it_says_what_is_missing_and_serves(
+    directory: Path, tmp_path: Path
+) -> None:
+    with Demo(directory, path=str(tmp_path)) as demo:
+        demo.wait_until_serving()
+        assert NEITHER in demo.output
+        assert demo.process.children() == []
+        assert get(f"http://127.0.0.1:{demo.exporter}/metrics").is_success
+    assert not (directory / "stack").exists()
+
+
+def test_with_prometheus_alone_the_alert_fires_there(directory: Path, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "prometheus").symlink_to(require("prometheus"))
+    with Demo(directory, path=str(programs)) as demo:
+        demo.wait_for_output(f"Firing: {ALERT} (critical)", MINUTE)
+        assert NO_ALERTMANAGER in demo.output
+        assert demo.children().keys() == {"exporter", "prometheus"}
+        assert (ALERT, "warning") in demo.firing
+
+
+def test_asked_for_the_exporter_only_it_starts_nothing_else(directory: Path) -> None:
+    with Demo(directory, "--exporter-only") as demo:
+        demo.wait_until_serving()
+        assert demo.process.children() == []
+        assert "not installed" not in demo.output
+    assert not (directory / "stack").exists()
+
+
+def test_servers_fall_to_free_ports_where_theirs_are_taken(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = ["--prometheus-port", str(port), "--alertmanager-port", str(port)]
+        with Demo(directory, *flags) as demo:
+            demo.wait_until_serving()
+            used = re.findall(
+                rf"^Port {port} is taken: (\w+) uses (\d+)", demo.output, re.MULTILINE
+            )
+            assert [server for server, _ in used] == ["Prometheus", "Alertmanager"]
+            assert len({port, demo.exporter, *(int(other) for _, other in used)}) == 4
+            assert all(answers(int(other), "/-/ready") for _, other in used)
+
+
+def test_servers_that_are_given_one_port_do_not_share_it(directory: Path) -> None:
+    port = free_port()
+    flags = ["--port", str(port), "--prometheus-port", str(port), "--alertmanager-port", str(port)]
+    with Demo(directory, *flags) as demo:
+        wait_until(lambda: answers(port, "/metrics"), "no exporter", START_SECONDS)
+        used = [int(each) for each in re.findall(r" uses (\d+) instead", demo.output)]
+        assert len({port, *used}) == 3
+        assert all(answers(each, "/-/ready") for each in used)
+
+
+def test_what_an_earlier_run_left_does_not_confuse_the_next(directory: Path) -> None:
+    stack, elsewhere = directory / "stack", directory.parent / "elsewhere"
+    with Demo(directory) as demo:
+        demo.wait_until_serving()
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    (stack / "prometheus/data/00000000000000000000000000").mkdir()
+    (stack / "link").symlink_to(elsewhere)
+    with Demo(directory) as again:
+        again.wait_until_serving()
+        assert answers(again.prometheus, "/-/ready")
+        assert not (stack / "link").is_symlink()
+        assert "00000000000000000000000000" not in names_in(stack / "prometheus/data")
+    assert (elsewhere / "kept").exists()
+
+
+def test_a_directory_of_somebody_else_is_left_alone(directory: Path) -> None:
+    (directory / "stack").mkdir()
+    (directory / "stack" / "mine").write_text("dear")
+    with Demo(directory) as demo:
+        assert demo.process.wait(START_SECONDS) == 1
+    held = f"{directory / 'stack'} holds what is not the demo's; name another --directory\n"
+    assert demo.output.endswith(f"demo: {held}")
+    assert names_in(directory / "stack") == {"mine"}
+
+
+def test_only_a_rules_own_for_is_shortened_and_none_is_lengthened() -> None:
+    def rules(*durations: str | None) -> dict[str, Any]:
+        rule = {"alert": "A", "expr": 'x{for="1h"} > 0', "annotations": {"summary": "for: 1h"}}
+        given = [rule | ({} if each is None else {"for": each}) for each in durations]
+        return {"groups": [{"name": "g", "interval": "1m", "rules": given}]}
+
+    shipped = rules("1h", "1h30m", "11s", "10s", "9s500ms", "500ms", "0s", None)
+    assert shorten_for(shipped) == rules("10s", "10s", "10s", "10s", "9s500ms", "500ms", "0s", None)
