@@ -24,7 +24,7 @@ from demo.supervisor import Program
 
 JOB = "registry-storage"
 INTERVAL = "2s"
-FOR_SECONDS = 10
+FOR_SECONDS = 5
 
 _ALERTS = Path(__file__).parent.parent / "alerts"
 RULES = _ALERTS / "registry-storage.rules.yml"

@@ -149,7 +149,7 @@ def test_prometheus_runs_the_shipped_rules_of_which_only_for_is_shorter(demo: De
     written = yaml.safe_load((demo.directory / "stack/prometheus/rules.yml").read_text())
     shipped = yaml.safe_load(RULES.read_text())
     rules = [rule for group in written["groups"] for rule in group["rules"]]
-    assert {rule["for"] for rule in rules if "for" in rule} == {"10s"}
+    assert {rule["for"] for rule in rules if "for" in rule} == {"5s"}
     for group in (*written["groups"], *shipped["groups"]):
         for rule in group["rules"]:
             rule.pop("for", None)
@@ -336,5 +336,5 @@ def test_only_a_rules_own_for_is_shortened_and_none_is_lengthened() -> None:
         given = [rule | ({} if each is None else {"for": each}) for each in durations]
         return {"groups": [{"name": "g", "interval": "1m", "rules": given}]}
 
-    shipped = rules("1h", "1h30m", "11s", "10s", "9s500ms", "500ms", "0s", None)
-    assert shorten_for(shipped) == rules("10s", "10s", "10s", "10s", "9s500ms", "500ms", "0s", None)
+    shipped = rules("1h", "1h30m", "6s", "5s", "4s500ms", "500ms", "0s", None)
+    assert shorten_for(shipped) == rules("5s", "5s", "5s", "5s", "4s500ms", "500ms", "0s", None)

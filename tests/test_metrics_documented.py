@@ -1,5 +1,6 @@
 """Every metric is in the catalogue, well named, exposed and documented."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ EVERY: list[Metric | Instrument] = [*CATALOGUE, *INSTRUMENTS]
 
 def test_the_documentation_is_that_of_the_catalogue() -> None:
     assert PAGE.read_text() == render(), "run `make docs`"
+
+
+def test_every_metric_that_the_documentation_names_exists() -> None:
+    known = {metric.name for metric in EVERY}
+    root = PAGE.parent.parent
+    named = {
+        (str(path.relative_to(root)), name)
+        for pattern in ("README.md", "CHANGELOG.md", "docs/**/*.md", "deploy/**/*", "demo/*.py")
+        for path in root.glob(pattern)
+        if path.is_file() and path.suffix != ".pyc"
+        for name in re.findall(
+            r"(?<![\w:])docker_registry_[a-z_]+", path.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 50
+    assert {(path, name) for path, name in named if name not in known} == set()
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=lambda metric: metric.name)
