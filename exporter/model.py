@@ -69,6 +69,13 @@ class DigestTable:
     def __iter__(self) -> Iterator[Digest]:
         return iter(self._digests)
 
+    def copy(self) -> "DigestTable":
+        """Give a table of its own with the same numbers."""
+        table = DigestTable()
+        table._numbers = self._numbers.copy()
+        table._digests = self._digests.copy()
+        return table
+
     def find(self, digest: Digest) -> BlobNumber | None:
         """Return the digest's number, None where it was never seen."""
         return self._numbers.get(digest)

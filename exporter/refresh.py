@@ -18,6 +18,7 @@ from exporter.logs import fields
 from exporter.model import FilesystemUsage, Inventory
 from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from exporter.storage.layout import printable
+from exporter.storage.memory import StoreMemory
 from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
 
 _log = logging.getLogger(__name__)
@@ -120,39 +121,46 @@ def _with_differences(snapshot: Snapshot) -> Snapshot:
 
 def read_store(
     root: Path,
-    previous: Inventory | None = None,
     *,
     options: AnalysisOptions | None = None,
     caprover: CaproverStatus | None = None,
     on_progress: ProgressListener = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[StoreReading, Conclusions]:
-    """Scan the store and draw all figures. Raises as :func:`scan_store` does."""
-    inventory = scan_store(root, previous, on_progress=on_progress, should_stop=should_stop)
+    """Scan the store once and draw all figures. Raises as :func:`scan_store` does."""
+    inventory = scan_store(root, on_progress=on_progress)
     return analyse_all(inventory, caprover, options or AnalysisOptions())
 
 
 class StoreRefresher:
-    """Scans the store and posts the result."""
+    """Scans the store and posts the result.
+
+    What a scan knows is kept for the next one, which reads only what has changed. Where nothing
+    has, nothing is analysed again.
+    """
 
     def __init__(self, root: Path, board: SnapshotBoard, stop: threading.Event) -> None:
         self._root = root
         self._board = board
         self._stop = stop
+        self._memory = StoreMemory()
+        self._conclusions: Conclusions | None = None
 
     def refresh(self) -> None:
-        """Do one scan. Raises as :func:`read_store` does."""
+        """Do one scan. Raises as :func:`~exporter.storage.scanner.scan_store` does."""
         before = self._board.snapshot
         known = before.store.inventory if before.store else None
         started = time.monotonic()
-        reading, conclusions = read_store(
+        inventory = scan_store(
             self._root,
             known,
-            options=self._board.options,
-            caprover=before.caprover,
+            memory=self._memory,
             on_progress=_ProgressLog(),
             should_stop=self._stop.is_set,
         )
+        reading = before.store
+        if reading is None or inventory is not reading.inventory:
+            options = self._board.options
+            reading, self._conclusions = analyse_all(inventory, before.caprover, options)
         duration = time.monotonic() - started
         status = ScanStatus(
             scans=before.scan.scans + 1,
@@ -161,7 +169,7 @@ class StoreRefresher:
             duration_seconds=duration,
             last_success_at=time.time(),
         )
-        self._board.post_scan(reading, status, conclusions)
+        self._board.post_scan(reading, status, self._conclusions)
         _log_scan(reading, known, duration)
 
     def note_failure(self, error: Exception) -> None:

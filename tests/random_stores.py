@@ -1,6 +1,6 @@
 """Random stores for property tests, built step by step as pushes, deletions and damage do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -44,6 +44,12 @@ STEPS_WITH_LOSSES = st.builds(
 
 def build(store: StoreBuilder, steps: list[Step]) -> None:
     """Do to a store what the steps say; those that find nothing to work on do nothing."""
+    for _ in build_stepwise(store, steps):
+        pass
+
+
+def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
+    """Do what the steps say, and stop after each."""
     pushed: dict[str, list[str]] = {name: [] for name in REPOSITORIES}
     for action, name, tag, first, second in steps:
         here = pushed[name]
@@ -63,6 +69,7 @@ def build(store: StoreBuilder, steps: list[Step]) -> None:
                 here.append(store.index(name, tag if second % 2 else None, children))
         elif here:
             _harm(store, action, name, here[first % len(here)])
+        yield
 
 
 def _change_tag(store: StoreBuilder, action: str, name: str, tag: str, digest: str | None) -> None:

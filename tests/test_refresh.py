@@ -12,7 +12,7 @@ from exporter.analysis.conclusions import AnalysisOptions, Conclusions
 from exporter.app_images import AppImages, ImageName
 from exporter.errors import StoreUnreadableError
 from exporter.model import ApiView, FilesystemUsage
-from exporter.refresh import Loop, SnapshotBoard, read_store
+from exporter.refresh import Loop, SnapshotBoard, StoreRefresher, read_store
 from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from exporter.uses import Use
 from tests.servers import wait_until
@@ -199,3 +199,22 @@ def test_an_image_is_missing_when_a_scan_has_not_found_it_not_when_it_was_just_d
     assert missing() == 0
     scan()
     assert missing() == 1
+
+
+def test_a_store_that_has_not_changed_is_not_analysed_again(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    store.image("app", "1")
+    board = SnapshotBoard(lambda _: None)
+    refresher = StoreRefresher(tmp_path, board, threading.Event())
+    refresher.refresh()
+    first = board.snapshot
+    refresher.refresh()
+    second = board.snapshot
+    assert second.store is first.store
+    assert second.scan.scans == 2
+    assert second.uses == first.uses
+    store.image("app", "2")
+    refresher.refresh()
+    assert board.snapshot.store is not first.store
+    assert board.snapshot.store is not None
+    assert len(board.snapshot.store.inventory.repositories[0].tags) == 2

@@ -2,7 +2,7 @@
 
 from array import array
 
-from exporter.model import ABSENT, Digest, DigestTable
+from exporter.model import ABSENT, Digest, DigestTable, Inventory
 
 
 class BlobTable:
@@ -13,6 +13,14 @@ class BlobTable:
     def __init__(self) -> None:
         self.digests = DigestTable()
         self.sizes = array("q")
+
+    @classmethod
+    def going_on(cls, inventory: Inventory) -> "BlobTable":
+        """Give a table that begins with the numbers and sizes of another scan."""
+        table = cls()
+        table.digests = inventory.digests.copy()
+        table.sizes = inventory.sizes[:]
+        return table
 
     def set_size(self, digest: Digest, size: int) -> None:
         """Note the size of a blob, in bytes, ABSENT or UNKNOWN."""

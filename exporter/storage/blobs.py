@@ -27,6 +27,7 @@ from exporter.storage.reading import (
     read_file,
     refuse_symlink,
 )
+from exporter.storage.stamps import Stamp, newest_of, stamp_at, stamp_of
 from exporter.storage.strays import StrayCounter
 
 Prefix = tuple[str, str]
@@ -45,12 +46,18 @@ class PrefixBlobs:
         digests: those whose size is known.
         sizes: their sizes, bytes.
         unknown: those that are there but could not be measured.
+        stamp: of the directory, before it was listed.
+        newest: when the directory or a blob in it last changed, nanoseconds since 1970.
+        is_plain: whether there is nothing but blobs in it, all of them measured.
 
     """
 
     digests: list[Digest] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     unknown: list[Digest] = field(default_factory=list)
+    stamp: Stamp = 0
+    newest: int = 0
+    is_plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +119,13 @@ class BlobReader:
         found = PrefixBlobs()
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                status = os.fstat(parent)
+                found.stamp, found.newest = stamp_of(status), newest_of(status)
                 for entry in entries:
                     name = entry.name
                     digest = parse_digest(f"{algorithm}:{name}") if name.startswith(start) else None
                     if digest is None or not is_directory(entry):
+                        found.is_plain = False
                         self._strays.add(name, parent, f"{path}/{name}")
                         continue
                     self._measure(digest, name, parent, found, path)
@@ -124,8 +134,13 @@ class BlobReader:
         except OSError as error:
             self._issues.add_unmeasured(error, path)
             return None
+        found.is_plain &= algorithm == _USUAL_ALGORITHM
         self._note_unsupported(algorithm, found.digests)
         return found
+
+    def stamp(self, prefix: Prefix) -> Stamp | None:
+        """Give the stamp of one directory as it is now; None where it cannot be looked at."""
+        return stamp_at(f"{BLOBS}/{'/'.join(prefix)}", self._store)
 
     def _note_unsupported(self, algorithm: str, digests: list[Digest]) -> None:
         """Note blobs whose digests the registry does not know: its collector refuses them."""
@@ -142,15 +157,20 @@ class BlobReader:
         try:
             status = os.stat(f"{name}/{DATA}", dir_fd=parent, follow_symlinks=False)
         except GONE:
+            found.is_plain = False
             self._look_for_leftovers(name, parent, f"{path}/{name}")
         except OSError as error:
+            found.is_plain = False
             self._issues.add_unmeasured(error, f"{path}/{name}/{DATA}")
             found.unknown.append(digest)
         else:
             if stat.S_ISREG(status.st_mode):
                 found.digests.append(digest)
                 found.sizes.append(status.st_size)
-            elif stat.S_ISLNK(status.st_mode):
+                found.newest = max(found.newest, status.st_mtime_ns)
+                return
+            found.is_plain = False
+            if stat.S_ISLNK(status.st_mode):
                 link = OSError(errno.ELOOP, "not a regular file")
                 self._issues.add_unmeasured(link, f"{path}/{name}/{DATA}")
             else:
@@ -216,6 +236,12 @@ class BlobReader:
             detail = f"references {parsed.senseless[:80]!r}, which is no digest"
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
         return ManifestBlob(status.st_size, parsed)
+
+
+def prefix_of(digest: Digest) -> Prefix:
+    """Give the directory that a blob is in."""
+    algorithm, _, hexadecimal = format_digest(digest).partition(":")
+    return algorithm, hexadecimal[:_PREFIX_LENGTH]
 
 
 def _is_prefix(name: str) -> bool:

@@ -26,8 +26,18 @@ class ManifestWalk:
     """
 
     def __init__(
-        self, table: BlobTable, reader: BlobReader, workers: Workers, previous: Inventory
+        self,
+        table: BlobTable,
+        reader: BlobReader,
+        workers: Workers,
+        previous: Inventory,
+        find_known: Callable[[BlobNumber], Manifest | None] = lambda _: None,
     ) -> None:
+        """Walk into ``table``; what ``find_known`` gives is not read.
+
+        What cannot be read now is taken from ``previous``.
+        """
+        self._find_known = find_known
         self._table = table
         self._reader = reader
         self._workers = workers
@@ -46,11 +56,13 @@ class ManifestWalk:
         ``report`` is told how many are done, of how many that are known so far.
         """
         pending, seen = list(named), set(named)
-        done = 0
         while pending:
             self._table.make_room()
-            batches = list(_batches(pending, _BATCH))
-            pending = []
+            unknown, pending = self._take_known(pending, seen)
+            done = len(seen) - len(pending) - len(unknown)
+            if done:
+                report(done, len(seen))
+            batches = list(_batches(unknown, _BATCH))
             for batch, blobs in self._workers.map(self._read_batch, batches):
                 for number, blob in zip(batch, blobs, strict=True):
                     children = self._take(number, blob, named=number in named)
@@ -59,6 +71,21 @@ class ManifestWalk:
                     seen.update(new)
                 done += len(batch)
                 report(done, len(seen))
+
+    def _take_known(
+        self, numbers: Sequence[BlobNumber], seen: set[BlobNumber]
+    ) -> tuple[list[BlobNumber], list[BlobNumber]]:
+        """Keep those that need not be read; give the others, and what those list that is new."""
+        unknown, listed = [], []
+        for number in numbers:
+            manifest = self._find_known(number)
+            if manifest is None:
+                unknown.append(number)
+                continue
+            new = [child for child in self._keep(number, manifest) if child not in seen]
+            listed += new
+            seen.update(new)
+        return unknown, listed
 
     def measure_late(self) -> None:
         """Measure what a manifest references and its directory's scan did not see."""
@@ -106,8 +133,9 @@ class ManifestWalk:
             if blob.content.senseless is not None:
                 self.senseless.add(number)
             self._compare_sizes(number, manifest, blob.content.sizes)
-        if manifest is None:
-            return ()
+        return () if manifest is None else self._keep(number, manifest)
+
+    def _keep(self, number: BlobNumber, manifest: Manifest) -> tuple[BlobNumber, ...]:
         self.manifests[number] = manifest
         if manifest.children:
             self.indexes.add(number)

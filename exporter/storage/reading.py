@@ -38,6 +38,18 @@ class IssueLog:
         self.unread = False
         """Whether that, or how large a blob is, is not known because it could not be read."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all could be read so far."""
+        return not self._issues
+
+    def merge(self, other: "IssueLog") -> None:
+        """Take over what another log has collected of other places."""
+        for path, issue in other._issues.items():  # noqa: SLF001 - of this class
+            self._issues.setdefault(path, issue)
+        self.hides_references |= other.hides_references
+        self.unread |= other.unread
+
     def add(self, cause: IssueCause, path: str, detail: str, *, hides: bool = True) -> None:
         """Note one issue of a place; ``hides`` tells whether references may be behind it."""
         self._issues.setdefault(path, ScanIssue(cause, printable(path), printable(detail)))

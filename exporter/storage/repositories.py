@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from exporter.model import (
     ALL_DIRECTORIES,
@@ -39,6 +39,8 @@ from exporter.storage.reading import (
     read_file,
     refuse_symlink,
 )
+from exporter.storage.repository_content import RepositoryContent
+from exporter.storage.stamps import stamp_at
 from exporter.storage.strays import StrayCounter
 
 _LINK = "link"
@@ -53,34 +55,6 @@ _DELETION_SECONDS = 0.02
 _MAX_STARTED_AT_BYTES = 64
 _NEVER = 0.0
 """Stands for the time of a link that is there and is no file of a link's size."""
-
-
-@dataclass(slots=True)
-class RepositoryContent:
-    """One repository as read.
-
-    Attributes:
-        name: with slashes.
-        directories: see :attr:`exporter.model.Repository.directories`.
-        tags: name, digest of the target (None: not known), modification time (None: no link).
-        revisions: digest of the manifest, modification time of its link (None: unreadable).
-        uploads: unfinished uploads.
-        mislinked: see :attr:`exporter.model.Repository.mislinked`.
-        tag_obstacles: see :attr:`exporter.model.Repository.tag_obstacles`.
-        unlisted: which of ``revisions``, ``tags``, ``_uploads`` could not be listed whole.
-        unread_tags: tags whose link could not be read.
-
-    """
-
-    name: str
-    directories: set[str] = field(default_factory=set)
-    tags: list[tuple[str, Digest | None, float | None]] = field(default_factory=list)
-    revisions: list[tuple[Digest, float | None]] = field(default_factory=list)
-    uploads: list[Upload] = field(default_factory=list)
-    mislinked: dict[Digest, Digest | None] = field(default_factory=dict)
-    tag_obstacles: list[str] = field(default_factory=list)
-    unlisted: set[str] = field(default_factory=set)
-    unread_tags: set[str] = field(default_factory=set)
 
 
 class RepositoryReader:
@@ -117,12 +91,30 @@ class RepositoryReader:
         self._read_uploads(content, f"{path}/{UPLOADS}")
         return content
 
+    def reread(self, known: RepositoryContent) -> RepositoryContent | None:
+        """Give what is known of a repository with its uploads as they are now.
+
+        None where anything below ``_manifests`` has changed since: then it must be read anew.
+        Uploads are always looked at, as no directory shows that their files grow.
+        """
+        path = f"{REPOSITORIES}/{known.name}"
+        try:
+            with open_directory(f"{path}/{MANIFESTS}", self._store) as parent:
+                for place, stamp in known.stamps.items():
+                    if stamp_at(place or ".", parent) != stamp:
+                        return None
+        except OSError:
+            return None
+        content = replace(known, uploads=[])
+        self._read_uploads(content, f"{path}/{UPLOADS}")
+        return content
+
     def _look_again(self, content: RepositoryContent, manifests: str) -> None:
         """Read anew the tags that point to a manifest that is not there: it was just deleted.
 
         A deletion takes the manifest first and its tags then.
         """
-        lost = _adrift(content)
+        lost = content.adrift()
         if REVISIONS in content.unlisted or not lost:
             return
         time.sleep(_DELETION_SECONDS)
@@ -137,7 +129,7 @@ class RepositoryReader:
         except OSError as error:
             self._issues.add_error(error, f"{manifests}/{TAGS}")
             content.unlisted.add(TAGS)
-        for digest in _adrift(content):  # perhaps it moved on to a new manifest
+        for digest in content.adrift():  # perhaps it moved on to a new manifest
             algorithm, _, name = format_digest(digest).partition(":")
             directory = f"{manifests}/{REVISIONS}/{algorithm}"
             with suppress(OSError), open_directory(directory, self._store) as parent:
@@ -152,6 +144,8 @@ class RepositoryReader:
         """
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                if parts != (UPLOADS,):
+                    content.note(path, os.fstat(parent))
                 for entry in entries:
                     yield parent, entry
         except GONE:
@@ -193,6 +187,7 @@ class RepositoryReader:
         try:
             link, status = self._read_link(f"{name}/{_LINK}", parent)
         except GONE:
+            content.note(where, None)
             return
         except OSError as error:
             is_damaged = self._note_link_error(error, where)
@@ -203,6 +198,7 @@ class RepositoryReader:
                 content.mislinked[digest] = None
             content.revisions.append((digest, None))
             return
+        content.note(where, status)
         target = parse_link(link)
         if target != digest:
             detail = "does not hold the digest that its directory is named by"
@@ -241,6 +237,7 @@ class RepositoryReader:
             else:
                 content.unread_tags.add(tag)
         else:
+            content.note(where, status)
             target, updated_at = parse_link(link), status.st_mtime
             if target is None:
                 self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
@@ -324,9 +321,3 @@ class RepositoryReader:
         except OSError as error:
             self._issues.add_error(error, path, hides=False)
             return None
-
-
-def _adrift(content: RepositoryContent) -> set[Digest]:
-    """Give what tags point to and the repository has no link to."""
-    targets = {target for _, target, _ in content.tags if target is not None}
-    return targets.difference(digest for digest, _ in content.revisions)

@@ -16,18 +16,16 @@ from exporter.model import (
     Digest,
     Inventory,
     IssueCause,
-    Repository,
-    Revision,
-    Tag,
-    format_digest,
+    Misplaced,
 )
 from exporter.storage.blob_table import BlobTable
-from exporter.storage.blobs import BlobReader, Prefix
-from exporter.storage.layout import BLOBS, CACHE_STATE, REPOSITORIES, REVISIONS, TAGS, UPLOADS
+from exporter.storage.blobs import BlobReader, Prefix, PrefixBlobs, prefix_of
+from exporter.storage.known_manifests import KnownManifests, doubtful_manifests
+from exporter.storage.layout import BLOBS, CACHE_STATE, REPOSITORIES
 from exporter.storage.manifest_walk import ManifestWalk
+from exporter.storage.memory import Known, StoreMemory
 from exporter.storage.reading import IssueLog
-from exporter.storage.repositories import RepositoryContent, RepositoryReader
-from exporter.storage.repository_names import FoundRepositories, find_repositories
+from exporter.storage.repository_walk import RepositoryWalk
 from exporter.storage.root import open_store
 from exporter.storage.strays import StrayCounter
 from exporter.storage.workers import Workers
@@ -59,13 +57,15 @@ def scan_store(
     root: Path,
     previous: Inventory | None = None,
     *,
+    memory: StoreMemory | None = None,
     on_progress: ProgressListener = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Inventory:
     """Read the whole store below ``root``, the registry's root directory.
 
     What cannot be read now keeps what ``previous`` knew of it, so that a place that became
-    unreadable does not look like one that became empty.
+    unreadable does not look like one that became empty. With a ``memory`` that knows ``previous``
+    only what has changed is read; where nothing has, the result is ``previous`` itself.
 
     Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
     after ``should_stop`` says so.
@@ -84,9 +84,16 @@ def scan_store(
             raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
         return Inventory(strays=strays.total(), issues=issues.sorted())
     is_cache = (root / CACHE_STATE).exists()
+    known = Known() if memory is None else memory.recall(previous)
+    settled_before = 0 if memory is None else memory.settled_before()
     try:
-        inventory = _Scan(store, issues, strays, previous or Inventory(), report).run()
-        return replace(inventory, is_cache=is_cache)
+        scan = _Scan(store, issues, strays, previous or Inventory(), known, report)
+        inventory = scan.run()
+        if inventory.is_cache != is_cache:
+            inventory = replace(inventory, is_cache=is_cache)
+        if memory is not None:
+            memory.known = scan.to_be_known(inventory, settled_before)
+        return inventory
     finally:
         os.close(store)
 
@@ -100,37 +107,39 @@ class _Scan:
         issues: IssueLog,
         strays: StrayCounter,
         previous: Inventory,
+        known: Known,
         report: ProgressListener,
     ) -> None:
         self._issues = issues
         self._strays = strays
         self._previous = previous
+        self._known = known
         self._report = report
         self._store = store
         self._workers = Workers()
         self._blob_reader = BlobReader(store, issues, strays)
-        self._repository_reader = RepositoryReader(store, issues, strays)
         self._table = BlobTable()
-        self._manifests = ManifestWalk(self._table, self._blob_reader, self._workers, previous)
-        self._found = FoundRepositories()
-        self._repositories: dict[str, Repository] = {}
+        self._goes_on = False
+        self._prefixes: dict[Prefix, PrefixBlobs | None] = {}
+        self._walk = RepositoryWalk(store, self._table, previous, known, goes_on=False)
 
     def run(self) -> Inventory:
         """Do it all."""
         try:
             self._scan_blobs()
             self._scan_repositories()
-            self._read_manifests()
+            walk = None if self._nothing_changed() else self._read_manifests()
         finally:
             self._workers.close()
         self._refuse_vanished()
-        walk = self._manifests
+        if walk is None:
+            return self._previous
         return Inventory(
             digests=self._table.digests,
             sizes=self._table.sizes,
             all_measured=min(self._table.sizes, default=0) >= 0,
             manifests=walk.manifests,
-            repositories=tuple(sorted(self._repositories.values(), key=lambda each: each.name)),
+            repositories=self._walk.in_order(),
             strays=self._strays.total(),
             issues=self._issues.sorted(),
             references_known=not (self._issues.hides_references or walk.has_missing),
@@ -140,145 +149,155 @@ class _Scan:
             unusual=frozenset(walk.unusual),
             senseless=frozenset(walk.senseless),
             misfits=walk.misfits(),
-            misplaced=tuple(sorted(self._strays.misplaced, key=lambda each: each.path)),
-            walk_ends=tuple(sorted(self._found.walk_ends)),
+            misplaced=self._misplaced(),
+            walk_ends=tuple(sorted(self._walk.found.walk_ends)),
         )
+
+    def _misplaced(self) -> tuple[Misplaced, ...]:
+        return tuple(sorted(self._strays.misplaced, key=lambda each: each.path))
+
+    def _nothing_changed(self) -> bool:
+        """Tell whether all that a scan would find is what ``previous`` holds."""
+        previous = self._previous
+        return (
+            self._goes_on
+            and len(self._table.digests) == len(previous.digests)
+            and not doubtful_manifests(previous)
+            and self._strays.total() == previous.strays
+            and self._misplaced() == previous.misplaced
+            and tuple(sorted(self._walk.found.walk_ends)) == previous.walk_ends
+            and self._issues.sorted() == previous.issues
+            and self._walk.in_order() == previous.repositories
+        )
+
+    def to_be_known(self, inventory: Inventory, settled_before: int) -> Known:
+        """Give what the next scan need not read again unless its stamps have changed."""
+        doubtful = {*doubtful_manifests(inventory)}
+        doubtful.update(part for parts in inventory.misfits.values() for part in parts)
+        watched = {prefix_of(inventory.digests[number]) for number in doubtful}
+        prefixes = {
+            prefix: blobs
+            for prefix, blobs in self._prefixes.items()
+            if blobs is not None
+            and blobs.is_plain
+            and blobs.newest < settled_before
+            and prefix not in watched
+        }
+        return Known(inventory, prefixes, self._walk.to_be_known(settled_before))
 
     def _refuse_vanished(self) -> None:
         """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
         has_blobs = any(size >= 0 for size in self._table.sizes)
-        has_revisions = any(each.revisions for each in self._repositories.values())
-        if has_blobs and self._found.is_missing:
+        has_revisions = any(each.revisions for each in self._walk.repositories.values())
+        if has_blobs and self._walk.found.is_missing:
             self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
         if has_revisions and not has_blobs:
             for issue in self._issues.sorted():
                 if issue.path.startswith(f"{BLOBS}/"):
                     raise StoreUnreadableError(f"cannot read {issue.path}: {issue.detail}")
             raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
-        is_bare = self._found.is_missing or not has_blobs
-        if self._previous.repositories and not self._repositories and is_bare:
+        is_bare = self._walk.found.is_missing or not has_blobs
+        if self._previous.repositories and not self._walk.repositories and is_bare:
             raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
 
     # blobs
 
     def _scan_blobs(self) -> None:
         prefixes = self._blob_reader.prefixes()
-        scans = self._workers.map(self._blob_reader.scan_prefix, prefixes)
+        scans = self._workers.map(self._read_prefix, prefixes)
         for done, (prefix, found) in enumerate(scans, 1):
+            self._prefixes[prefix] = found
+            self._report(ScanProgress("blobs", done, len(prefixes)))
+        table = self._previous_table()
+        self._goes_on = table is not None
+        self._table = table or self._new_table()
+
+    def _read_prefix(self, prefix: Prefix) -> PrefixBlobs | None:
+        known = self._known.prefixes.get(prefix)
+        if known is not None and self._blob_reader.stamp(prefix) == known.stamp:
+            return known
+        return self._blob_reader.scan_prefix(prefix)
+
+    def _previous_table(self) -> BlobTable | None:
+        """Go on with the previous scan's numbers, where no blob of that is gone or different."""
+        before = self._known.inventory
+        if not before.all_measured or not before.repositories:
+            return None
+        table = BlobTable.going_on(before)
+        present = 0
+        for prefix, blobs in self._prefixes.items():
+            if blobs is None or blobs.unknown:
+                return None
+            present += len(blobs.digests)
+            if blobs is self._known.prefixes.get(prefix):
+                continue
+            for digest, size in zip(blobs.digests, blobs.sizes, strict=True):
+                number = before.digests.find(digest)
+                if number is None:
+                    table.set_size(digest, size)
+                elif before.sizes[number] != size:
+                    return None
+        return table if len(table.digests) == present else None
+
+    def _new_table(self) -> BlobTable:
+        table = BlobTable()
+        for prefix, found in self._prefixes.items():
             if found is None:
-                self._keep_blobs(self._previous_blobs.get(prefix, ()))
+                self._keep_blobs(table, self._previous_blobs.get(prefix, ()))
             else:
                 for digest, size in zip(found.digests, found.sizes, strict=True):
-                    self._table.set_size(digest, size)
-                self._keep_blobs(found.unknown)
-            self._report(ScanProgress("blobs", done, len(prefixes)))
+                    table.set_size(digest, size)
+                self._keep_blobs(table, found.unknown)
+        return table
 
     @cached_property
     def _previous_blobs(self) -> dict[Prefix, list[Digest]]:
         """Digests of the previous scan by their directory: only made where one is unreadable."""
         by_prefix: dict[Prefix, list[Digest]] = {}
         for digest in self._previous.digests:
-            algorithm, _, hexadecimal = format_digest(digest).partition(":")
-            by_prefix.setdefault((algorithm, hexadecimal[:2]), []).append(digest)
+            by_prefix.setdefault(prefix_of(digest), []).append(digest)
         return by_prefix
 
-    def _keep_blobs(self, digests: Iterable[Digest]) -> None:
+    def _keep_blobs(self, table: BlobTable, digests: Iterable[Digest]) -> None:
         """Keep the sizes that the previous scan found; blobs never change theirs."""
         for digest in digests:
             number = self._previous.digests.find(digest)
             if number is not None and self._previous.sizes[number] >= 0:
-                self._table.set_size(digest, self._previous.sizes[number])
+                table.set_size(digest, self._previous.sizes[number])
 
     # repositories
 
     def _scan_repositories(self) -> None:
-        before = {repository.name: repository for repository in self._previous.repositories}
-        self._found = find_repositories(self._store, self._issues, self._strays)
-        names = self._found.names
-        contents = self._workers.map(self._read_repository, names)
-        for done, (name, content) in enumerate(contents, 1):
-            repository = self._repository(content)
-            if name in before:
-                repository = self._keep_unread(repository, content, before[name])
-            self._repositories[name] = repository
-            self._report(ScanProgress("repositories", done, len(names)))
-        for name, repository in before.items():
-            if name not in self._repositories and _is_below(name, self._found.unlisted):
-                self._repositories[name] = self._renumbered(repository)
-
-    def _read_repository(self, name: str) -> RepositoryContent:
-        return self._repository_reader.read(name, self._found.marks[name])
-
-    def _repository(self, content: RepositoryContent) -> Repository:
-        intern = self._table.digests.intern
-        directories = frozenset(content.directories)
-        tags = [
-            Tag(name, None if target is None else intern(target), updated_at)
-            for name, target, updated_at in sorted(content.tags, key=lambda tag: tag[0])
-        ]
-        revisions = [Revision(intern(digest), linked) for digest, linked in content.revisions]
-        return Repository(
-            name=content.name,
-            tags=tuple(tags),
-            revisions=tuple(revisions),
-            uploads=tuple(content.uploads),
-            directories=directories,
-            mislinked={
-                intern(digest): None if target is None else intern(target)
-                for digest, target in content.mislinked.items()
-            },
-            tag_obstacles=tuple(sorted(content.tag_obstacles)),
+        self._walk = RepositoryWalk(
+            self._store, self._table, self._previous, self._known, goes_on=self._goes_on
         )
-
-    def _keep_unread(
-        self, repository: Repository, content: RepositoryContent, before: Repository
-    ) -> Repository:
-        """Take from the previous scan what of a repository could not be read in this one."""
-        if not (content.unlisted or content.unread_tags):
-            return repository
-        known = self._renumbered(before)
-        known_tags = {tag.name: tag for tag in known.tags}
-        tags = [
-            known_tags.get(tag.name, tag) if tag.name in content.unread_tags else tag
-            for tag in repository.tags
-        ]
-        return replace(
-            repository,
-            tags=known.tags if TAGS in content.unlisted else tuple(tags),
-            revisions=known.revisions if REVISIONS in content.unlisted else repository.revisions,
-            uploads=known.uploads if UPLOADS in content.unlisted else repository.uploads,
+        self._walk.run(
+            self._issues,
+            self._strays,
+            self._workers,
+            lambda done, total: self._report(ScanProgress("repositories", done, total)),
         )
-
-    def _renumbered(self, repository: Repository) -> Repository:
-        """Give a repository of the previous scan with this scan's numbers."""
-        tags = [
-            tag if tag.target is None else replace(tag, target=self._renumber(tag.target))
-            for tag in repository.tags
-        ]
-        revisions = [
-            replace(revision, manifest=self._renumber(revision.manifest))
-            for revision in repository.revisions
-        ]
-        # what is kept could not be read, and the collector is not foretold then
-        return replace(repository, tags=tuple(tags), revisions=tuple(revisions), mislinked={})
-
-    def _renumber(self, number: BlobNumber) -> BlobNumber:
-        return self._table.digests.intern(self._previous.digests[number])
 
     # manifests
 
-    def _read_manifests(self) -> None:
-        walk = self._manifests
+    def _read_manifests(self) -> ManifestWalk:
+        find_known = KnownManifests(
+            self._known.inventory, self._table, same_numbers=self._goes_on
+        ).find
+        walk = ManifestWalk(
+            self._table, self._blob_reader, self._workers, self._previous, find_known
+        )
         walk.run(
             self._named_manifests(),
             lambda done, known: self._report(ScanProgress("manifests", done, known)),
         )
         walk.measure_late()
+        return walk
 
     def _named_manifests(self) -> dict[BlobNumber, None]:
         """Give all that a revision or a tag names, each once, in a stable order."""
         named: dict[BlobNumber, None] = {}
-        for repository in self._repositories.values():
+        for repository in self._walk.repositories.values():
             named.update(dict.fromkeys(revision.manifest for revision in repository.revisions))
             for numbers in (
                 (tag.target for tag in repository.tags),
@@ -286,7 +305,3 @@ class _Scan:
             ):
                 named.update(dict.fromkeys(each for each in numbers if each is not None))
         return named
-
-
-def _is_below(name: str, directories: Iterable[str]) -> bool:
-    return any(name == each or name.startswith(f"{each}/") for each in directories)

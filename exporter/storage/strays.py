@@ -18,6 +18,16 @@ class StrayCounter:
         self.misplaced: list[Misplaced] = []
         """What the registry's collector would stumble on."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was none so far."""
+        return not (self._sizes or self.misplaced)
+
+    def merge(self, other: "StrayCounter") -> None:
+        """Take over what another one has counted elsewhere."""
+        self._sizes += other._sizes  # noqa: SLF001 - of this class
+        self.misplaced += other.misplaced
+
     def total(self) -> Strays:
         """Give what was counted so far."""
         return Strays(len(self._sizes), sum(self._sizes))

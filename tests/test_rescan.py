@@ -1,0 +1,305 @@
+"""A scan that reads only what has changed finds what a scan of everything finds."""
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from demo.store import StoreBuilder, digest_of, noise
+from exporter.model import Inventory, Repository, format_digest
+from exporter.storage.memory import StoreMemory
+from exporter.storage.scanner import scan_store
+from tests.random_stores import STEPS, Step, build_stepwise
+from tests.servers import DockerRegistry, RegistryClient
+
+SETTLED_SECONDS = 0.01
+"""A clock's step, so that the tests need not wait for longer."""
+
+
+def described(inventory: Inventory) -> dict[str, Any]:
+    """Give an inventory in digests: blobs may have other numbers in another scan."""
+    names = [format_digest(each) for each in inventory.digests]
+
+    def named(repository: Repository) -> dict[str, Any]:
+        links = repository.mislinked.items()
+        return {
+            "tags": [
+                (tag.name, None if tag.target is None else names[tag.target], tag.updated_at)
+                for tag in repository.tags
+            ],
+            "revisions": sorted(
+                (names[each.manifest], each.linked_at) for each in repository.revisions
+            ),
+            "uploads": sorted(map(repr, repository.uploads)),
+            "directories": repository.directories,
+            "mislinked": {names[a]: None if b is None else names[b] for a, b in links},
+            "obstacles": repository.tag_obstacles,
+        }
+
+    return {
+        "sizes": dict(zip(names, inventory.sizes, strict=True)),
+        "manifests": {
+            names[number]: (
+                each.schema,
+                *([names[part] for part in parts] for parts in (each.children, each.blobs)),
+                *([names[part] for part in parts] for parts in (each.foreign, each.unmarked)),
+            )
+            for number, each in inventory.manifests.items()
+        },
+        "repositories": {each.name: named(each) for each in inventory.repositories},
+        "strays": inventory.strays,
+        "issues": inventory.issues,
+        "flags": (
+            inventory.references_known,
+            inventory.unread,
+            inventory.all_measured,
+            inventory.is_cache,
+            inventory.walk_ends,
+            inventory.misplaced,
+        ),
+        "sets": [
+            {names[number] for number in each}
+            for each in (
+                inventory.unreadable,
+                inventory.indexes,
+                inventory.unusual,
+                inventory.senseless,
+            )
+        ],
+        "misfits": {names[n]: [names[p] for p in parts] for n, parts in inventory.misfits.items()},
+    }
+
+
+class Rescanner:
+    """Scans one store again and again."""
+
+    def __init__(self, root: Path, full_seconds: float = 3600.0) -> None:
+        self.root = root
+        self.memory = StoreMemory(SETTLED_SECONDS, full_seconds)
+        self.inventory: Inventory | None = None
+
+    def scan(self) -> Inventory:
+        """Scan once what has settled, and compare with a scan of everything."""
+        time.sleep(2 * SETTLED_SECONDS)
+        return self.scan_at_once()
+
+    def scan_at_once(self) -> Inventory:
+        """Scan, and compare with a scan of everything."""
+        self.inventory = scan_store(self.root, self.inventory, memory=self.memory)
+        assert described(self.inventory) == described(scan_store(self.root))
+        return self.inventory
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    store = StoreBuilder(tmp_path / "registry")
+    store.image("app", "1", [noise("base", 300), noise("one", 100)])
+    store.image("app", "2", [noise("base", 300), noise("two", 100)])
+    store.image("team/tool", "1", [noise("base", 300), noise("tool", 100)])
+    return store
+
+
+@pytest.fixture
+def rescanner(store: StoreBuilder) -> Rescanner:
+    rescanner = Rescanner(store.root)
+    rescanner.scan()
+    return rescanner
+
+
+@settings(max_examples=25)
+@given(STEPS)
+def test_whatever_is_done_to_a_store_each_rescan_equals_a_full_scan(steps: list[Step]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        store = StoreBuilder(Path(directory) / "registry")
+        store.image("app", "1")
+        rescanner = Rescanner(store.root)
+        rescanner.scan()
+        for _ in build_stepwise(store, steps):
+            rescanner.scan()
+
+
+def test_where_nothing_has_changed_the_result_is_the_one_before(rescanner: Rescanner) -> None:
+    first = rescanner.scan()
+    assert rescanner.scan() is first
+    assert len(rescanner.memory.known.prefixes) > 0
+    assert rescanner.memory.known.repositories.keys() == {"app", "team/tool"}
+
+
+def test_what_has_changed_just_now_is_read_again(store: StoreBuilder) -> None:
+    memory = StoreMemory(settled_seconds=3600)
+    first = scan_store(store.root, memory=memory)
+    assert memory.known.repositories == {}
+    assert memory.known.prefixes == {}
+    second = scan_store(store.root, first, memory=memory)
+    assert described(second) == described(first)
+
+
+def test_a_tag_that_moves_to_what_it_had_before_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    (app,) = [each for each in rescanner.scan().repositories if each.name == "app"]
+    targets = {tag.name: tag.target for tag in app.tags}
+    link = store.tag_link("app", "1")
+    link.write_text(store.tag_link("app", "2").read_text())
+    (moved,) = [each for each in rescanner.scan().repositories if each.name == "app"]
+    assert {tag.target for tag in moved.tags} == {targets["2"]}
+
+
+def test_a_revision_that_goes_and_comes_back_into_its_directory_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    digest = store.image("app", None, [noise("third", 50)])
+    rescanner.scan()
+    link = store.revision_link("app", digest)
+    content = link.read_bytes()
+    for there in (False, True, False):
+        if there:
+            link.write_bytes(content)
+        else:
+            link.unlink()
+        (app,) = [each for each in rescanner.scan().repositories if each.name == "app"]
+        assert len(app.revisions) == 2 + there
+
+
+def test_an_upload_that_grows_is_noticed_without_reading_its_repository_again(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    before = rescanner.scan()
+    store.upload("app", b"x" * 10, started_at=1.0)
+    rescanner.scan()
+    (data,) = (store.repository_path("app") / "_uploads").glob("*/data")
+    data.write_bytes(b"x" * 500)
+    after = rescanner.scan()
+    (app,) = [each for each in after.repositories if each.name == "app"]
+    assert [each.size for each in app.uploads] == [500]
+    assert after.digests is not before.digests
+    assert app.tags is next(each.tags for each in before.repositories if each.name == "app")
+
+
+def test_what_a_collector_deletes_is_noticed(store: StoreBuilder, rescanner: Rescanner) -> None:
+    garbage = store.unlinked_blob(noise("garbage", 70))
+    assert format_digest_in(rescanner.scan(), garbage)
+    shutil.rmtree(store.blob_path(garbage).parent)
+    assert not format_digest_in(rescanner.scan(), garbage)
+
+
+def format_digest_in(inventory: Inventory, digest: str) -> bool:
+    return digest in {format_digest(each) for each in inventory.digests}
+
+
+def test_a_damaged_link_is_told_of_each_time_and_its_mending_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    link = store.tag_link("app", "1")
+    content = link.read_bytes()
+    link.write_bytes(b"")
+    assert [len(rescanner.scan().issues) for _ in range(3)] == [1, 1, 1]
+    link.write_bytes(content)
+    assert rescanner.scan().issues == ()
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "layer"])
+def test_damage_is_noticed_at_the_next_full_scan_and_its_mending_at_once(
+    store: StoreBuilder, damaged: str
+) -> None:
+    layer = noise("third", 500)
+    manifest = store.image("app", "3", [layer])
+    blob = store.blob_path(manifest if damaged == "manifest" else digest_of(layer))
+    content = blob.read_bytes()
+    memory = StoreMemory(SETTLED_SECONDS, full_seconds=0.0)
+    time.sleep(2 * SETTLED_SECONDS)
+    sound = scan_store(store.root, memory=memory)
+    os.truncate(blob, 20)
+    hurt = scan_store(store.root, sound, memory=memory)
+    assert hurt.issues or hurt.misfits
+    memory = _without_full_scans(memory)
+    assert memory.known.repositories
+    blob.unlink()
+    gone = scan_store(store.root, hurt, memory=memory)
+    assert not gone.all_measured
+    blob.write_bytes(content)
+    mended = scan_store(store.root, gone, memory=memory)
+    assert mended.all_measured
+    assert described(mended) == described(scan_store(store.root))
+
+
+def _without_full_scans(memory: StoreMemory) -> StoreMemory:
+    other = StoreMemory(SETTLED_SECONDS)
+    other.recall(None)
+    other.known = memory.known
+    return other
+
+
+def test_a_new_nested_repository_and_one_that_goes_are_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    store.image("team/new/deep", "1")
+    assert len(rescanner.scan().repositories) == 3
+    shutil.rmtree(store.repository_path("team/tool"))
+    assert len(rescanner.scan().repositories) == 2
+
+
+def test_a_stray_file_that_comes_and_goes_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    paths = [
+        store.stray("blobs/sha256/aa/core", b"1234"),
+        store.stray("repositories/app/_manifests/tags/.nfs1", b"12"),
+        store.stray("repositories/notes.txt", b"1"),
+    ]
+    for count in (3, 2, 1):
+        assert rescanner.scan().strays.files == count
+        paths.pop().unlink()
+    assert rescanner.scan().strays.files == 0
+
+
+def test_a_failed_scan_leaves_what_is_known_as_it_was(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    before = rescanner.memory.known
+    away = store.root.with_name("away")
+    store.root.rename(away)
+    with pytest.raises(Exception, match="does not exist"):
+        rescanner.scan()
+    assert rescanner.memory.known is before
+    away.rename(store.root)
+    rescanner.scan()
+
+
+def test_a_real_registry_is_followed_through_pushes_deletions_and_collections(
+    registry: DockerRegistry, registry_client: RegistryClient
+) -> None:
+    chance = random.Random(20)  # noqa: S311 - the same steps each time
+    rescanner = Rescanner(registry.root)
+    pushed: list[tuple[str, str]] = []
+    for step in range(60):
+        name = f"team/app-{chance.randrange(4)}"
+        what = chance.choice(["push", "push", "retag", "delete", "upload", "collect"])
+        if what == "push" or not pushed:
+            layers = [noise(f"layer {chance.randrange(20)}", 500), noise(f"own {step}", 200)]
+            digest = registry_client.push_image(name, str(chance.randrange(6)), layers)
+            pushed.append((name, digest))
+        elif what == "retag":
+            name, digest = chance.choice(pushed)
+            content, media_type = registry_client.manifest(name, digest)
+            tag = str(chance.randrange(6))
+            registry_client.push_manifest(name, tag, content, media_type)
+        elif what == "delete":
+            name, digest = pushed.pop(chance.randrange(len(pushed)))
+            registry_client.delete_manifest(name, digest)
+            pushed = [each for each in pushed if each != (name, digest)]
+        elif what == "upload":
+            registry_client.start_upload(name, noise(f"upload {step}", 300))
+        else:
+            registry.garbage_collect()
+            registry.restart()
+        if rescanner.inventory is not None or registry.root.joinpath("docker").exists():
+            rescanner.scan() if step % 3 else rescanner.scan_at_once()
+    assert rescanner.inventory is not None
+    assert rescanner.scan() is rescanner.scan()
