@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from exporter.model import BlobNumber, Inventory, Manifest, parse_digest
+from exporter.model import BlobNumber, DigestTable, Inventory, Manifest, parse_digest
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.layout import BLOBS, DATA
 
@@ -38,13 +38,7 @@ class KnownManifests:
         Whether a manifest tells the sizes of what it references rightly is compared when it is
         read.
         """
-        renumbered = replace(
-            manifest,
-            children=self._renumber(manifest.children),
-            blobs=self._renumber(manifest.blobs),
-            foreign=self._renumber(manifest.foreign),
-            unmarked=self._renumber(manifest.unmarked),
-        )
+        renumbered = renumber(manifest, self._previous.digests, self._table.digests)
         self._table.make_room()
         before = (*manifest.children, *manifest.blobs)
         after = (*renumbered.children, *renumbered.blobs)
@@ -53,9 +47,20 @@ class KnownManifests:
             return renumbered
         return None
 
-    def _renumber(self, numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
-        digests = self._previous.digests
-        return tuple(self._table.digests.intern(digests[number]) for number in numbers)
+
+def renumber(manifest: Manifest, before: DigestTable, now: DigestTable) -> Manifest:
+    """Give a manifest of one table in the numbers of another."""
+
+    def renumbered(numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
+        return tuple(now.intern(before[number]) for number in numbers)
+
+    return replace(
+        manifest,
+        children=renumbered(manifest.children),
+        blobs=renumbered(manifest.blobs),
+        foreign=renumbered(manifest.foreign),
+        unmarked=renumbered(manifest.unmarked),
+    )
 
 
 def doubtful_manifests(inventory: Inventory) -> frozenset[BlobNumber]:

@@ -1,11 +1,11 @@
 """Reading the manifests of a store: those that revisions and tags name, then what indexes list."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from exporter.model import ABSENT, USUAL_SCHEMA, BlobNumber, Digest, Inventory, Manifest
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, ManifestBlob
+from exporter.storage.known_manifests import renumber
 from exporter.storage.manifests import ManifestContent
 from exporter.storage.workers import Workers
 
@@ -91,6 +91,8 @@ class ManifestWalk:
         """Measure what a manifest references and its directory's scan did not see."""
         table = self._table
         table.make_room()
+        if ABSENT not in table.sizes:
+            return
         for number, size in enumerate(table.sizes):
             if size == ABSENT:
                 table.sizes[number] = self._reader.measure(table.digests[number])
@@ -168,17 +170,7 @@ class ManifestWalk:
         manifest = None if before is None else self._previous.manifests.get(before)
         if manifest is None:
             return None
-        return replace(
-            manifest,
-            children=self._renumber(manifest.children),
-            blobs=self._renumber(manifest.blobs),
-            foreign=self._renumber(manifest.foreign),
-            unmarked=self._renumber(manifest.unmarked),
-        )
-
-    def _renumber(self, numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
-        digests = self._previous.digests
-        return tuple(self._table.digests.intern(digests[number]) for number in numbers)
+        return renumber(manifest, self._previous.digests, self._table.digests)
 
 
 def _batches(items: Sequence[BlobNumber], size: int) -> Iterator[Sequence[BlobNumber]]:
