@@ -359,6 +359,19 @@ def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:
     assert f"app:1: blob {layer} is missing" in page
 
 
+def test_no_collector_run_is_offered_without_a_word_on_tags_that_are_broken(
+    store: StoreBuilder,
+) -> None:
+    manifest = store.image("app", "1")
+    whole = json.loads(text(store.root, "--format", "json"))
+    assert "cannot be pulled whole" not in json.dumps(whole["actions"])
+    store.blob_path(manifest).unlink()
+    page = json.loads(text(store.root, "--format", "json"))
+    for action in page["actions"]:
+        (warning,) = [each for each in action["warnings"] if "cannot be pulled whole" in each]
+        assert warning.startswith("1 tags cannot be pulled whole (app:1): mend those that you need")
+
+
 @pytest.mark.parametrize(
     ("order", "first"),
     [

@@ -79,6 +79,7 @@ class _Commands:
         self._runs = reading.figures.collector
         self._configuration = _CONFIGURATIONS[options.dialect]
         self._has_caprover = options.image_prefix is not None
+        self.broken = tuple(_broken(reading))
         self._plan = plan_command
 
     def collector(self, *options: str) -> tuple[str, ...]:
@@ -104,7 +105,18 @@ class _Commands:
                 _DELETE,
                 *(() if is_blocked else self.collector()),
             ),
-            (*warnings, _BLOCKED if is_blocked else _QUIET),
+            (*warnings, *self.broken, _BLOCKED if is_blocked else _QUIET),
+        )
+
+
+def _broken(reading: StoreReading) -> Iterator[str]:
+    """Warn of what any run deletes of tags that are broken already."""
+    integrity = reading.figures.integrity
+    if integrity is not None and integrity.broken_tags:
+        tags = _first([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
+        yield (
+            f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): mend those that "
+            "you need first, a collector run may delete what is left of them"
         )
 
 
@@ -140,7 +152,7 @@ def _collections(
         # what a run would break once it no longer aborts, nobody knows yet
         commands = () if breaks or run.blockers else write.collector(*option)
         why = _why(reading.inventory, options.dialect)
-        warnings = tuple(_warnings(run, needed, why))
+        warnings = (*write.broken, *_warnings(run, needed, why))
         yield Action(name, run.frees.bytes, commands, warnings, breaks)
 
 
