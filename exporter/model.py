@@ -7,6 +7,7 @@ instead of digests, because sets and sums over a million blobs then fit in flat 
 import enum
 import re
 from array import array
+from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
@@ -36,11 +37,11 @@ def parse_digest(text: str) -> Digest | None:
     """
     if text.startswith(_SHA256):
         try:
-            raw = bytes.fromhex(text[len(_SHA256) :])
+            raw = unhexlify(text[len(_SHA256) :])
         except ValueError:
             return None
-        # fromhex is lenient about case and spaces; the registry is not
-        return Digest(raw) if len(raw) == _SHA256_BYTES and raw.hex() == text[7:] else None
+        # unhexlify is lenient about case; the registry is not
+        return Digest(raw) if len(raw) == _SHA256_BYTES and text.islower() else None
     return Digest(text.encode("ascii")) if _DIGEST.fullmatch(text) else None
 
 
@@ -54,11 +55,12 @@ def format_digest(digest: Digest) -> str:
 class DigestTable:
     """Gives every digest a number, in order of first sight; only ever grows."""
 
-    __slots__ = ("_digests", "_numbers")
+    __slots__ = ("_digests", "_is_borrowed", "_numbers")
 
     def __init__(self) -> None:
         self._numbers: dict[Digest, BlobNumber] = {}
         self._digests: list[Digest] = []
+        self._is_borrowed = False
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -70,10 +72,10 @@ class DigestTable:
         return iter(self._digests)
 
     def copy(self) -> "DigestTable":
-        """Give a table of its own with the same numbers."""
+        """Give a table with the same numbers that grows apart; this one must grow no more."""
         table = DigestTable()
-        table._numbers = self._numbers.copy()
-        table._digests = self._digests.copy()
+        table._numbers, table._digests = self._numbers, self._digests
+        table._is_borrowed = True
         return table
 
     def find(self, digest: Digest) -> BlobNumber | None:
@@ -84,6 +86,9 @@ class DigestTable:
         """Return the digest's number, giving it the next one at first sight."""
         number = self._numbers.get(digest)
         if number is None:
+            if self._is_borrowed:
+                self._numbers, self._digests = self._numbers.copy(), self._digests.copy()
+                self._is_borrowed = False
             number = self._numbers[digest] = len(self._digests)
             self._digests.append(digest)
         return number

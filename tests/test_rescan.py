@@ -13,8 +13,9 @@ from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.model import Inventory, Repository, format_digest
-from exporter.storage.memory import StoreMemory
+from exporter.storage.memory import Places, StoreMemory
 from exporter.storage.scanner import scan_store
+from exporter.storage.stamps import NO_STAMP
 from tests.random_stores import STEPS, Step, build_stepwise
 from tests.servers import DockerRegistry, RegistryClient
 
@@ -134,10 +135,53 @@ def test_where_nothing_has_changed_the_result_is_the_one_before(rescanner: Resca
 def test_what_has_changed_just_now_is_read_again(store: StoreBuilder) -> None:
     memory = StoreMemory(settled_seconds=3600)
     first = scan_store(store.root, memory=memory)
-    assert memory.known.repositories == {}
-    assert memory.known.prefixes == {}
+    assert not any(each.is_whole for each in memory.known.repositories.values())
+    assert {each.stamp for each in memory.known.prefixes.values()} == {NO_STAMP}
+    assert sum(len(each.young) for each in memory.known.prefixes.values()) == len(first.sizes)
     second = scan_store(store.root, first, memory=memory)
     assert described(second) == described(first)
+
+
+def test_only_the_places_that_are_named_are_looked_at(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    first = rescanner.scan()
+    moved, overlooked = store.tag_link("app", "1"), store.tag_link("team/tool", "1")
+    for link in (moved, overlooked):
+        os.utime(link, (1000, 1000))
+    time.sleep(2 * SETTLED_SECONDS)
+    second = scan_store(
+        store.root,
+        first,
+        memory=rescanner.memory,
+        places=Places(repositories=frozenset({"app"})),
+    )
+    times = {each.name: each.tags[0].updated_at for each in second.repositories}
+    assert times["app"] == 1000
+    assert times["team/tool"] != 1000
+    rescanner.inventory = second
+    times = {each.name: each.tags[0].updated_at for each in rescanner.scan().repositories}
+    assert times == {"app": 1000, "team/tool": 1000}
+
+
+def test_a_new_image_is_found_where_its_places_are_named(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    first = rescanner.scan()
+    digest = store.image("app", "new", [noise("new", 40)])
+    found = scan_store(
+        store.root,
+        first,
+        memory=rescanner.memory,
+        places=Places(
+            prefixes=frozenset(
+                ("sha256", path.name) for path in store.blob_path(digest).parents[2].iterdir()
+            ),
+            repositories=frozenset({"app"}),
+        ),
+    )
+    assert described(found) == described(scan_store(store.root))
+    assert len(found.manifests) == len(first.manifests) + 1
 
 
 def test_a_tag_that_moves_to_what_it_had_before_is_noticed(

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ from exporter.storage.reading import (
     read_file,
     refuse_symlink,
 )
-from exporter.storage.stamps import Stamp, newest_of, stamp_at, stamp_of
+from exporter.storage.stamps import NO_STAMP, Stamp, settled_stamp, stamp_at
 from exporter.storage.strays import StrayCounter
 
 Prefix = tuple[str, str]
@@ -47,7 +48,7 @@ class PrefixBlobs:
         sizes: their sizes, bytes.
         unknown: those that are there but could not be measured.
         stamp: of the directory, before it was listed.
-        newest: when the directory or a blob in it last changed, nanoseconds since 1970.
+        young: those that have just been written, and may not be whole yet.
         is_plain: whether there is nothing but blobs in it, all of them measured.
 
     """
@@ -55,8 +56,8 @@ class PrefixBlobs:
     digests: list[Digest] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     unknown: list[Digest] = field(default_factory=list)
-    stamp: Stamp = 0
-    newest: int = 0
+    stamp: Stamp = NO_STAMP
+    young: list[Digest] = field(default_factory=list)
     is_plain: bool = True
 
 
@@ -79,10 +80,18 @@ class ManifestBlob:
 class BlobReader:
     """Reads the blobs of the store whose version directory is open as ``store``."""
 
-    def __init__(self, store: int, issues: IssueLog, strays: StrayCounter) -> None:
+    def __init__(
+        self, store: int, issues: IssueLog, strays: StrayCounter, settled_before: int = 0
+    ) -> None:
+        """Begin; what has changed since ``settled_before``, nanoseconds since 1970, is young.
+
+        With 0 that is not told.
+        """
         self._store = store
         self._issues = issues
         self._strays = strays
+        self._settled_before = settled_before
+        self._young_from = settled_before or sys.maxsize
 
     def prefixes(self) -> list[Prefix]:
         """List the directories of blobs. Raises StoreUnreadableError where that is not allowed."""
@@ -108,8 +117,12 @@ class BlobReader:
             raise StoreUnreadableError(f"cannot list {path}: {error.strerror}") from error
         return found
 
-    def scan_prefix(self, prefix: Prefix) -> PrefixBlobs | None:
+    def scan_prefix(
+        self, prefix: Prefix, size_of: Callable[[Digest], int | None] = lambda _: None
+    ) -> PrefixBlobs | None:
         """Measure the blobs of one directory; None where it could not be listed.
+
+        Those of which ``size_of`` gives the size are not measured.
 
         A digest's own directory is not opened, which would cost five times the rest: one ``stat``
         of ``<hex>/data`` tells all.
@@ -119,8 +132,7 @@ class BlobReader:
         found = PrefixBlobs()
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
-                status = os.fstat(parent)
-                found.stamp, found.newest = stamp_of(status), newest_of(status)
+                found.stamp = settled_stamp(os.fstat(parent), self._settled_before)
                 for entry in entries:
                     name = entry.name
                     digest = parse_digest(f"{algorithm}:{name}") if name.startswith(start) else None
@@ -128,7 +140,12 @@ class BlobReader:
                         found.is_plain = False
                         self._strays.add(name, parent, f"{path}/{name}")
                         continue
-                    self._measure(digest, name, parent, found, path)
+                    size = size_of(digest)
+                    if size is None:
+                        self._measure(digest, name, parent, found, path)
+                    else:
+                        found.digests.append(digest)
+                        found.sizes.append(size)
         except GONE:
             return PrefixBlobs()
         except OSError as error:
@@ -167,7 +184,8 @@ class BlobReader:
             if stat.S_ISREG(status.st_mode):
                 found.digests.append(digest)
                 found.sizes.append(status.st_size)
-                found.newest = max(found.newest, status.st_mtime_ns)
+                if status.st_mtime_ns >= self._young_from:
+                    found.young.append(digest)
                 return
             found.is_plain = False
             if stat.S_ISLNK(status.st_mode):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from exporter.model import ABSENT, USUAL_SCHEMA, BlobNumber, Digest, Inventory, Manifest
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, ManifestBlob
-from exporter.storage.known_manifests import renumber
+from exporter.storage.known_manifests import doubtful_manifests, renumber
 from exporter.storage.manifests import ManifestContent
 from exporter.storage.workers import Workers
 
@@ -49,6 +49,20 @@ class ManifestWalk:
         self.unusual: set[BlobNumber] = set()
         self.senseless: set[BlobNumber] = set()
         self.has_missing = False
+
+    def carry_on(self, named: Mapping[BlobNumber, None]) -> dict[BlobNumber, None]:
+        """Take over what the previous scan read, which had the same numbers.
+
+        All that was named then is still ``named``. Gives what of that is to be read.
+        """
+        doubtful = doubtful_manifests(self._previous)
+        self.manifests = dict(self._previous.manifests)
+        for number in doubtful:
+            self.manifests.pop(number, None)
+        self.indexes = set(self._previous.indexes - doubtful)
+        self.unusual = set(self._previous.unusual - doubtful)
+        new = dict.fromkeys(number for number in named if number not in self.manifests)
+        return new | dict.fromkeys(doubtful)
 
     def run(self, named: Mapping[BlobNumber, None], report: Callable[[int, int], None]) -> None:
         """Read all that is named and all that is listed below it.

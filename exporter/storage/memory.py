@@ -1,18 +1,19 @@
 """What a scan leaves for the next one, so that it reads only what has changed.
 
-Kept is only what was read whole, and had been still for a while when it was read. The rest is read
-anew, as is everything once in a while: what the registry does shows in the stamps of what was
-looked at, but damage to a blob's file shows nowhere else than in that file.
+Kept is only what had been still for a while when it was read. The rest is read anew, as is
+everything once in a while: what the registry does shows in the stamps of what was looked at, but
+damage to a blob's file shows nowhere else than in that file.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.model import Inventory
-from exporter.storage.blobs import Prefix, PrefixBlobs
-from exporter.storage.repository_content import RepositoryContent
-from exporter.storage.stamps import SETTLED_SECONDS
+from exporter.model import Digest, Inventory
+from exporter.storage.blobs import Prefix
+from exporter.storage.repository_content import RepositoryStamps
+from exporter.storage.repository_names import FoundRepositories
+from exporter.storage.stamps import SETTLED_SECONDS, Stamp
 
 FULL_SECONDS = 3600.0
 """The longest time in which a damaged blob goes unnoticed."""
@@ -21,19 +22,81 @@ _NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixStamp:
+    """What showed of a directory of blobs how it was; there was nothing but blobs in it.
+
+    Attributes:
+        stamp: of the directory; NO_STAMP where it must be listed again.
+        blobs: how many were in it.
+        young: those of them that must be measured again.
+
+    """
+
+    stamp: Stamp
+    blobs: int
+    young: frozenset[Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What one scan left.
 
     Attributes:
         inventory: its result.
-        prefixes: directories of blobs that need not be listed again while their stamp is the same.
-        repositories: those that need not be read again while their stamps are the same.
+        prefixes: directories of blobs.
+        repositories: by name.
+        found: what lay below ``repositories``; None where that must be looked for again.
 
     """
 
     inventory: Inventory = field(default_factory=Inventory)
-    prefixes: Mapping[Prefix, PrefixBlobs] = field(default_factory=dict)
-    repositories: Mapping[str, RepositoryContent] = field(default_factory=dict)
+    prefixes: Mapping[Prefix, PrefixStamp] = field(default_factory=dict)
+    repositories: Mapping[str, RepositoryStamps] = field(default_factory=dict)
+    found: FoundRepositories | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where something may have changed.
+
+    Attributes:
+        prefixes: directories of blobs.
+        repositories: names of repositories.
+        everywhere: whether it may be anywhere else too.
+
+    """
+
+    prefixes: frozenset[Prefix] = frozenset()
+    repositories: frozenset[str] = frozenset()
+    everywhere: bool = False
+
+    def __or__(self, other: "Places") -> "Places":
+        """Give the places of both."""
+        return Places(
+            self.prefixes | other.prefixes,
+            self.repositories | other.repositories,
+            self.everywhere or other.everywhere,
+        )
+
+
+EVERYWHERE = Places(everywhere=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """What one scan goes by.
+
+    Attributes:
+        known: what the one before left; nothing, where all is to be read.
+        places: where to look for changes of that.
+        settled_before: what has not changed since, nanoseconds since 1970, is kept for the next
+            scan; 0 where nothing is.
+
+    """
+
+    known: Known = field(default_factory=Known)
+    places: Places = EVERYWHERE
+    settled_before: int = 0
 
 
 class StoreMemory:
@@ -57,14 +120,13 @@ class StoreMemory:
         self._full_seconds = full_seconds
         self._full_at: float | None = None
 
-    def recall(self, previous: Inventory | None) -> Known:
-        """Give what is known beside ``previous``: nothing, where all is to be read again."""
+    def recall(self, previous: Inventory | None, places: Places = EVERYWHERE) -> Recollection:
+        """Give what a scan after ``previous`` goes by, which looks at ``places``."""
+        settled_before = time.time_ns() - self._settled
         now = time.monotonic()
-        if self._full_at is None or now - self._full_at >= self._full_seconds:
+        is_due = self._full_at is None or now - self._full_at >= self._full_seconds
+        if is_due and places.everywhere:
             self._full_at = now
-            return Known()
-        return self.known if self.known.inventory is previous else Known()
-
-    def settled_before(self) -> int:
-        """Give the time, nanoseconds since 1970, after which nothing may have changed."""
-        return time.time_ns() - self._settled
+        elif self.known.inventory is previous:
+            return Recollection(self.known, places, settled_before)
+        return Recollection(settled_before=settled_before)

@@ -82,6 +82,17 @@ def is_directory(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
+def look_at(name: str, parent: int, path: str, issues: IssueLog) -> os.stat_result | None:
+    """Stat a place; None where it is gone, or unreadable, which is noted in ``issues``."""
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except GONE:
+        return None
+    except OSError as error:
+        issues.add_error(error, path, hides=False)
+        return None
+
+
 @contextmanager
 def open_directory(path: str, parent: int | None = None) -> Iterator[int]:
     """Open a directory below ``parent`` and give its descriptor.

@@ -1,4 +1,4 @@
-"""Reading a repository: revisions, tags, uploads. Blobs are not touched."""
+"""Reading a repository: revisions and tags. Blobs are not touched."""
 
 import os
 import stat
@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import replace
 
 from exporter.model import (
     ALL_DIRECTORIES,
     MANIFESTS,
     TAGS_DIRECTORY,
     Digest,
+    DigestTable,
     IssueCause,
-    Upload,
+    Repository,
     format_digest,
     parse_digest,
 )
@@ -23,24 +23,28 @@ from exporter.storage.layout import (
     REPOSITORIES,
     REVISIONS,
     TAGS,
-    UPLOADS,
     is_algorithm,
     is_tag_name,
-    is_upload_id,
     parse_link,
-    parse_started_at,
 )
 from exporter.storage.reading import (
     GONE,
     WRONG_KIND,
     IssueLog,
     is_directory,
+    look_at,
     open_directory,
     read_file,
     refuse_symlink,
 )
-from exporter.storage.repository_content import RepositoryContent
-from exporter.storage.stamps import stamp_at
+from exporter.storage.repository_content import (
+    KnownLinks,
+    LinkedRevision,
+    LinkedTag,
+    RepositoryContent,
+    RepositoryStamps,
+)
+from exporter.storage.stamps import NO_STAMP, Stamp, settled_stamp, stamp_at
 from exporter.storage.strays import StrayCounter
 
 _LINK = "link"
@@ -52,24 +56,35 @@ _APPEAR_RETRIES = 20
 """A new tag's directory is there a few milliseconds before its link, on a busy registry."""
 _DELETION_SECONDS = 0.02
 """Far more than the registry takes from the deletion of a manifest to that of its tags."""
-_MAX_STARTED_AT_BYTES = 64
 _NEVER = 0.0
 """Stands for the time of a link that is there and is no file of a link's size."""
 
 
 class RepositoryReader:
-    """Reads the repositories of the store whose version directory is open as ``store``."""
+    """Reads a repository of the store whose version directory is open as ``store``."""
 
-    def __init__(self, store: int, issues: IssueLog, strays: StrayCounter) -> None:
+    def __init__(
+        self,
+        store: int,
+        issues: IssueLog,
+        strays: StrayCounter,
+        known: KnownLinks | None = None,
+        settled_before: int = 0,
+    ) -> None:
+        """Begin; links that are ``known`` are not read again while their stamps are the same.
+
+        Stamps are kept of what has not changed since ``settled_before``, nanoseconds since 1970.
+        """
         self._store = store
         self._issues = issues
         self._strays = strays
+        self._known = known
+        self._settled_before = settled_before
 
     def read(self, name: str, marks: AbstractSet[str]) -> RepositoryContent:
-        """Read one repository; ``marks`` are the directories that it was found by."""
+        """Read it; ``marks`` are the directories that it was found by."""
         content = RepositoryContent(name, set(marks & ALL_DIRECTORIES))
-        path = f"{REPOSITORIES}/{name}"
-        manifests = f"{path}/{MANIFESTS}"
+        manifests = f"{REPOSITORIES}/{name}/{MANIFESTS}"
         parts: set[str] = set()
         # listed first: what lies below a symbolic link would be followed unseen
         for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
@@ -88,26 +103,31 @@ class RepositoryReader:
         if REVISIONS in parts:
             self._read_revisions(content, f"{manifests}/{REVISIONS}")
         self._look_again(content, manifests)
-        self._read_uploads(content, f"{path}/{UPLOADS}")
         return content
 
-    def reread(self, known: RepositoryContent) -> RepositoryContent | None:
-        """Give what is known of a repository with its uploads as they are now.
+    def is_unchanged(
+        self, repository: Repository, stamps: RepositoryStamps, digests: DigestTable
+    ) -> bool:
+        """Tell whether all below ``_manifests`` is as it was; numbers are those of ``digests``.
 
-        None where anything below ``_manifests`` has changed since: then it must be read anew.
-        Uploads are always looked at, as no directory shows that their files grow.
+        Each link is looked at: the registry writes them in place, which no directory shows.
         """
-        path = f"{REPOSITORIES}/{known.name}"
         try:
-            with open_directory(f"{path}/{MANIFESTS}", self._store) as parent:
-                for place, stamp in known.stamps.items():
+            with open_directory(
+                f"{REPOSITORIES}/{repository.name}/{MANIFESTS}", self._store
+            ) as parent:
+                for place, stamp in stamps.directories.items():
                     if stamp_at(place or ".", parent) != stamp:
-                        return None
+                        return False
+                for tag, stamp in zip(repository.tags, stamps.tags, strict=True):
+                    if stamp_at(f"{TAGS}/{tag.name}/{_CURRENT}/{_LINK}", parent) != stamp:
+                        return False
+                for revision, stamp in zip(repository.revisions, stamps.revisions, strict=True):
+                    if stamp_at(_link_of(digests[revision.manifest]), parent) != stamp:
+                        return False
+                return all(stamp_at(_link_of(each), parent) is None for each in stamps.deleted)
         except OSError:
-            return None
-        content = replace(known, uploads=[])
-        self._read_uploads(content, f"{path}/{UPLOADS}")
-        return content
+            return False
 
     def _look_again(self, content: RepositoryContent, manifests: str) -> None:
         """Read anew the tags that point to a manifest that is not there: it was just deleted.
@@ -118,8 +138,9 @@ class RepositoryReader:
         if REVISIONS in content.unlisted or not lost:
             return
         time.sleep(_DELETION_SECONDS)
-        doubtful = [tag for tag, target, _ in content.tags if target in lost]
-        content.tags = [tag for tag in content.tags if tag[1] not in lost]
+        self._known = None
+        doubtful = [tag.name for tag in content.tags if tag.target in lost]
+        content.tags = [tag for tag in content.tags if tag.target not in lost]
         try:
             with open_directory(f"{manifests}/{TAGS}", self._store) as parent:
                 for tag in doubtful:
@@ -144,15 +165,15 @@ class RepositoryReader:
         """
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
-                if parts != (UPLOADS,):
-                    content.note(path, os.fstat(parent))
+                if self._settled_before:
+                    place = path[len(f"{REPOSITORIES}/{content.name}/{MANIFESTS}/") :]
+                    content.stamps[place] = settled_stamp(os.fstat(parent), self._settled_before)
                 for entry in entries:
                     yield parent, entry
         except GONE:
             return
         except OSError as error:
-            # an upload references nothing
-            self._issues.add_error(error, path, hides=parts != (UPLOADS,))
+            self._issues.add_error(error, path)
             content.unlisted.update(parts)
 
     def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
@@ -183,28 +204,36 @@ class RepositoryReader:
         Where the link is damaged the directory's name still tells the digest, so the manifest and
         what it references stay accounted for.
         """
+        known = None if self._known is None else self._known.revisions.get(digest)
+        if known is not None and stamp_at(f"{name}/{_LINK}", parent) == known.stamp:
+            content.revisions.append(known)
+            return
         where = f"{path}/{name}/{_LINK}"
         try:
             link, status = self._read_link(f"{name}/{_LINK}", parent)
         except GONE:
-            content.note(where, None)
+            content.deleted.append(digest)
             return
         except OSError as error:
             is_damaged = self._note_link_error(error, where)
-            status_now = self._stat(f"{name}/{_LINK}", parent, where)
+            status_now = look_at(f"{name}/{_LINK}", parent, where, self._issues)
             if status_now is not None and stat.S_ISDIR(status_now.st_mode):
                 return  # to the registry no link at all
             if is_damaged:
                 content.mislinked[digest] = None
-            content.revisions.append((digest, None))
+            content.revisions.append(LinkedRevision(digest, None))
             return
-        content.note(where, status)
+        stamp = self._stamp(status)
         target = parse_link(link)
         if target != digest:
             detail = "does not hold the digest that its directory is named by"
             self._issues.add(IssueCause.INVALID_LINK, where, detail)
             content.mislinked[digest] = target
-        content.revisions.append((digest, status.st_mtime))
+            stamp = NO_STAMP
+        content.revisions.append(LinkedRevision(digest, status.st_mtime, stamp))
+
+    def _stamp(self, status: os.stat_result) -> Stamp:
+        return settled_stamp(status, self._settled_before) if self._settled_before else NO_STAMP
 
     def _read_tags(self, content: RepositoryContent, path: str) -> None:
         for parent, entry in self._entries(content, path, TAGS):
@@ -221,12 +250,16 @@ class RepositoryReader:
         The directory is what makes a tag, as it does for the registry's own list of tags; where
         its link cannot be understood, its target is unknown.
         """
+        known = None if self._known is None else self._known.tags.get(tag)
+        if known is not None and stamp_at(f"{tag}/{_CURRENT}/{_LINK}", parent) == known.stamp:
+            content.tags.append(known)
+            return
         where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
-        target, updated_at = None, None
+        target, updated_at, stamp = None, None, NO_STAMP
         try:
             link, status = self._await_current(tag, parent, where)
         except GONE as error:
-            if self._stat(tag, parent, where) is None:
+            if look_at(tag, parent, where, self._issues) is None:
                 return
             if isinstance(error, NotADirectoryError):
                 updated_at = _NEVER
@@ -237,11 +270,12 @@ class RepositoryReader:
             else:
                 content.unread_tags.add(tag)
         else:
-            content.note(where, status)
             target, updated_at = parse_link(link), status.st_mtime
             if target is None:
                 self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
-        content.tags.append((tag, target, updated_at))
+            else:
+                stamp = self._stamp(status)
+        content.tags.append(LinkedTag(tag, target, updated_at, stamp))
 
     def _await_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
         """Read a tag's link; where it is missing, wait for a push or a deletion that is under way.
@@ -252,7 +286,7 @@ class RepositoryReader:
             try:
                 return self._read_current(tag, parent)
             except FileNotFoundError:
-                if self._stat(tag, parent, where) is None:
+                if look_at(tag, parent, where, self._issues) is None:
                     raise
             time.sleep(_REWRITE_SECONDS)
         return self._read_current(tag, parent)
@@ -279,45 +313,7 @@ class RepositoryReader:
             self._issues.add_error(error, path)
         return is_damaged
 
-    def _read_uploads(self, content: RepositoryContent, path: str) -> None:
-        for parent, entry in self._entries(content, path, UPLOADS):
-            if is_directory(entry):
-                upload = self._read_upload(entry.name, parent, f"{path}/{entry.name}")
-                if upload is not None:
-                    content.uploads.append(upload)
-            else:
-                self._strays.add(entry.name, parent, f"{path}/{entry.name}")
 
-    def _read_upload(self, upload_id: str, parent: int, path: str) -> Upload | None:
-        """Measure one unfinished upload; None where it has just been finished or cancelled."""
-        started_at = self._read_started_at(upload_id, parent, path)
-        directory = self._stat(upload_id, parent, path)
-        if directory is None:
-            return None
-        size, oldest = 0, directory.st_mtime
-        data = self._stat(f"{upload_id}/data", parent, path)
-        if data is not None and stat.S_ISREG(data.st_mode):
-            size, oldest = data.st_size, min(oldest, data.st_mtime)
-        purgeable = started_at is not None and is_upload_id(upload_id)
-        return Upload(size, oldest if started_at is None else started_at, purgeable)
-
-    def _read_started_at(self, upload_id: str, parent: int, path: str) -> float | None:
-        try:
-            note, _ = read_file(f"{upload_id}/startedat", parent, _MAX_STARTED_AT_BYTES)
-        except GONE:
-            return None
-        except OSError as error:
-            if error.errno not in WRONG_KIND:
-                self._issues.add_error(error, f"{path}/startedat", hides=False)
-            return None
-        return parse_started_at(note)
-
-    def _stat(self, name: str, parent: int, path: str) -> os.stat_result | None:
-        """Stat a place; None where it is gone, or unreadable, which is noted."""
-        try:
-            return os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except GONE:
-            return None
-        except OSError as error:
-            self._issues.add_error(error, path, hides=False)
-            return None
+def _link_of(digest: Digest) -> str:
+    """Give the place of a revision's link below ``_manifests``."""
+    return f"{REVISIONS}/{format_digest(digest).replace(':', '/')}/{_LINK}"

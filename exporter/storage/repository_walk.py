@@ -1,6 +1,6 @@
 """The walk over the repositories of a store, into numbered tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.model import (
@@ -11,15 +11,21 @@ from exporter.model import (
     Repository,
     Revision,
     Tag,
+    Upload,
 )
 from exporter.storage.blob_table import BlobTable
-from exporter.storage.layout import REVISIONS, TAGS, UPLOADS
-from exporter.storage.memory import Known
+from exporter.storage.layout import REVISIONS, TAGS
+from exporter.storage.memory import Recollection
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryReader
-from exporter.storage.repository_content import RepositoryContent
+from exporter.storage.repository_content import (
+    KnownLinks,
+    RepositoryContent,
+    RepositoryStamps,
+)
 from exporter.storage.repository_names import FoundRepositories, find_repositories
 from exporter.storage.strays import StrayCounter
+from exporter.storage.uploads import UploadReader
 from exporter.storage.workers import Workers
 
 
@@ -33,7 +39,13 @@ class RepositoryWalk:
     """
 
     def __init__(
-        self, store: int, table: BlobTable, previous: Inventory, known: Known, *, goes_on: bool
+        self,
+        store: int,
+        table: BlobTable,
+        previous: Inventory,
+        recollection: Recollection,
+        *,
+        goes_on: bool,
     ) -> None:
         """Walk the store that is open as ``store``, numbering digests in ``table``.
 
@@ -43,9 +55,13 @@ class RepositoryWalk:
         self._store = store
         self._table = table
         self._previous = previous
-        self._known = known
+        self._known = recollection.known
+        self._places = recollection.places
+        self._settled_before = recollection.settled_before
         self._goes_on = goes_on
-        self._reads: list[_RepositoryRead] = []
+        self._stamps: dict[str, RepositoryStamps] = {}
+        self._has_oddities = True
+        self._before = {each.name: each for each in previous.repositories}
         self.found = FoundRepositories()
         self.repositories: dict[str, Repository] = {}
 
@@ -57,65 +73,96 @@ class RepositoryWalk:
         report: Callable[[int, int], None],
     ) -> None:
         """Do it all; ``report`` is told how many are done, of how many."""
-        before = {repository.name: repository for repository in self._previous.repositories}
-        self.found = find_repositories(self._store, issues, strays)
+        self._find(issues, strays)
         names = self.found.names
         for done, (name, read) in enumerate(workers.map(self._read_repository, names), 1):
-            self._reads.append(read)
             issues.merge(read.issues)
             strays.merge(read.strays)
-            self.repositories[name] = self._as_repository(read, before.get(name))
+            self.repositories[name] = self._as_repository(read, self._before.get(name))
             report(done, len(names))
-        for name, repository in before.items():
+        for name, repository in self._before.items():
             if name not in self.repositories and _is_below(name, self.found.unlisted):
                 self.repositories[name] = self._renumbered(repository)
+
+    def _find(self, issues: IssueLog, strays: StrayCounter) -> None:
+        known = self._known.found
+        if known is not None and not self._places.everywhere:
+            self.found, self._has_oddities = known, False
+            return
+        own_issues = IssueLog()
+        own_strays = StrayCounter(own_issues)
+        self.found = find_repositories(self._store, own_issues, own_strays)
+        self._has_oddities = not (own_issues.is_empty and own_strays.is_empty)
+        issues.merge(own_issues)
+        strays.merge(own_strays)
 
     def in_order(self) -> tuple[Repository, ...]:
         """Give the repositories sorted by name."""
         return tuple(sorted(self.repositories.values(), key=lambda each: each.name))
 
-    def to_be_known(self, settled_before: int) -> dict[str, RepositoryContent]:
+    def to_be_known(self) -> tuple[Mapping[str, RepositoryStamps], FoundRepositories | None]:
         """Give what the next scan need not read again unless its stamps have changed."""
-        return {
-            each.content.name: each.content
-            for each in self._reads
-            if each.is_whole and each.content.newest < settled_before
-        }
+        return self._stamps, None if self._has_oddities else self.found
 
     def _read_repository(self, name: str) -> "_RepositoryRead":
         issues = IssueLog()
         strays = StrayCounter(issues)
-        reader = RepositoryReader(self._store, issues, strays)
-        marks = self.found.marks[name]
-        known = self._known.repositories.get(name)
-        if known is not None and known.directories - {TAGS_DIRECTORY} == marks & ALL_DIRECTORIES:
-            content = reader.reread(known)
-            if content is not None:
-                return _RepositoryRead(content, issues, strays, is_known=True)
-        return _RepositoryRead(reader.read(name, marks), issues, strays)
+        stamps, before = self._known.repositories.get(name), self._before.get(name)
+        is_looked_at = self._places.everywhere or name in self._places.repositories
+        if stamps is not None and stamps.is_clean and before is not None and not is_looked_at:
+            return _RepositoryRead(name, None, before.uploads, issues, strays)
+        marks, digests = self.found.marks[name], self._previous.digests
+        uploads = UploadReader(self._store, issues, strays)
+        links = None
+        if stamps is not None and before is not None:
+            reader = RepositoryReader(self._store, issues, strays)
+            if (
+                stamps.is_whole
+                and before.directories - {TAGS_DIRECTORY} == marks & ALL_DIRECTORIES
+                and reader.is_unchanged(before, stamps, digests)
+            ):
+                return _RepositoryRead(name, None, uploads.read(name), issues, strays)
+            links = KnownLinks(before, stamps, digests)
+        reader = RepositoryReader(self._store, issues, strays, links, self._settled_before)
+        content = reader.read(name, marks)
+        return _RepositoryRead(name, content, uploads.read(name), issues, strays)
 
     def _as_repository(self, read: "_RepositoryRead", before: Repository | None) -> Repository:
-        content = read.content
-        if before is None:
-            return self._repository(content)
-        if self._goes_on and read.is_known:
-            uploads = tuple(content.uploads)
-            return before if uploads == before.uploads else replace(before, uploads=uploads)
-        return self._keep_unread(self._repository(content), content, before)
+        content, uploads = read.content, read.uploads
+        if uploads is None:
+            uploads = () if before is None else before.uploads
+        if content is None and before is not None:
+            self._keep_stamps(read, self._known.repositories[read.name])
+            repository = before if self._goes_on else self._renumbered(before)
+        else:
+            content = content or RepositoryContent(read.name)
+            repository = self._repository(content)
+            if before is not None and (content.unlisted or content.unread_tags):
+                repository = self._keep_unread(repository, content, before)
+            else:
+                self._keep_stamps(read, RepositoryStamps.of(content, is_clean=read.is_clean))
+        if uploads != repository.uploads:
+            repository = replace(repository, uploads=uploads)
+        return before if self._goes_on and repository == before else repository
+
+    def _keep_stamps(self, read: "_RepositoryRead", stamps: RepositoryStamps) -> None:
+        if stamps.is_clean and not read.is_clean:
+            stamps = replace(stamps, is_clean=False)
+        if self._settled_before:
+            self._stamps[read.name] = stamps
 
     def _repository(self, content: RepositoryContent) -> Repository:
         intern = self._table.digests.intern
         directories = frozenset(content.directories)
         tags = [
             Tag(name, None if target is None else intern(target), updated_at)
-            for name, target, updated_at in sorted(content.tags, key=lambda tag: tag[0])
+            for name, target, updated_at, _ in sorted(content.tags)
         ]
-        revisions = [Revision(intern(digest), linked) for digest, linked in content.revisions]
+        revisions = [Revision(intern(digest), linked) for digest, linked, _ in content.revisions]
         return Repository(
             name=content.name,
             tags=tuple(tags),
             revisions=tuple(revisions),
-            uploads=tuple(content.uploads),
             directories=directories,
             mislinked={
                 intern(digest): None if target is None else intern(target)
@@ -128,8 +175,6 @@ class RepositoryWalk:
         self, repository: Repository, content: RepositoryContent, before: Repository
     ) -> Repository:
         """Take from the previous scan what of a repository could not be read in this one."""
-        if not (content.unlisted or content.unread_tags):
-            return repository
         known = self._renumbered(before)
         known_tags = {tag.name: tag for tag in known.tags}
         tags = [
@@ -140,7 +185,6 @@ class RepositoryWalk:
             repository,
             tags=known.tags if TAGS in content.unlisted else tuple(tags),
             revisions=known.revisions if REVISIONS in content.unlisted else repository.revisions,
-            uploads=known.uploads if UPLOADS in content.unlisted else repository.uploads,
         )
 
     def _renumbered(self, repository: Repository) -> Repository:
@@ -165,27 +209,24 @@ class _RepositoryRead:
     """A repository, and what was to be said of it.
 
     Attributes:
-        content: what it holds.
+        name: its name.
+        content: what it holds below ``_manifests``; None where that is as it was.
+        uploads: None where they could not be read.
         issues: of this repository alone.
         strays: likewise.
-        is_known: whether nothing below ``_manifests`` had changed.
 
     """
 
-    content: RepositoryContent
+    name: str
+    content: RepositoryContent | None
+    uploads: tuple[Upload, ...] | None
     issues: IssueLog
     strays: StrayCounter
-    is_known: bool = False
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all could be read, and nothing of it needs to be said again."""
-        return (
-            self.issues.is_empty
-            and self.strays.is_empty
-            and "" in self.content.stamps
-            and (self.is_known or not self.content.adrift())
-        )
+    def is_clean(self) -> bool:
+        """Whether nothing of it needs to be said again."""
+        return self.issues.is_empty and self.strays.is_empty
 
 
 def _is_below(name: str, directories: Iterable[str]) -> bool:

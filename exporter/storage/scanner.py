@@ -5,25 +5,30 @@ a blob without the manifest that references it. What vanishes meanwhile is no er
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from exporter.errors import ScanCancelledError, StoreUnreadableError
 from exporter.model import (
     BlobNumber,
-    Digest,
     Inventory,
     IssueCause,
     Misplaced,
+    Repository,
 )
-from exporter.storage.blob_table import BlobTable
-from exporter.storage.blobs import BlobReader, Prefix, PrefixBlobs, prefix_of
+from exporter.storage.blob_walk import BlobWalk
+from exporter.storage.blobs import BlobReader
 from exporter.storage.known_manifests import KnownManifests, doubtful_manifests
 from exporter.storage.layout import BLOBS, CACHE_STATE, REPOSITORIES
 from exporter.storage.manifest_walk import ManifestWalk
-from exporter.storage.memory import Known, StoreMemory
+from exporter.storage.memory import (
+    EVERYWHERE,
+    Known,
+    Places,
+    Recollection,
+    StoreMemory,
+)
 from exporter.storage.reading import IssueLog
 from exporter.storage.repository_walk import RepositoryWalk
 from exporter.storage.root import open_store
@@ -58,6 +63,7 @@ def scan_store(
     previous: Inventory | None = None,
     *,
     memory: StoreMemory | None = None,
+    places: Places = EVERYWHERE,
     on_progress: ProgressListener = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Inventory:
@@ -65,7 +71,8 @@ def scan_store(
 
     What cannot be read now keeps what ``previous`` knew of it, so that a place that became
     unreadable does not look like one that became empty. With a ``memory`` that knows ``previous``
-    only what has changed is read; where nothing has, the result is ``previous`` itself.
+    only what has changed is read; where nothing has, the result is ``previous`` itself. With
+    ``places`` changes are looked for there alone.
 
     Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
     after ``should_stop`` says so.
@@ -84,15 +91,14 @@ def scan_store(
             raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
         return Inventory(strays=strays.total(), issues=issues.sorted())
     is_cache = (root / CACHE_STATE).exists()
-    known = Known() if memory is None else memory.recall(previous)
-    settled_before = 0 if memory is None else memory.settled_before()
+    recollection = Recollection() if memory is None else memory.recall(previous, places)
     try:
-        scan = _Scan(store, issues, strays, previous or Inventory(), known, report)
+        scan = _Scan(store, issues, strays, previous or Inventory(), recollection, report)
         inventory = scan.run()
         if inventory.is_cache != is_cache:
             inventory = replace(inventory, is_cache=is_cache)
         if memory is not None:
-            memory.known = scan.to_be_known(inventory, settled_before)
+            memory.known = scan.to_be_known(inventory)
         return inventory
     finally:
         os.close(store)
@@ -107,26 +113,31 @@ class _Scan:
         issues: IssueLog,
         strays: StrayCounter,
         previous: Inventory,
-        known: Known,
+        recollection: Recollection,
         report: ProgressListener,
     ) -> None:
         self._issues = issues
         self._strays = strays
         self._previous = previous
-        self._known = known
+        self._recollection = recollection
+        self._known = recollection.known
         self._report = report
         self._store = store
         self._workers = Workers()
-        self._blob_reader = BlobReader(store, issues, strays)
-        self._table = BlobTable()
+        self._blob_reader = BlobReader(store, issues, strays, recollection.settled_before)
+        self._blobs = BlobWalk(self._blob_reader, previous, recollection)
+        self._table = self._blobs.table
         self._goes_on = False
-        self._prefixes: dict[Prefix, PrefixBlobs | None] = {}
-        self._walk = RepositoryWalk(store, self._table, previous, known, goes_on=False)
+        self._walk = RepositoryWalk(store, self._table, previous, recollection, goes_on=False)
 
     def run(self) -> Inventory:
         """Do it all."""
         try:
-            self._scan_blobs()
+            self._blobs.run(
+                self._workers,
+                lambda done, total: self._report(ScanProgress("blobs", done, total)),
+            )
+            self._table, self._goes_on = self._blobs.table, self._blobs.goes_on
             self._scan_repositories()
             walk = None if self._nothing_changed() else self._read_manifests()
         finally:
@@ -161,6 +172,7 @@ class _Scan:
         previous = self._previous
         return (
             self._goes_on
+            and self._known.inventory is previous
             and len(self._table.digests) == len(previous.digests)
             and not doubtful_manifests(previous)
             and self._strays.total() == previous.strays
@@ -170,20 +182,10 @@ class _Scan:
             and self._walk.in_order() == previous.repositories
         )
 
-    def to_be_known(self, inventory: Inventory, settled_before: int) -> Known:
+    def to_be_known(self, inventory: Inventory) -> Known:
         """Give what the next scan need not read again unless its stamps have changed."""
-        doubtful = {*doubtful_manifests(inventory)}
-        doubtful.update(part for parts in inventory.misfits.values() for part in parts)
-        watched = {prefix_of(inventory.digests[number]) for number in doubtful}
-        prefixes = {
-            prefix: blobs
-            for prefix, blobs in self._prefixes.items()
-            if blobs is not None
-            and blobs.is_plain
-            and blobs.newest < settled_before
-            and prefix not in watched
-        }
-        return Known(inventory, prefixes, self._walk.to_be_known(settled_before))
+        prefixes = self._blobs.to_be_known(inventory)
+        return Known(inventory, prefixes, *self._walk.to_be_known())
 
     def _refuse_vanished(self) -> None:
         """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
@@ -200,76 +202,11 @@ class _Scan:
         if self._previous.repositories and not self._walk.repositories and is_bare:
             raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
 
-    # blobs
-
-    def _scan_blobs(self) -> None:
-        prefixes = self._blob_reader.prefixes()
-        scans = self._workers.map(self._read_prefix, prefixes)
-        for done, (prefix, found) in enumerate(scans, 1):
-            self._prefixes[prefix] = found
-            self._report(ScanProgress("blobs", done, len(prefixes)))
-        table = self._previous_table()
-        self._goes_on = table is not None
-        self._table = table or self._new_table()
-
-    def _read_prefix(self, prefix: Prefix) -> PrefixBlobs | None:
-        known = self._known.prefixes.get(prefix)
-        if known is not None and self._blob_reader.stamp(prefix) == known.stamp:
-            return known
-        return self._blob_reader.scan_prefix(prefix)
-
-    def _previous_table(self) -> BlobTable | None:
-        """Go on with the previous scan's numbers, where no blob of that is gone or different."""
-        before = self._known.inventory
-        if not before.all_measured or not before.repositories:
-            return None
-        table = BlobTable.going_on(before)
-        present = 0
-        for prefix, blobs in self._prefixes.items():
-            if blobs is None or blobs.unknown:
-                return None
-            present += len(blobs.digests)
-            if blobs is self._known.prefixes.get(prefix):
-                continue
-            for digest, size in zip(blobs.digests, blobs.sizes, strict=True):
-                number = before.digests.find(digest)
-                if number is None:
-                    table.set_size(digest, size)
-                elif before.sizes[number] != size:
-                    return None
-        return table if len(table.digests) == present else None
-
-    def _new_table(self) -> BlobTable:
-        table = BlobTable()
-        for prefix, found in self._prefixes.items():
-            if found is None:
-                self._keep_blobs(table, self._previous_blobs.get(prefix, ()))
-            else:
-                for digest, size in zip(found.digests, found.sizes, strict=True):
-                    table.set_size(digest, size)
-                self._keep_blobs(table, found.unknown)
-        return table
-
-    @cached_property
-    def _previous_blobs(self) -> dict[Prefix, list[Digest]]:
-        """Digests of the previous scan by their directory: only made where one is unreadable."""
-        by_prefix: dict[Prefix, list[Digest]] = {}
-        for digest in self._previous.digests:
-            by_prefix.setdefault(prefix_of(digest), []).append(digest)
-        return by_prefix
-
-    def _keep_blobs(self, table: BlobTable, digests: Iterable[Digest]) -> None:
-        """Keep the sizes that the previous scan found; blobs never change theirs."""
-        for digest in digests:
-            number = self._previous.digests.find(digest)
-            if number is not None and self._previous.sizes[number] >= 0:
-                table.set_size(digest, self._previous.sizes[number])
-
     # repositories
 
     def _scan_repositories(self) -> None:
         self._walk = RepositoryWalk(
-            self._store, self._table, self._previous, self._known, goes_on=self._goes_on
+            self._store, self._table, self._previous, self._recollection, goes_on=self._goes_on
         )
         self._walk.run(
             self._issues,
@@ -287,8 +224,11 @@ class _Scan:
         walk = ManifestWalk(
             self._table, self._blob_reader, self._workers, self._previous, find_known
         )
+        named = self._named_manifests()
+        if self._goes_on and self._known.inventory is self._previous and self._names_all(named):
+            named = walk.carry_on(named)
         walk.run(
-            self._named_manifests(),
+            named,
             lambda done, known: self._report(ScanProgress("manifests", done, known)),
         )
         walk.measure_late()
@@ -298,10 +238,18 @@ class _Scan:
         """Give all that a revision or a tag names, each once, in a stable order."""
         named: dict[BlobNumber, None] = {}
         for repository in self._walk.repositories.values():
-            named.update(dict.fromkeys(revision.manifest for revision in repository.revisions))
-            for numbers in (
-                (tag.target for tag in repository.tags),
-                repository.mislinked.values(),
-            ):
-                named.update(dict.fromkeys(each for each in numbers if each is not None))
+            named.update(dict.fromkeys(_names_of(repository)))
         return named
+
+    def _names_all(self, named: Mapping[BlobNumber, None]) -> bool:
+        """Tell whether all that the previous scan found named is still named."""
+        now = self._walk.repositories
+        changed = (each for each in self._previous.repositories if now.get(each.name) is not each)
+        return all(number in named for each in changed for number in _names_of(each))
+
+
+def _names_of(repository: Repository) -> Iterator[BlobNumber]:
+    """Give the manifests that a repository names, some of them more than once."""
+    yield from (revision.manifest for revision in repository.revisions)
+    for numbers in ((tag.target for tag in repository.tags), repository.mislinked.values()):
+        yield from (number for number in numbers if number is not None)

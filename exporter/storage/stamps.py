@@ -11,6 +11,9 @@ import os
 Stamp = int
 """Device, inode, size and times of change, as one number: two of them are the same, or are not."""
 
+NO_STAMP: Stamp = 0
+"""Stands for one that may not be relied on."""
+
 SETTLED_SECONDS = 5.0
 """Far more than a clock's step; and a manifest that is written in place is whole by then."""
 
@@ -25,6 +28,11 @@ def stamp_of(status: os.stat_result) -> Stamp:
 def newest_of(status: os.stat_result) -> int:
     """Give when it changed last, in nanoseconds since 1970."""
     return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def settled_stamp(status: os.stat_result, settled_before: int) -> Stamp:
+    """Give the stamp of what has not changed since then, nanoseconds since 1970; else NO_STAMP."""
+    return stamp_of(status) if newest_of(status) < settled_before else NO_STAMP
 
 
 def stamp_at(path: str, parent: int) -> Stamp | None:
