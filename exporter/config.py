@@ -40,6 +40,7 @@ class ScanSettings(SettingsGroup):
     """When the store is read."""
 
     interval: Duration = Field(300.0, description="time between refreshes, e.g. 5m")
+    watch: bool = Field(default=True, description="refresh within seconds of a change")
 
 
 class RegistrySettings(SettingsGroup):

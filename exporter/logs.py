@@ -21,6 +21,7 @@ def set_up_logging(level: str, log_format: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("watchdog").setLevel(logging.ERROR)  # what it warns of is said once, here
 
 
 def _event(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from exporter.errors import ExporterError, ScanCancelledError
 from exporter.logs import fields
 from exporter.model import FilesystemUsage, Inventory
 from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
+from exporter.storage.changes import Changes
 from exporter.storage.layout import printable
-from exporter.storage.memory import StoreMemory
+from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
 from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
+from exporter.storage.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ FILESYSTEM_INTERVAL_SECONDS = 15.0
 _RETRY_SECONDS = 30.0
 _PROGRESS_SECONDS = 10.0
 _SHORTEST_PAUSE_SECONDS = 0.1
+_SWEEP_LEEWAY = 0.05
 _ISSUES_LOGGED = 20
 
 
@@ -135,25 +138,64 @@ class StoreRefresher:
     """Scans the store and posts the result.
 
     What a scan knows is kept for the next one, which reads only what has changed. Where nothing
-    has, nothing is analysed again.
+    has, nothing is analysed again. Scans never overlap: one thread does them all.
     """
 
-    def __init__(self, root: Path, board: SnapshotBoard, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        root: Path,
+        board: SnapshotBoard,
+        stop: threading.Event,
+        interval: float = 300.0,
+        watch: Callable[[Changes], Watcher] | None = None,
+    ) -> None:
+        """Begin; everything is looked at every ``interval`` seconds.
+
+        Places where the watcher that ``watch`` makes noticed something are looked at meanwhile.
+        """
         self._root = root
         self._board = board
         self._stop = stop
+        self._interval = interval
+        self._changes = Changes()
+        self._watcher = None if watch is None else watch(self._changes)
         self._memory = StoreMemory()
         self._conclusions: Conclusions | None = None
+        self._sweep_at = 0.0
+        self._has_failed = False
+
+    def pause(self, seconds: float) -> None:
+        """Wait until the next scan is due, at most so long."""
+        if self._has_failed:
+            self._stop.wait(seconds)
+        else:
+            self._changes.wait(min(seconds, self._sweep_at - time.monotonic()))
+
+    def close(self) -> None:
+        """End all waiting."""
+        self._changes.close()
+        if self._watcher is not None:
+            self._watcher.stop()
 
     def refresh(self) -> None:
         """Do one scan. Raises as :func:`~exporter.storage.scanner.scan_store` does."""
+        started = time.monotonic()
+        places = self._changes.take()
+        if self._has_failed or places.everywhere or started >= self._sweep_at - _SWEEP_LEEWAY:
+            places = EVERYWHERE
+            self._sweep_at = started + self._interval
+        self._has_failed = True  # until it has not
+        self._scan(places, started)
+        self._has_failed = False
+
+    def _scan(self, places: Places, started: float) -> None:
         before = self._board.snapshot
         known = before.store.inventory if before.store else None
-        started = time.monotonic()
         inventory = scan_store(
             self._root,
             known,
             memory=self._memory,
+            places=places,
             on_progress=_ProgressLog(),
             should_stop=self._stop.is_set,
         )
@@ -170,7 +212,11 @@ class StoreRefresher:
             last_success_at=time.time(),
         )
         self._board.post_scan(reading, status, self._conclusions)
-        _log_scan(reading, known, duration)
+        _log_scan(reading, known, duration, logging.INFO if places.everywhere else logging.DEBUG)
+        if self._watcher is not None:
+            new = self._watcher.follow(inventory)
+            if new:  # it may have changed before it was watched
+                self._changes.note(new)
 
     def note_failure(self, error: Exception) -> None:
         """Post that a scan failed; what was known stays."""
@@ -201,9 +247,10 @@ class _ProgressLog:
             _log.info("scanning the store", extra=details)
 
 
-def _log_scan(reading: StoreReading, known: Inventory | None, duration: float) -> None:
+def _log_scan(reading: StoreReading, known: Inventory | None, duration: float, level: int) -> None:
     figures = reading.figures
-    _log.info(
+    _log.log(
+        level,
         "scanned the store",
         extra=fields(
             blobs=sum(total.blobs for total in figures.blobs.values()),
@@ -233,12 +280,15 @@ class Loop(threading.Thread):
         interval: float,
         stop: threading.Event,
         on_failure: Callable[[Exception], None] = lambda _: None,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
+        """Do ``action`` every ``interval`` seconds, unless ``pause`` waits for less."""
         super().__init__(name=name, daemon=True)
         self._action = action
         self._interval = interval
         self._stop_event = stop
         self._on_failure = on_failure
+        self._pause = pause or stop.wait
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
@@ -258,7 +308,7 @@ class Loop(threading.Thread):
             if failure is None:  # else it is told first
                 pause = min(self._interval, _RETRY_SECONDS) if telling else self._interval
                 elapsed = time.monotonic() - started
-                self._stop_event.wait(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
+                self._pause(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, ScanCancelledError):

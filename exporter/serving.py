@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from prometheus_client import disable_created_metrics
 
@@ -16,12 +17,13 @@ from exporter.errors import ApiUnavailableError
 from exporter.gather import analysis_options, subject_of
 from exporter.logs import fields
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.instruments import ApiInstruments, process_registry
+from exporter.metrics.instruments import ApiInstruments, WatchInstruments, process_registry
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, SnapshotBoard, StoreRefresher
 from exporter.snapshot import Snapshot
 from exporter.stop_signals import stop_signals
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.layout import printable
+from exporter.storage.watcher import Watcher
 from exporter.web.app import create_app
 from exporter.web.server import bind, serve_until
 
@@ -41,10 +43,12 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     listener = bind(settings.web.listen_address)
     instruments = process_registry()
     observe = ApiInstruments(instruments)
+    watching = WatchInstruments(instruments)
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
     board = SnapshotBoard(exposition.publish, analysis_options(settings))
     stop = threading.Event()
-    loops = _loops(settings, board, observe, stop)
+    refresher = _refresher(settings, board, watching, stop)
+    loops = _loops(settings, board, observe, refresher, stop)
     for loop in loops:
         loop.start()
     app = create_app(
@@ -58,14 +62,29 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     try:
         serve_until(app, listener, should_stop)
     finally:
-        _stop(loops, stop)
+        stop.set()
+        refresher.close()
+        _stop(loops)
+
+
+def _refresher(
+    settings: Settings, board: SnapshotBoard, watching: WatchInstruments, stop: threading.Event
+) -> StoreRefresher:
+    root = settings.storage.root
+    watch = None
+    if settings.scan.watch:
+        watch = partial(Watcher, root, listener=watching)
+    return StoreRefresher(root, board, stop, settings.scan.interval, watch)
 
 
 def _loops(
-    settings: Settings, board: SnapshotBoard, observe: ApiInstruments, stop: threading.Event
+    settings: Settings,
+    board: SnapshotBoard,
+    observe: ApiInstruments,
+    refresher: StoreRefresher,
+    stop: threading.Event,
 ) -> list[Loop]:
     interval = settings.scan.interval
-    refresher = StoreRefresher(settings.storage.root, board, stop)
     probe = FilesystemProbe(settings.storage.root)
     loops = [
         Loop(
@@ -74,7 +93,14 @@ def _loops(
             min(FILESYSTEM_INTERVAL_SECONDS, interval),
             stop,
         ),
-        Loop("reading the store", refresher.refresh, interval, stop, refresher.note_failure),
+        Loop(
+            "reading the store",
+            refresher.refresh,
+            interval,
+            stop,
+            refresher.note_failure,
+            refresher.pause,
+        ),
     ]
     if settings.caprover.config_dir is not None:
         reader = CaproverReader(settings.caprover.config_dir)
@@ -102,9 +128,8 @@ def _loops(
     return loops
 
 
-def _stop(loops: list[Loop], stop: threading.Event) -> None:
-    """Stop the loops; what hangs in a system call is left to the end of the process."""
-    stop.set()
+def _stop(loops: list[Loop]) -> None:
+    """Wait for the loops to end; what hangs in a system call is left to the process's end."""
     deadline = time.monotonic() + _STOP_SECONDS
     loops_ended = _join(loops, deadline)
     # threads of the scan's pool outlive its loop, and would keep the interpreter from ending

@@ -30,6 +30,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "storage.root": ("/srv/registry", "/srv/registry"),
     "storage.limit": ("5GiB", 5 * GIB),
     "scan.interval": ("7m", "420s"),
+    "scan.watch": ("false", False),
     "registry.url": ("https://registry.example.com:996/", URL),
     "registry.username": ("007", "007"),
     "registry.password-file": (FILE, FILE),
@@ -152,14 +153,17 @@ def companions(name: str, file: Path) -> dict[str, str]:
     return {variable_of(each): value for each, value in needed.get(name, {}).items()}
 
 
+SWITCHES = {"true": "--", "false": "--no-"}
+
+
 def as_flag(name: str, value: str) -> Given:
-    is_switch = value == "true"
-    return Given(flags=[f"--{name}"] if is_switch else [f"--{name}", value])
+    switch = SWITCHES.get(value)
+    return Given(flags=[f"--{name}", value] if switch is None else [f"{switch}{name}"])
 
 
 def as_flag_with_equals_sign(name: str, value: str) -> Given:
-    is_switch = value == "true"
-    return Given(flags=[f"--{name}" if is_switch else f"--{name}={value}"])
+    switch = SWITCHES.get(value)
+    return Given(flags=[f"--{name}={value}" if switch is None else f"{switch}{name}"])
 
 
 def as_variable(name: str, value: str) -> Given:
@@ -199,6 +203,7 @@ def test_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
     assert {name: value for name, value in settings.items() if not name.startswith("alerts.")} == {
         "storage.root": "/captain/data/registry",
         "scan.interval": "300s",
+        "scan.watch": True,
         "registry.insecure-skip-verify": False,
         "registry.timeout": "10s",
         "registry.gc-dialect": 2,
@@ -368,7 +373,7 @@ def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path, comman
     outcome = run_command(command, *flags, "--config.file", file, environment=environment)
     assert set(problems(outcome)) == {
         "--scan.interval 5: is not a duration; write e.g. 30s, 5m, 1h30m, 36h",
-        "--scan.wach: unknown option; did you mean --scan.interval?",
+        "--scan.wach: unknown option; did you mean --scan.watch?",
         f"--web.listen-address 10996: {NOT_AN_ADDRESS}",
         "REGISTRY_EXPORTER_METRICS_MAX_REPOSITORIES -2: input should be greater than or equal to 0",
         f"REGISTRY_EXPORTER_STORAGE_LIMIT lots: {NOT_A_SIZE}",
@@ -383,8 +388,6 @@ def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path, comman
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--scan.watch",),
-        ("--no-scan.watch",),
         ("--cache.path", "inventory.sqlite"),
         ("--web.config.file", "web.yml"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model import FilesystemUsage
-from exporter.storage.filesystem import FilesystemProbe, read_usage, readonly_superblock
+from exporter.storage.filesystem import FilesystemProbe, find_mount, read_usage
 from tests.servers import wait_until
 
 ROOT = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n"
@@ -29,64 +29,69 @@ OTHER_USAGE = FilesystemUsage(
 # The mount table
 
 
+def is_readonly(path: str, mountinfo: str) -> bool | None:
+    mount = find_mount(path, mountinfo)
+    return None if mount is None else mount.is_readonly
+
+
 def test_a_writable_filesystem_is_not_readonly() -> None:
-    assert readonly_superblock(STORE, ROOT) is False
+    assert is_readonly(STORE, ROOT) is False
 
 
 def test_a_filesystem_that_is_readonly_as_a_whole_is_readonly() -> None:
     mountinfo = ROOT + "30 22 8:17 / /captain ro,relatime shared:2 - ext4 /dev/sdb1 ro\n"
-    assert readonly_superblock(STORE, mountinfo) is True
+    assert is_readonly(STORE, mountinfo) is True
 
 
 def test_a_filesystem_that_turned_readonly_after_an_error_is_readonly() -> None:
     # the kernel turns the superblock; the mount's own options stay as they were
     mountinfo = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 ro,errors=remount-ro\n"
-    assert readonly_superblock(STORE, mountinfo) is True
+    assert is_readonly(STORE, mountinfo) is True
 
 
 def test_a_readonly_bind_mount_of_a_writable_filesystem_is_not_readonly() -> None:
     bind = "40 22 8:1 /captain /captain/data/registry ro,nosuid - ext4 /dev/sda1 rw,discard\n"
-    assert readonly_superblock(STORE, ROOT + bind) is False
+    assert is_readonly(STORE, ROOT + bind) is False
 
 
 @pytest.mark.parametrize("options", ["rw,errors=remount-ro", "rw,lowerdir=/ro", "rw,proto=ro,x"])
 def test_an_option_that_only_contains_ro_does_not_make_it_readonly(options: str) -> None:
-    assert readonly_superblock("/", f"22 1 8:1 / / rw - ext4 /dev/sda1 {options}\n") is False
+    assert is_readonly("/", f"22 1 8:1 / / rw - ext4 /dev/sda1 {options}\n") is False
 
 
 def test_the_longest_mount_point_above_a_path_counts() -> None:
     outer = "30 22 8:17 / /captain ro - ext4 /dev/sdb1 ro\n"
     inner = "31 30 8:33 / /captain/data rw - xfs /dev/sdc1 rw,noquota\n"
     for mountinfo in (ROOT + outer + inner, inner + outer + ROOT):
-        assert readonly_superblock("/captain", mountinfo) is True
-        assert readonly_superblock("/captain/old", mountinfo) is True
-        assert readonly_superblock("/captain/data", mountinfo) is False
-        assert readonly_superblock(STORE, mountinfo) is False
-        assert readonly_superblock("/", mountinfo) is False
+        assert is_readonly("/captain", mountinfo) is True
+        assert is_readonly("/captain/old", mountinfo) is True
+        assert is_readonly("/captain/data", mountinfo) is False
+        assert is_readonly(STORE, mountinfo) is False
+        assert is_readonly("/", mountinfo) is False
 
 
 def test_a_mount_point_that_only_begins_alike_does_not_count() -> None:
     mountinfo = ROOT + "30 22 8:17 / /captain/data/reg ro - ext4 /dev/sdb1 ro\n"
-    assert readonly_superblock(STORE, mountinfo) is False
+    assert is_readonly(STORE, mountinfo) is False
 
 
 def test_the_last_of_several_mounts_on_one_point_counts() -> None:
     below = "30 22 8:17 / /captain rw - ext4 /dev/sdb1 rw\n"
     above = "31 30 8:33 / /captain ro - ext4 /dev/sdc1 ro\n"
-    assert readonly_superblock(STORE, ROOT + below + above) is True
-    assert readonly_superblock(STORE, ROOT + above + below) is False
+    assert is_readonly(STORE, ROOT + below + above) is True
+    assert is_readonly(STORE, ROOT + above + below) is False
 
 
 def test_a_second_mount_on_the_root_directory_counts() -> None:
     initial = "1 1 0:2 / / rw - rootfs rootfs rw\n"
-    assert readonly_superblock("/", initial + ROOT) is False
-    assert readonly_superblock(STORE, initial + ROOT.replace("sda1 rw", "sda1 ro")) is True
+    assert is_readonly("/", initial + ROOT) is False
+    assert is_readonly(STORE, initial + ROOT.replace("sda1 rw", "sda1 ro")) is True
 
 
 def test_spaces_in_a_mount_point_are_escaped() -> None:
     mountinfo = ROOT + r"30 22 8:17 / /mnt/my\040registry\011\134 ro - ext4 /dev/my\040disk ro"
-    assert readonly_superblock("/mnt/my registry\t\\/docker", mountinfo) is True
-    assert readonly_superblock("/mnt/my", mountinfo) is False
+    assert is_readonly("/mnt/my registry\t\\/docker", mountinfo) is True
+    assert is_readonly("/mnt/my", mountinfo) is False
 
 
 @given(
@@ -95,14 +100,14 @@ def test_spaces_in_a_mount_point_are_escaped() -> None:
 def test_a_mount_point_is_found_whatever_its_name(name: str) -> None:
     escaped = "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in name)
     mountinfo = ROOT + f"30 22 8:17 / /mnt/{escaped} ro - ext4 /dev/sdb1 ro\n"
-    assert readonly_superblock(f"/mnt/{name}/docker", mountinfo) is True
+    assert is_readonly(f"/mnt/{name}/docker", mountinfo) is True
 
 
 def test_optional_fields_before_the_separator_may_be_none_or_many() -> None:
     none = "30 22 8:17 / /captain ro - ext4 /dev/sdb1 ro\n"
     many = "30 22 8:17 / /captain ro shared:7 master:3 propagate_from:2 - ext4 /dev/sdb1 ro\n"
     for line in (none, many):
-        assert readonly_superblock(STORE, ROOT + line) is True
+        assert is_readonly(STORE, ROOT + line) is True
 
 
 @pytest.mark.parametrize(
@@ -110,13 +115,13 @@ def test_optional_fields_before_the_separator_may_be_none_or_many() -> None:
     ["", "\n\n", "30 22 8:17 / /elsewhere ro - ext4 /dev/sdb1 ro\n", "30 22 / - ext4\n", "a - b"],
 )
 def test_where_no_mount_point_holds_the_path_nothing_is_known(mountinfo: str) -> None:
-    assert readonly_superblock(STORE, mountinfo) is None
+    assert is_readonly(STORE, mountinfo) is None
 
 
 def test_the_mount_table_of_this_machine_tells_of_every_directory(tmp_path: Path) -> None:
     mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    assert readonly_superblock(str(tmp_path.resolve()), mountinfo) is False
-    assert readonly_superblock("/", mountinfo) is not None
+    assert is_readonly(str(tmp_path.resolve()), mountinfo) is False
+    assert is_readonly("/", mountinfo) is not None
 
 
 # The usage

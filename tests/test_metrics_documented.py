@@ -12,7 +12,13 @@ from demo.store import StoreBuilder
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.documentation import render
-from exporter.metrics.instruments import INSTRUMENTS, ApiInstruments, Instrument, process_registry
+from exporter.metrics.instruments import (
+    INSTRUMENTS,
+    ApiInstruments,
+    Instrument,
+    WatchInstruments,
+    process_registry,
+)
 from exporter.metrics.subject import Metric, Subject
 from exporter.snapshot import Snapshot
 from tests.fake_registry import FakeServer, routes_of
@@ -84,6 +90,7 @@ def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_expose
 def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() -> None:
     registry = process_registry()
     ApiInstruments(registry)("ping", "200", 0.5)
+    WatchInstruments(registry).tell(0, is_whole=False)
     families = [each for each in registry.collect() if each.name.startswith(PREFIX)]
     assert {each.name for each in families} == {
         instrument.name.removesuffix("_total") for instrument in INSTRUMENTS

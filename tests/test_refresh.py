@@ -205,7 +205,7 @@ def test_a_store_that_has_not_changed_is_not_analysed_again(tmp_path: Path) -> N
     store = StoreBuilder(tmp_path)
     store.image("app", "1")
     board = SnapshotBoard(lambda _: None)
-    refresher = StoreRefresher(tmp_path, board, threading.Event())
+    refresher = StoreRefresher(tmp_path, board, threading.Event(), interval=0)
     refresher.refresh()
     first = board.snapshot
     refresher.refresh()

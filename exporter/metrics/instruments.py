@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -43,7 +44,44 @@ REQUEST_DURATION = Instrument(
     "How long the exporter's own requests to the registry's HTTP API took.",
     ("endpoint",),
 )
-INSTRUMENTS = (REQUESTS, REQUEST_DURATION)
+WATCH_ACTIVE = Instrument(
+    "docker_registry_watch_active",
+    "gauge",
+    "1 while all places of the store that tell of changes are watched; 0 where some or all changes "
+    "show at the next scan only, every scan.interval. The log says why.",
+    (),
+)
+WATCHED = Instrument(
+    "docker_registry_watched_directories",
+    "gauge",
+    "Directories of the store that are watched for changes.",
+    (),
+)
+OVERFLOWS = Instrument(
+    "docker_registry_watch_overflows_total",
+    "counter",
+    "How often more changes came than the kernel's queue holds. The whole store is looked at then.",
+    (),
+)
+INSTRUMENTS = (REQUESTS, REQUEST_DURATION, WATCH_ACTIVE, WATCHED, OVERFLOWS)
+
+
+class WatchInstruments:
+    """Tells how watching the store goes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._active = Gauge(WATCH_ACTIVE.name, WATCH_ACTIVE.help, registry=registry)
+        self._watched = Gauge(WATCHED.name, WATCHED.help, registry=registry)
+        self._overflows = Counter(OVERFLOWS.name, OVERFLOWS.help, registry=registry)
+
+    def tell(self, watches: int, *, is_whole: bool) -> None:
+        """Take in how many directories are watched, and whether those are all that should be."""
+        self._watched.set(watches)
+        self._active.set(is_whole)
+
+    def overflowed(self) -> None:
+        """Take in that changes were lost."""
+        self._overflows.inc()
 
 
 class ApiInstruments:

@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -40,20 +41,39 @@ def _is_readonly(path: Path, status: os.statvfs_result) -> bool:
     ``statvfs`` cannot tell that from a read-only mount of a writable filesystem, which is how the
     exporter should see the store: a page in the night for nothing. The mount table can.
     """
+    mount = mount_of(str(path))
+    return bool(status.f_flag & os.ST_RDONLY) if mount is None else mount.is_readonly
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mounted filesystem.
+
+    Attributes:
+        kind: its type, such as ``ext4``.
+        is_readonly: whether the filesystem as a whole is, not only this mount of it.
+
+    """
+
+    kind: str
+    is_readonly: bool
+
+
+def mount_of(path: str) -> Mount | None:
+    """Tell what is mounted where ``path`` is; None where the mount table does not tell."""
     try:
-        readonly = readonly_superblock(str(path), os.fsdecode(_MOUNTS.read_bytes()))
+        return find_mount(path, os.fsdecode(_MOUNTS.read_bytes()))
     except OSError:
-        readonly = None
-    return bool(status.f_flag & os.ST_RDONLY) if readonly is None else readonly
+        return None
 
 
-def readonly_superblock(path: str, mountinfo: str) -> bool | None:
-    """Tell from a mount table whether the filesystem under ``path`` is read-only.
+def find_mount(path: str, mountinfo: str) -> Mount | None:
+    """Find in a mount table the filesystem under ``path``.
 
     ``mountinfo`` has the format of ``/proc/self/mountinfo``, see proc(5). None where no mount point
     in it holds ``path``.
     """
-    best, readonly = -1, None
+    best, found = -1, None
     for line in mountinfo.split("\n"):  # a mount point may hold what else counts as a line break
         mount, separator, filesystem = line.partition(" - ")
         fields, options = mount.split(" "), filesystem.split(" ")
@@ -62,8 +82,8 @@ def readonly_superblock(path: str, mountinfo: str) -> bool | None:
         point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]).rstrip("/")
         # the last of several mounts on one point is the one that is seen
         if len(point) >= best and (path == point or path.startswith(f"{point}/")):
-            best, readonly = len(point), "ro" in options[2].split(",")
-    return readonly
+            best, found = len(point), Mount(options[0], "ro" in options[2].split(","))
+    return found
 
 
 class FilesystemProbe:

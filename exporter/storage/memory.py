@@ -62,19 +62,26 @@ class Places:
     Attributes:
         prefixes: directories of blobs.
         repositories: names of repositories.
+        names: whether repositories may have come or gone.
         everywhere: whether it may be anywhere else too.
 
     """
 
     prefixes: frozenset[Prefix] = frozenset()
     repositories: frozenset[str] = frozenset()
+    names: bool = False
     everywhere: bool = False
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to look at."""
+        return bool(self.prefixes or self.repositories or self.names or self.everywhere)
 
     def __or__(self, other: "Places") -> "Places":
         """Give the places of both."""
         return Places(
             self.prefixes | other.prefixes,
             self.repositories | other.repositories,
+            self.names or other.names,
             self.everywhere or other.everywhere,
         )
 

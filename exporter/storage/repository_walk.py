@@ -86,7 +86,7 @@ class RepositoryWalk:
 
     def _find(self, issues: IssueLog, strays: StrayCounter) -> None:
         known = self._known.found
-        if known is not None and not self._places.everywhere:
+        if known is not None and not (self._places.everywhere or self._places.names):
             self.found, self._has_oddities = known, False
             return
         own_issues = IssueLog()

@@ -1,0 +1,340 @@
+"""Changes that are watched show within seconds; what watching misses shows at the next sweep."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.model import Inventory
+from exporter.refresh import SnapshotBoard, StoreRefresher
+from exporter.storage import watcher as watcher_module
+from exporter.storage.changes import Changes
+from exporter.storage.filesystem import Mount
+from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
+from exporter.storage.scanner import scan_store
+from exporter.storage.watcher import Watcher
+from tests.exporter_process import Exporter, Metrics
+from tests.servers import DockerRegistry, RegistryClient, wait_until
+
+SHOWN_WITHIN_SECONDS = 3.0
+
+
+def is_watching(metrics: Metrics) -> bool:
+    return metrics.value("docker_registry_watch_active") == 1
+
+
+def has_tags(tags: int) -> Callable[[Metrics], bool]:
+    return lambda metrics: metrics.value("docker_registry_tags") == tags
+
+
+class Listener:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.watches = -1
+        self.is_whole: bool | None = None
+        self.overflows = 0
+
+    def tell(self, watches: int, *, is_whole: bool) -> None:
+        self.watches, self.is_whole = watches, is_whole
+
+    def overflowed(self) -> None:
+        self.overflows += 1
+
+
+class Watched:
+    """A store that is watched, with what was noticed."""
+
+    def __init__(self, root: Path, max_watches: int = 1000) -> None:
+        self.root = root
+        self.listener = Listener()
+        self.changes = Changes(quiet_seconds=0.05, longest_seconds=0.5)
+        self.watcher = Watcher(root, self.changes, self.listener, max_watches)
+
+    def follow(self, inventory: Inventory | None = None) -> Places:
+        """Watch what is there now."""
+        return self.watcher.follow(inventory or scan_store(self.root))
+
+    def noticed(self) -> Places:
+        """Give what is noticed within a second."""
+        self.changes.wait(1.0)
+        return self.changes.take()
+
+
+@contextmanager
+def watched(root: Path, max_watches: int = 1000) -> Iterator[Watched]:
+    each = Watched(root, max_watches)
+    try:
+        yield each
+    finally:
+        each.watcher.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    store = StoreBuilder(tmp_path / "registry")
+    store.image("app", "1", [noise("one", 100)])
+    store.image("app", "2", [noise("two", 100)])
+    store.image("team/tool", "1", [noise("tool", 100)])
+    return store
+
+
+def test_a_push_shows_within_three_seconds_though_the_next_scan_is_an_hour_away(
+    registry: DockerRegistry, registry_client: RegistryClient
+) -> None:
+    registry_client.push_image("app", "1", [noise("base", 1000)])
+    with Exporter("--storage.root", registry.root, "--scan.interval", "1h") as exporter:
+        exporter.wait_for(is_watching)
+        for number in range(2, 5):
+            registry_client.push_image(f"team/app-{number}", "1", [noise(f"{number}", 100)])
+            registry_client.push_image("app", str(number), [noise(f"own {number}", 100)])
+            pushed = time.monotonic()
+            tags = 2 * number - 1
+            exporter.wait_for(has_tags(tags), seconds=10)
+            assert time.monotonic() - pushed < SHOWN_WITHIN_SECONDS
+        content, media_type = registry_client.manifest("app", "2")
+        before = exporter.value("docker_registry_blobs", state="tagged")
+        registry_client.push_manifest("app", "3", content, media_type)  # a tag moves back
+        moved = time.monotonic()
+        wait_until(
+            lambda: exporter.value("docker_registry_blobs", state="tagged") != before,
+            "the tag that moved does not show",
+            10,
+        )
+        assert time.monotonic() - moved < SHOWN_WITHIN_SECONDS
+        assert exporter.value("docker_registry_repository_tags", repository="app") == 4
+
+
+def test_a_steady_stream_of_pushes_does_not_keep_them_from_showing(
+    registry: DockerRegistry, registry_client: RegistryClient
+) -> None:
+    registry_client.push_image("app", "0", [noise("base", 1000)])
+    stop = threading.Event()
+
+    def push() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            registry_client.push_image("app", str(number % 50), [noise(f"{number}", 50)])
+
+    with Exporter("--storage.root", registry.root, "--scan.interval", "1h") as exporter:
+        exporter.wait_for(is_watching)
+        stream = threading.Thread(target=push)
+        stream.start()
+        try:
+            seen: set[float] = set()
+            end = time.monotonic() + 12
+            while time.monotonic() < end and len(seen) < 4:
+                seen.add(exporter.metrics().total("docker_registry_blobs"))
+                stop.wait(0.2)
+        finally:
+            stop.set()
+            stream.join()
+        assert len(seen) >= 4
+        scans = exporter.value("docker_registry_scans_total")
+        assert scans is not None
+        assert scans < 40  # far fewer than there were changes
+
+
+def test_where_changes_are_not_watched_they_show_at_the_next_scan(
+    registry: DockerRegistry, registry_client: RegistryClient
+) -> None:
+    registry_client.push_image("app", "1", [noise("base", 1000)])
+    with Exporter(
+        "--storage.root", registry.root, "--scan.interval", "1s", "--no-scan.watch"
+    ) as exporter:
+        exporter.wait_for(has_tags(1))
+        assert exporter.value("docker_registry_watch_active") == 0
+        registry_client.push_image("app", "2", [noise("two", 1000)])
+        exporter.wait_for(has_tags(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("tag", Places(repositories=frozenset({"app"}))),
+        ("blob", Places(prefixes=frozenset({("sha256", "XX")}))),
+        ("repository", Places(repositories=frozenset({"team"}), names=True)),
+        ("upload", Places(repositories=frozenset({"app"}))),
+    ],
+)
+def test_each_change_tells_where_to_look(
+    store: StoreBuilder, change: str, expected: Places
+) -> None:
+    store.repository_path("app").joinpath("_uploads").mkdir(exist_ok=True)
+    with watched(store.root) as each:
+        assert each.follow().everywhere  # nothing was watched before
+        assert each.follow() == Places()
+        if change == "tag":
+            store.tag_link("app", "1").write_bytes(store.tag_link("app", "2").read_bytes())
+        elif change == "blob":
+            blob = store.blob_path(store.image("app", "1", [noise("one", 100)]))
+            (blob.parent.parent / ("0" * 64)).mkdir()
+            expected = Places(prefixes=frozenset({("sha256", blob.parent.parent.name)}))
+        elif change == "repository":
+            store.repository_path("team/new").mkdir()
+        else:
+            store.upload("app", b"x", started_at=1.0)
+        noticed = each.noticed()
+        assert expected.repositories <= noticed.repositories
+        assert expected.prefixes <= noticed.prefixes
+        assert noticed.names == expected.names
+        assert not noticed.everywhere
+
+
+def test_what_is_new_is_watched_once_a_scan_has_found_it(store: StoreBuilder) -> None:
+    with watched(store.root) as each:
+        each.follow()
+        before = each.listener.watches
+        store.image("team/new", "1", [noise("new", 10)])
+        each.noticed()
+        assert "team/new" in each.follow().repositories
+        assert each.listener.watches > before
+        each.noticed()
+        store.tag_link("team/new", "1").write_bytes(store.tag_link("app", "1").read_bytes())
+        assert each.noticed().repositories == {"team/new"}
+
+
+def test_a_directory_that_comes_back_is_watched_again(store: StoreBuilder) -> None:
+    link = store.tag_link("app", "1")
+    with watched(store.root) as each:
+        each.follow()
+        before = each.listener.watches
+        content = link.read_bytes()
+        link.unlink()
+        link.parent.rmdir()
+        assert each.noticed().repositories == {"app"}
+        link.parent.mkdir()
+        link.write_bytes(content)
+        assert each.follow().repositories == {"app"}
+        assert each.listener.watches == before
+        each.noticed()
+        link.write_bytes(content)
+        assert each.noticed().repositories == {"app"}
+
+
+def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
+    store: StoreBuilder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watched(store.root, max_watches=12) as each, caplog.at_level(logging.WARNING):
+        for number in range(3):
+            store.image("app", f"more-{number}", [noise(f"{number}", 10)])
+            each.follow()
+        assert each.listener.watches == 12
+        assert each.listener.is_whole is False
+    assert caplog.text.count("watching only 12 directories") == 1
+
+
+def test_a_lost_queue_makes_everything_be_looked_at(
+    store: StoreBuilder, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    more = int(limit.read_text()) + 1000
+    with watched(store.root) as each, caplog.at_level(logging.WARNING):
+        each.follow()
+        each.noticed()
+        uploads = store.repository_path("app") / "_manifests" / "tags"
+        with each.watcher._lock:  # noqa: SLF001 - whoever reads the queue now waits here
+            uploads.joinpath("wake").mkdir()
+            for number in range(more // 2 + 2048):
+                place = uploads / f"many-{number}"
+                place.mkdir()
+                place.rmdir()
+        wait_until(lambda: each.listener.overflows > 0, "the overflow was not noticed", 20)
+        wait_until(lambda: each.changes.take().everywhere, "nothing is to be looked at", 20)
+    assert caplog.text.count("fs.inotify.max_queued_events") == 1
+
+
+def test_a_filesystem_that_others_change_is_not_watched(
+    store: StoreBuilder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # nothing can be mounted here; only the mount table's answer is replaced
+    monkeypatch.setattr(watcher_module, "mount_of", lambda _: Mount("nfs4", is_readonly=False))
+    with watched(store.root) as each, caplog.at_level(logging.WARNING):
+        assert each.follow() == Places()
+        assert each.follow() == Places()
+        assert each.listener.is_whole is False
+    assert caplog.text.count("it is on nfs4") == 1
+
+
+def test_sweeps_keep_their_rhythm_while_changes_come(store: StoreBuilder) -> None:
+    board = SnapshotBoard(lambda _: None)
+    looked_at: list[int] = []
+    refresher = StoreRefresher(store.root, board, threading.Event(), interval=0.5)
+    changes = refresher._changes  # noqa: SLF001 - stands for the watcher
+    refresher.refresh()
+    overlooked = store.tag_link("team/tool", "1")
+    overlooked.write_bytes(store.tag_link("app", "1").read_bytes())
+    end = time.monotonic() + 20
+    while not looked_at and time.monotonic() < end:
+        changes.note(Places(repositories=frozenset({"app"})))
+        refresher.pause(60)
+        refresher.refresh()
+        reading = board.snapshot.store
+        assert reading is not None
+        tool = next(each for each in reading.inventory.repositories if each.name == "team/tool")
+        app = next(each for each in reading.inventory.repositories if each.name == "app")
+        if tool.tags[0].target == app.tags[0].target:
+            looked_at.append(1)
+    assert looked_at
+    refresher.close()
+
+
+def test_changes_are_handed_over_together_and_not_for_ever_later() -> None:
+    changes = Changes(quiet_seconds=0.2, longest_seconds=0.6)
+    stop = threading.Event()
+
+    def stream() -> None:
+        number = 0
+        while not stop.wait(0.02):
+            number += 1
+            changes.note(Places(repositories=frozenset({str(number)})))
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    started = time.monotonic()
+    changes.wait(30)
+    waited = time.monotonic() - started
+    stop.set()
+    thread.join()
+    assert 0.5 < waited < 5
+    assert len(changes.take().repositories) > 1
+    assert not changes.take()
+    changes.note(EVERYWHERE)
+    changes.close()
+    changes.wait(30)
+    assert changes.take().everywhere
+
+
+def test_what_is_noticed_is_enough_to_find_every_change_of_a_registry(
+    registry: DockerRegistry, registry_client: RegistryClient
+) -> None:
+    registry_client.push_image("app", "1", [noise("base", 1000)])
+    memory = StoreMemory()
+    inventory = scan_store(registry.root, memory=memory)
+    with watched(registry.root) as each:
+        each.follow(inventory)
+        for number in range(2, 12):
+            digest = registry_client.push_image(
+                f"team/app-{number % 3}", str(number % 4), [noise(f"{number}", 100)]
+            )
+            if number % 4 == 0:
+                registry_client.delete_manifest(f"team/app-{number % 3}", digest)
+            places = each.noticed()
+            assert not places.everywhere
+            inventory = scan_store(registry.root, inventory, memory=memory, places=places)
+            fresh = scan_store(registry.root)
+            assert len(inventory.digests) == len(fresh.digests)
+            assert [
+                (one.name, [tag.name for tag in one.tags], len(one.revisions))
+                for one in inventory.repositories
+            ] == [
+                (one.name, [tag.name for tag in one.tags], len(one.revisions))
+                for one in fresh.repositories
+            ]
+            each.follow(inventory)
