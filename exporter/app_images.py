@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from exporter.model import Digest
+from exporter.digests import Digest
 
 
 @dataclass(frozen=True, slots=True)

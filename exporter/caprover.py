@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from exporter.app_images import AppImages, ImageName
+from exporter.digests import parse_digest
 from exporter.errors import CaproverUnreadableError
-from exporter.model import parse_digest
 from exporter.snapshot import CaproverStatus
 from exporter.storage.layout import is_repository_path, is_tag_name
 

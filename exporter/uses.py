@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from exporter.model import BlobNumber, Tag
+from exporter.digests import BlobNumber
+from exporter.model import Tag
 
 
 class Use(enum.StrEnum):

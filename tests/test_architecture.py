@@ -14,8 +14,8 @@ MODULES = {
     ): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-PURE = ("exporter.model", "exporter.app_images", "exporter.snapshot", "exporter.quantities",
-        "exporter.uses", "exporter.analysis",
+PURE = ("exporter.model", "exporter.digests", "exporter.app_images", "exporter.snapshot",
+        "exporter.quantities", "exporter.uses", "exporter.analysis",
         "exporter.storage.layout", "exporter.storage.manifests", "exporter.metrics.catalogue",
         "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
@@ -29,9 +29,9 @@ NAMES_PATHS = ("exporter.setting_types", "exporter.config")
 IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathlib", "psutil",
               "requests", "shutil", "socket", "sqlite3", "ssl", "starlette", "subprocess",
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
-LEAVES = ("exporter", "exporter.model", "exporter.app_images", "exporter.errors",
-          "exporter.quantities", "exporter.alert_thresholds", "exporter.setting_types",
-          "exporter.snapshot", "exporter.uses", "exporter.logs")  # fmt: skip
+LEAVES = ("exporter", "exporter.model", "exporter.digests", "exporter.app_images",
+          "exporter.errors", "exporter.quantities", "exporter.alert_thresholds",
+          "exporter.setting_types", "exporter.snapshot", "exporter.uses", "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {
     "exporter.storage": (),

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from demo.sample import write_captain_config
 from exporter.app_images import AppImages, ImageName
 from exporter.caprover import FILE_NAME, MAX_BYTES, CaproverReader, parse_configuration
+from exporter.digests import parse_digest
 from exporter.errors import CaproverUnreadableError
-from exporter.model import parse_digest
 
 DOMAIN = "registry.apps.example.com:996"
 SHOP = "captain/img-captain-shop"

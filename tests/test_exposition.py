@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from exporter.analysis.store import analyse
+from exporter.digests import Digest, DigestTable
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.exposition import (
@@ -26,8 +27,6 @@ from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric, Sample, Subject
 from exporter.model import (
     ApiView,
-    Digest,
-    DigestTable,
     FilesystemUsage,
     Inventory,
     Repository,

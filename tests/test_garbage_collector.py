@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from demo.store import StoreBuilder, noise
 from exporter.analysis.garbage import Dialect, mark
 from exporter.analysis.store import analyse, reaches_of
-from exporter.model import Inventory, format_digest
+from exporter.digests import format_digest
+from exporter.model import Inventory
 from exporter.snapshot import BlobTotal, CollectorRun, GcMode
 from exporter.storage.scanner import scan_store
 from tests.exporter_process import collect

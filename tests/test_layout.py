@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import DigestTable, format_digest, parse_digest
+from exporter.digests import (
+    DigestTable,
+    format_digest,
+    parse_digest,
+)
 from exporter.storage.layout import (
     blob_directory,
     is_repository_name,

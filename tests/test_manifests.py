@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.digests import Digest, parse_digest
 from exporter.errors import ManifestUnreadableError
-from exporter.model import Digest, parse_digest
 from exporter.storage.manifests import parse_manifest
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"

@@ -9,7 +9,7 @@ from exporter.analysis.ownership import app_of, tell_uses
 from exporter.analysis.repositories import BytesOnDisk
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
-from exporter.model import parse_digest
+from exporter.digests import parse_digest
 from exporter.snapshot import StoreReading
 from exporter.storage.scanner import scan_store
 from exporter.uses import Use, UseFigures

@@ -16,7 +16,7 @@ from exporter.analysis.garbage import Dialect
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
-from exporter.model import parse_digest
+from exporter.digests import parse_digest
 from exporter.plan.deletions import Selection, make_plan
 from exporter.storage.scanner import scan_store
 from tests.in_process import Outcome, run_command

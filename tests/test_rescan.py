@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.model import Inventory, Repository, format_digest
+from exporter.digests import format_digest
+from exporter.model import Inventory, Repository
 from exporter.storage.memory import Places, StoreMemory
 from exporter.storage.scanner import scan_store
 from exporter.storage.stamps import NO_STAMP

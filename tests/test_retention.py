@@ -15,7 +15,7 @@ from exporter.analysis.repositories import BytesOnDisk, bytes_on_disk
 from exporter.analysis.retention import choose, keep_newest
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages, ImageName
-from exporter.model import format_digest, parse_digest
+from exporter.digests import format_digest, parse_digest
 from exporter.snapshot import CaproverStatus, GcMode, StoreReading
 from exporter.storage.scanner import scan_store
 from exporter.uses import PolicyFigures

@@ -12,6 +12,7 @@ import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store import analyse
+from exporter.digests import format_digest
 from exporter.errors import ScanCancelledError, StoreUnreadableError
 from exporter.model import (
     ALL_DIRECTORIES,
@@ -19,7 +20,6 @@ from exporter.model import (
     IssueCause,
     Misplaced,
     Repository,
-    format_digest,
 )
 from exporter.snapshot import BlobState, StoreFigures
 from exporter.storage.scanner import ScanProgress, scan_store

@@ -11,7 +11,8 @@ from exporter.analysis.orderly import (
     tags_over_untagged,
 )
 from exporter.analysis.repositories import Ownership, bytes_on_disk
-from exporter.model import ABSENT, BlobNumber, Inventory
+from exporter.digests import BlobNumber
+from exporter.model import ABSENT, Inventory
 from exporter.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
 
 

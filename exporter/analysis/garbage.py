@@ -16,15 +16,14 @@ from typing import Literal
 
 from exporter.analysis.orderly import Reaches, is_plain
 from exporter.analysis.reachability import RepositoryReach, referenced_by
+from exporter.digests import BlobNumber, format_digest
 from exporter.model import (
     ABSENT,
     LAYERS,
     MANIFESTS,
     TAGS_DIRECTORY,
-    BlobNumber,
     Inventory,
     Repository,
-    format_digest,
 )
 from exporter.snapshot import GcMode
 from exporter.storage.layout import (

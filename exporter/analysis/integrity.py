@@ -3,15 +3,14 @@
 from collections.abc import Container, Iterator, Sequence
 
 from exporter.analysis.reachability import RepositoryReach
+from exporter.digests import BlobNumber, format_digest
 from exporter.model import (
     ABSENT,
     LAYERS,
-    BlobNumber,
     Inventory,
     Manifest,
     Repository,
     Tag,
-    format_digest,
 )
 from exporter.snapshot import BrokenTag
 

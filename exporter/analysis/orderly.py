@@ -10,7 +10,12 @@ from collections.abc import Set as AbstractSet
 
 from exporter.analysis.reachability import RepositoryReach, referenced_by
 from exporter.analysis.repositories import Ownership
-from exporter.model import ALL_DIRECTORIES, BlobNumber, Inventory, Repository
+from exporter.digests import BlobNumber
+from exporter.model import (
+    ALL_DIRECTORIES,
+    Inventory,
+    Repository,
+)
 from exporter.snapshot import TagName
 
 Reaches = Sequence[RepositoryReach]

@@ -11,7 +11,12 @@ from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import RepositoryReach, reached_by_many, with_listed
 from exporter.analysis.repositories import BytesOnDisk
 from exporter.app_images import AppImages, ImageName
-from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag
+from exporter.digests import BlobNumber, Digest
+from exporter.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
 from exporter.snapshot import BlobState, BrokenTag, StoreFigures, StoreReading
 from exporter.uses import TagUses, Use, UseFigures, UseTotal
 

@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.model import BlobNumber, Inventory, Manifest, Repository
+from exporter.digests import BlobNumber
+from exporter.model import (
+    Inventory,
+    Manifest,
+    Repository,
+)
 
 
 @dataclass(frozen=True, slots=True)

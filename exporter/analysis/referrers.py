@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from functools import cached_property
 
-from exporter.model import BlobNumber, Inventory, format_digest
+from exporter.digests import BlobNumber, format_digest
+from exporter.model import Inventory
 
 
 class Referrers:

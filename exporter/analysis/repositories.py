@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from exporter.analysis.reachability import RepositoryReach
-from exporter.model import BlobNumber, Inventory, Repository
+from exporter.digests import BlobNumber
+from exporter.model import Inventory, Repository
 
 _NOBODY = -1
 _SHARED = -2

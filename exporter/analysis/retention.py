@@ -10,7 +10,12 @@ from exporter.analysis.integrity import sound_links
 from exporter.analysis.orderly import Reaches, is_orderly, kept_after_deleting, kept_after_untagging
 from exporter.analysis.reachability import with_listed
 from exporter.analysis.repositories import BytesOnDisk
-from exporter.model import BlobNumber, Inventory, Repository, Tag
+from exporter.digests import BlobNumber
+from exporter.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
 from exporter.snapshot import GcMode
 from exporter.uses import PolicyFigures, Use, UseFigures
 

@@ -10,7 +10,14 @@ from exporter.analysis.integrity import PullCheck
 from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
 from exporter.analysis.repositories import Ownership, count_untagged, last_push_at, total_bytes
-from exporter.model import BlobNumber, Inventory, IssueCause, Manifest, Repository, Upload
+from exporter.digests import BlobNumber
+from exporter.model import (
+    Inventory,
+    IssueCause,
+    Manifest,
+    Repository,
+    Upload,
+)
 from exporter.snapshot import (
     BlobState,
     BlobTotal,

@@ -15,7 +15,12 @@ from exporter.analysis.retention import (
     newest_first,
     running_manifests,
 )
-from exporter.model import BlobNumber, Inventory, Repository, Tag, format_digest
+from exporter.digests import BlobNumber, format_digest
+from exporter.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
 from exporter.snapshot import Blocker
 from exporter.uses import UseFigures
 

@@ -10,7 +10,8 @@ from exporter.analysis.orderly import Reaches
 from exporter.analysis.reachability import with_listed
 from exporter.analysis.retention import CollectorAfter
 from exporter.analysis.store import reaches_of
-from exporter.model import Inventory, format_digest
+from exporter.digests import format_digest
+from exporter.model import Inventory
 from exporter.plan.deletions import Selection, make_plan
 from exporter.snapshot import CollectorRun, GcMode, RepositoryFigures, Snapshot, StoreReading
 from exporter.storage.layout import REPOSITORIES, printable

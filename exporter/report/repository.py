@@ -9,7 +9,16 @@ from exporter.analysis.reachability import reachable
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.analysis.retention import newest_first
 from exporter.analysis.store import reaches_of
-from exporter.model import BlobNumber, Digest, Inventory, Repository, Tag, format_digest
+from exporter.digests import (
+    BlobNumber,
+    Digest,
+    format_digest,
+)
+from exporter.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
 from exporter.snapshot import Snapshot, StoreReading
 from exporter.uses import Use
 

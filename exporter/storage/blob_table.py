@@ -1,8 +1,10 @@
 """The blobs of one scan, numbered: digests and sizes side by side."""
 
 from array import array
+from collections.abc import Sequence
 
-from exporter.model import ABSENT, Digest, DigestTable, Inventory
+from exporter.digests import Digest, DigestTable
+from exporter.model import ABSENT, Inventory
 
 
 class BlobTable:
@@ -27,6 +29,13 @@ class BlobTable:
         number = self.digests.intern(digest)
         self.make_room()
         self.sizes[number] = size
+
+    def set_sizes(self, digests: Sequence[Digest], sizes: Sequence[int]) -> None:
+        """Note the sizes of many blobs."""
+        numbers = self.digests.intern_all(digests)
+        self.make_room()
+        for number, size in zip(numbers, sizes, strict=True):
+            self.sizes[number] = size
 
     def make_room(self) -> None:
         """Give every digest that has a number a size: ABSENT until it is known better."""

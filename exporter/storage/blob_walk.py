@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
-from exporter.model import BlobNumber, Digest, Inventory
+from exporter.digests import BlobNumber, Digest
+from exporter.model import Inventory
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, Prefix, PrefixBlobs, prefix_of
 from exporter.storage.known_manifests import doubtful_manifests
@@ -100,8 +101,7 @@ class BlobWalk:
         table = BlobTable()
         for prefix, found in self._found.items():
             if isinstance(found, PrefixBlobs):
-                for digest, size in zip(found.digests, found.sizes, strict=True):
-                    table.set_size(digest, size)
+                table.set_sizes(found.digests, found.sizes)
                 self._keep_blobs(table, found.unknown)
             else:
                 self._keep_blobs(table, self._previous_blobs.get(prefix, ()))

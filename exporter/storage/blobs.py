@@ -6,18 +6,30 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
+from exporter.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+    parse_sha256,
+)
 from exporter.errors import ManifestUnreadableError, StoreUnreadableError
 from exporter.model import (
     ABSENT,
     UNKNOWN,
-    Digest,
     IssueCause,
     Misplaced,
-    format_digest,
-    parse_digest,
 )
-from exporter.storage.layout import ALGORITHMS, BLOBS, DATA, blob_directory, is_algorithm
+from exporter.storage.layout import (
+    ALGORITHMS,
+    BLOBS,
+    DATA,
+    blob_data,
+    blob_directory,
+    is_algorithm,
+)
 from exporter.storage.manifests import MAX_MANIFEST_BYTES, ManifestContent, parse_manifest
 from exporter.storage.reading import (
     GONE,
@@ -61,8 +73,7 @@ class PrefixBlobs:
     is_plain: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestBlob:
+class ManifestBlob(NamedTuple):
     """A blob that should be a manifest.
 
     Attributes:
@@ -130,12 +141,13 @@ class BlobReader:
         algorithm, start = prefix
         path = f"{BLOBS}/{algorithm}/{start}"
         found = PrefixBlobs()
+        parse = parse_sha256 if algorithm == _USUAL_ALGORITHM else partial(_parse_other, algorithm)
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
                 found.stamp = settled_stamp(os.fstat(parent), self._settled_before)
                 for entry in entries:
                     name = entry.name
-                    digest = parse_digest(f"{algorithm}:{name}") if name.startswith(start) else None
+                    digest = parse(name) if name.startswith(start) else None
                     if digest is None or not is_directory(entry):
                         found.is_plain = False
                         self._strays.add(name, parent, f"{path}/{name}")
@@ -232,8 +244,7 @@ class BlobReader:
 
     def read_manifest(self, digest: Digest) -> ManifestBlob | None:
         """Read one manifest; None where the blob is not there."""
-        directory = blob_directory(format_digest(digest))
-        path = f"{directory}/{DATA}"
+        path = blob_data(digest)
         try:
             content, status = read_file(path, self._store, MAX_MANIFEST_BYTES)
         except GONE:
@@ -254,6 +265,10 @@ class BlobReader:
             detail = f"references {parsed.senseless[:80]!r}, which is no digest"
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
         return ManifestBlob(status.st_size, parsed)
+
+
+def _parse_other(algorithm: str, hexadecimal: str) -> Digest | None:
+    return parse_digest(f"{algorithm}:{hexadecimal}")
 
 
 def prefix_of(digest: Digest) -> Prefix:

@@ -1,9 +1,15 @@
 """Manifests that need not be read again, because their digests say that they are the same."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from exporter.model import BlobNumber, DigestTable, Inventory, Manifest, parse_digest
+import msgspec
+
+from exporter.digests import (
+    BlobNumber,
+    DigestTable,
+    parse_digest,
+)
+from exporter.model import Inventory, Manifest
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.layout import BLOBS, DATA
 
@@ -54,7 +60,7 @@ def renumber(manifest: Manifest, before: DigestTable, now: DigestTable) -> Manif
     def renumbered(numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
         return tuple(now.intern(before[number]) for number in numbers)
 
-    return replace(
+    return msgspec.structs.replace(
         manifest,
         children=renumbered(manifest.children),
         blobs=renumbered(manifest.blobs),

@@ -8,7 +8,13 @@ for uploads.
 import re
 from datetime import datetime
 
-from exporter.model import LAYERS, MANIFESTS, Digest, parse_digest
+from exporter.digests import (
+    Digest,
+    format_digest,
+    is_sha256,
+    parse_digest,
+)
+from exporter.model import LAYERS, MANIFESTS
 
 VERSION_PATH = ("docker", "registry", "v2")
 """Directories between the registry's root directory and the store proper."""
@@ -94,8 +100,16 @@ def parse_link(content: bytes) -> Digest | None:
         text = content.decode("ascii")
     except UnicodeDecodeError:
         return None
-    algorithm, _, hexadecimal = text.partition(":")
-    return parse_digest(text) if ALGORITHMS.get(algorithm) == len(hexadecimal) else None
+    digest = parse_digest(text)
+    return digest if digest is not None and is_supported(digest) else None
+
+
+def is_supported(digest: Digest) -> bool:
+    """Tell whether the registry knows the digest's algorithm, and it has that one's length."""
+    if is_sha256(digest):
+        return True
+    algorithm, _, hexadecimal = format_digest(digest).partition(":")
+    return ALGORITHMS.get(algorithm) == len(hexadecimal)
 
 
 def parse_started_at(content: bytes) -> float | None:
@@ -109,6 +123,11 @@ def parse_started_at(content: bytes) -> float | None:
     except ValueError:
         return None
     return whole.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+def blob_data(digest: Digest) -> str:
+    """Give the path of a blob below the version directory."""
+    return f"{blob_directory(format_digest(digest))}/{DATA}"
 
 
 def blob_directory(digest_text: str) -> str:

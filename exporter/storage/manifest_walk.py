@@ -2,7 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from exporter.model import ABSENT, USUAL_SCHEMA, BlobNumber, Digest, Inventory, Manifest
+from exporter.digests import BlobNumber, Digest
+from exporter.model import (
+    ABSENT,
+    USUAL_SCHEMA,
+    Inventory,
+    Manifest,
+)
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.blobs import BlobReader, ManifestBlob
 from exporter.storage.known_manifests import doubtful_manifests, renumber
@@ -139,7 +145,7 @@ class ManifestWalk:
             self.has_missing |= named
             return ()
         if blob.size is not None:
-            self._table.set_size(self._table.digests[number], blob.size)
+            self._table.sizes[number] = blob.size
         if blob.is_damaged:
             self.unreadable.add(number)
         if blob.content is None:
@@ -160,13 +166,13 @@ class ManifestWalk:
         return manifest.children
 
     def _manifest(self, content: ManifestContent) -> Manifest:
-        intern = self._table.digests.intern
+        intern = self._table.digests.intern_all
         return Manifest(
             schema=content.schema,
-            children=tuple(map(intern, content.children)),
-            blobs=tuple(map(intern, content.blobs)),
-            foreign=tuple(map(intern, content.foreign)),
-            unmarked=tuple(map(intern, content.unmarked)),
+            children=intern(content.children),
+            blobs=intern(content.blobs),
+            foreign=intern(content.foreign),
+            unmarked=intern(content.unmarked),
         )
 
     def _compare_sizes(
@@ -174,7 +180,10 @@ class ManifestWalk:
     ) -> None:
         """Note what has another size than the manifest states, or none that is known yet."""
         sizes, known = self._table.sizes, len(self._table.sizes)
-        for part, stated in zip((*manifest.children, *manifest.blobs), stated_sizes, strict=True):
+        parts = (*manifest.children, *manifest.blobs)
+        if max(parts, default=0) < known and tuple([sizes[part] for part in parts]) == stated_sizes:
+            return  # as nearly always
+        for part, stated in zip(parts, stated_sizes, strict=True):
             if stated >= 0 and (part >= known or sizes[part] != stated):
                 self._doubtful.append((number, part, stated))
 

@@ -7,13 +7,13 @@ live blob look like garbage. A ``subject`` is no reference: the registry's colle
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from exporter.digests import Digest, parse_digest
 from exporter.errors import ManifestUnreadableError
-from exporter.model import Digest, parse_digest
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
@@ -41,8 +41,7 @@ _SCHEMA_2 = 2
 _NOT_SAID = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestContent:
+class ManifestContent(NamedTuple):
     """The references of one manifest.
 
     Attributes:
@@ -88,13 +87,14 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
     fs_layers: list[_FsLayer] | None = None
 
     def count_references(self) -> int:
-        parts = (self.layers, self.blobs, self.manifests, self.fs_layers)
-        return (self.config is not None) + sum(len(part) for part in parts if part)
+        count = len(self.layers or ()) + len(self.blobs or ()) + len(self.manifests or ())
+        return count + len(self.fs_layers or ()) + (self.config is not None)
 
     def is_manifest(self) -> bool:
-        parts = (self.config, self.layers, self.blobs, self.manifests, self.fs_layers)
+        if self.config is not None or self.layers is not None or self.manifests is not None:
+            return True
         is_empty_index = self.media_type in _INDEX_MEDIA_TYPES and self.schema() == _SCHEMA_2
-        return is_empty_index or any(part is not None for part in parts)
+        return is_empty_index or self.blobs is not None or self.fs_layers is not None
 
     def schema(self) -> int:
         """Tell as what the registry reads it: 0 where it refuses to."""
@@ -156,67 +156,39 @@ def parse_manifest(content: bytes) -> ManifestContent:
 
 
 def _content(document: _Document) -> ManifestContent:
-    found = _References()
-    for layer in document.fs_layers or ():
-        found.add_blob(layer.blobSum, _NOT_SAID)
+    children: list[_Descriptor] = []
+    stored = [_Descriptor(layer.blobSum) for layer in document.fs_layers or ()]
     if document.config is not None:
-        found.add_blob(document.config.digest, document.config.size)
+        stored.append(document.config)
     for descriptor in document.manifests or ():
-        if descriptor.media_type in _MANIFEST_MEDIA_TYPES:
-            found.add_child(descriptor.digest, descriptor.size)
-        else:
-            found.add_blob(descriptor.digest, descriptor.size)
-    for group in (document.layers, document.blobs):
-        for descriptor in group or ():
-            found.add_blob(descriptor.digest, descriptor.size, is_foreign=bool(descriptor.urls))
+        is_child = descriptor.media_type in _MANIFEST_MEDIA_TYPES
+        (children if is_child else stored).append(descriptor)
+    own = (document.layers or []) + (document.blobs or [])
+    stored += own
+    senseless = None
+    digests = [parse_digest(each.digest) for each in children + stored]
+    if None in digests:
+        senseless = (children + stored)[digests.index(None)].digest
+        children, stored, own = (
+            [each for each in group if parse_digest(each.digest) is not None]
+            for group in (children, stored, own)
+        )
+    found = [digest for digest in digests if digest is not None]
     return ManifestContent(
         schema=document.schema(),
-        children=tuple(found.children),
-        blobs=tuple(found.blobs),
-        sizes=(*found.child_sizes, *found.blob_sizes),
-        foreign=tuple(found.foreign),
-        unmarked=() if document.is_plain() else found.unmarked(document.marked()),
-        senseless=found.senseless,
+        children=tuple(found[: len(children)]),
+        blobs=tuple(found[len(children) :]),
+        sizes=tuple([each.size for each in children + stored]),
+        foreign=tuple([found[place - len(own)] for place, each in enumerate(own) if each.urls]),
+        unmarked=() if document.is_plain() else _unmarked(found, document.marked()),
+        senseless=senseless,
     )
 
 
-class _References:
-    """Collects what a manifest references."""
-
-    __slots__ = ("blob_sizes", "blobs", "child_sizes", "children", "foreign", "senseless")
-
-    def __init__(self) -> None:
-        self.children: list[Digest] = []
-        self.child_sizes: list[int] = []
-        self.blobs: list[Digest] = []
-        self.blob_sizes: list[int] = []
-        self.foreign: list[Digest] = []
-        self.senseless: str | None = None
-
-    def add_child(self, text: str, size: int) -> None:
-        digest = self._parse(text)
-        if digest is not None:
-            self.children.append(digest)
-            self.child_sizes.append(size)
-
-    def add_blob(self, text: str, size: int, *, is_foreign: bool = False) -> None:
-        digest = self._parse(text)
-        if digest is not None:
-            self.blobs.append(digest)
-            self.blob_sizes.append(size)
-            if is_foreign:
-                self.foreign.append(digest)
-
-    def unmarked(self, marked: set[str]) -> tuple[Digest, ...]:
-        """Give what is not among the digests that the registry reads."""
-        digests = {parse_digest(text) for text in marked}
-        return tuple(each for each in (*self.children, *self.blobs) if each not in digests)
-
-    def _parse(self, text: str) -> Digest | None:
-        digest = parse_digest(text)
-        if digest is None and self.senseless is None:
-            self.senseless = text
-        return digest
+def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]:
+    """Give what is not among the digests that the registry reads."""
+    known = {parse_digest(text) for text in marked}
+    return tuple(each for each in digests if each not in known)
 
 
 def _decode_as_go(content: bytes) -> _Document:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.model import Digest, Inventory
+from exporter.digests import Digest
+from exporter.model import Inventory
 from exporter.storage.blobs import Prefix
 from exporter.storage.repository_content import RepositoryStamps
 from exporter.storage.repository_names import FoundRepositories

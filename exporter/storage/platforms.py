@@ -6,7 +6,11 @@ from typing import Any
 
 import msgspec
 
-from exporter.model import Digest, format_digest, parse_digest
+from exporter.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+)
 from exporter.storage.layout import DATA, blob_directory
 from exporter.storage.manifests import MAX_MANIFEST_BYTES
 from exporter.storage.reading import read_file

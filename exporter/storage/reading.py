@@ -21,6 +21,9 @@ GONE = (FileNotFoundError, NotADirectoryError)
 WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
 """What :func:`read_file` answers for a file that is too large, or no file at all."""
 
+_SMALL = 4096
+"""So much is asked for in any case: a file may grow between being measured and being read."""
+
 _CAUSES = {
     errno.EACCES: IssueCause.PERMISSION,
     errno.EPERM: IssueCause.PERMISSION,
@@ -124,10 +127,7 @@ def open_file(path: str, parent: int) -> Iterator[tuple[int, os.stat_result]]:
     """
     descriptor = os.open(path, _FILE, dir_fd=parent)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        yield descriptor, status
+        yield descriptor, _status_of(descriptor)
     finally:
         os.close(descriptor)
 
@@ -137,10 +137,23 @@ def read_file(path: str, parent: int, limit: int) -> tuple[bytes, os.stat_result
 
     Raises OSError: EFBIG where it is larger, and what :func:`open_file` raises.
     """
-    with open_file(path, parent) as (descriptor, status):
+    descriptor = os.open(path, _FILE, dir_fd=parent)
+    try:
+        status = _status_of(descriptor)
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {limit} make sense here")
-        content = os.read(descriptor, limit + 1)
-        while len(content) < status.st_size and (more := os.read(descriptor, limit)):
+        # not so much as the limit: room for all that is asked for is made before it is read
+        wanted = max(status.st_size, _SMALL) + 1
+        content = os.read(descriptor, wanted)
+        while len(content) < status.st_size and (more := os.read(descriptor, wanted)):
             content += more
         return content, status
+    finally:
+        os.close(descriptor)
+
+
+def _status_of(descriptor: int) -> os.stat_result:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return status

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
+from exporter.digests import (
+    Digest,
+    DigestTable,
+    format_digest,
+    parse_digest,
+)
 from exporter.model import (
     ALL_DIRECTORIES,
     MANIFESTS,
     TAGS_DIRECTORY,
-    Digest,
-    DigestTable,
     IssueCause,
     Repository,
-    format_digest,
-    parse_digest,
 )
 from exporter.storage.layout import (
     MAX_LINK_BYTES,
@@ -24,6 +26,7 @@ from exporter.storage.layout import (
     REVISIONS,
     TAGS,
     is_algorithm,
+    is_supported,
     is_tag_name,
     parse_link,
 )
@@ -210,7 +213,7 @@ class RepositoryReader:
             return
         where = f"{path}/{name}/{_LINK}"
         try:
-            link, status = self._read_link(f"{name}/{_LINK}", parent)
+            link, status = _read_link(f"{name}/{_LINK}", parent)
         except GONE:
             content.deleted.append(digest)
             return
@@ -224,11 +227,10 @@ class RepositoryReader:
             content.revisions.append(LinkedRevision(digest, None))
             return
         stamp = self._stamp(status)
-        target = parse_link(link)
-        if target != digest:
+        if link != format_digest(digest).encode() or not is_supported(digest):
             detail = "does not hold the digest that its directory is named by"
             self._issues.add(IssueCause.INVALID_LINK, where, detail)
-            content.mislinked[digest] = target
+            content.mislinked[digest] = parse_link(link)
             stamp = NO_STAMP
         content.revisions.append(LinkedRevision(digest, status.st_mtime, stamp))
 
@@ -292,17 +294,9 @@ class RepositoryReader:
         return self._read_current(tag, parent)
 
     def _read_current(self, tag: str, parent: int) -> tuple[bytes, os.stat_result]:
-        refuse_symlink(f"{tag}/{_CURRENT}", parent)
-        return self._read_link(f"{tag}/{_CURRENT}/{_LINK}", parent)
-
-    def _read_link(self, path: str, parent: int) -> tuple[bytes, os.stat_result]:
-        """Read a link, once more where it is being rewritten. Raises OSError."""
-        for _ in range(_REWRITE_RETRIES):
-            link, status = read_file(path, parent, MAX_LINK_BYTES)
-            if link:
-                return link, status
-            time.sleep(_REWRITE_SECONDS)
-        return read_file(path, parent, MAX_LINK_BYTES)
+        current = f"{tag}/{_CURRENT}"
+        refuse_symlink(current, parent)
+        return _read_link(f"{current}/{_LINK}", parent)
 
     def _note_link_error(self, error: OSError, path: str) -> bool:
         """Note why a link could not be read; tell whether that is because it is no link."""
@@ -312,6 +306,17 @@ class RepositoryReader:
         else:
             self._issues.add_error(error, path)
         return is_damaged
+
+
+def _read_link(path: str, parent: int) -> tuple[bytes, os.stat_result]:
+    """Read a link, again where it is being rewritten. Raises OSError."""
+    link, status = read_file(path, parent, MAX_LINK_BYTES)
+    for _ in range(_REWRITE_RETRIES if not link else 0):
+        time.sleep(_REWRITE_SECONDS)
+        link, status = read_file(path, parent, MAX_LINK_BYTES)
+        if link:
+            break
+    return link, status
 
 
 def _link_of(digest: Digest) -> str:

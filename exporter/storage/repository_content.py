@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from exporter.model import Digest, DigestTable, Repository
+from exporter.digests import Digest, DigestTable
+from exporter.model import Repository
 from exporter.storage.stamps import NO_STAMP, Stamp
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
+
+from exporter.digests import BlobNumber
 from exporter.model import (
     ALL_DIRECTORIES,
     TAGS_DIRECTORY,
-    BlobNumber,
     Inventory,
     Repository,
     Revision,
@@ -190,11 +192,13 @@ class RepositoryWalk:
     def _renumbered(self, repository: Repository) -> Repository:
         """Give a repository of the previous scan with this scan's numbers."""
         tags = [
-            tag if tag.target is None else replace(tag, target=self._renumber(tag.target))
+            tag
+            if tag.target is None
+            else msgspec.structs.replace(tag, target=self._renumber(tag.target))
             for tag in repository.tags
         ]
         revisions = [
-            replace(revision, manifest=self._renumber(revision.manifest))
+            msgspec.structs.replace(revision, manifest=self._renumber(revision.manifest))
             for revision in repository.revisions
         ]
         # what is kept could not be read, and the collector is not foretold then

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporter.digests import BlobNumber
 from exporter.errors import ScanCancelledError, StoreUnreadableError
 from exporter.model import (
-    BlobNumber,
     Inventory,
     IssueCause,
     Misplaced,

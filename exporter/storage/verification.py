@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from exporter.model import Digest, format_digest
+from exporter.digests import Digest, format_digest
 from exporter.storage.layout import ALGORITHMS, DATA, blob_directory
 from exporter.storage.reading import GONE, open_directory, open_file
 

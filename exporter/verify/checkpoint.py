@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from exporter.digests import parse_digest
 from exporter.errors import ConfigurationError, OutputError
-from exporter.model import parse_digest
 from exporter.output import replace_file
 from exporter.storage.layout import VERSION_PATH, printable
 from exporter.verify.tally import Tally

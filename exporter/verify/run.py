@@ -12,8 +12,13 @@ from itertools import islice
 from typing import TextIO
 
 from exporter.analysis.referrers import Referrers
+from exporter.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+)
 from exporter.errors import ScanCancelledError
-from exporter.model import Digest, Inventory, format_digest, parse_digest
+from exporter.model import Inventory
 from exporter.progress import ByteProgress, byte_progress, terminal_progress
 from exporter.quantities import format_duration, format_size
 from exporter.storage.layout import printable

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.reachability import reach_of
+from exporter.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+)
 from exporter.errors import ConfigurationError
 from exporter.model import (
     ABSENT,
     NOT_READ,
-    Digest,
     Inventory,
     Repository,
     ScanIssue,
-    format_digest,
-    parse_digest,
 )
 from exporter.storage.layout import BLOBS, DATA, REPOSITORIES, printable
 from exporter.storage.verification import Condition

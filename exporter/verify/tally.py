@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from exporter.model import format_digest
+from exporter.digests import format_digest
 from exporter.storage.verification import BlobCheck, Condition
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -1,0 +1,122 @@
+"""Digests, packed and numbered.
+
+Blobs are named by small integers (:data:`BlobNumber`) instead of digests, because sets and sums
+over a million blobs then fit in flat arrays.
+"""
+
+import re
+from binascii import unhexlify
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NewType
+
+Digest = NewType("Digest", bytes)
+"""A content digest, packed: 32 raw bytes for sha256, else the ASCII text ``<algorithm>:<hex>``."""
+
+BlobNumber = int
+"""Index of a digest in a :class:`DigestTable`."""
+
+_SHA256 = "sha256:"
+_SHA256_BYTES = 32
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
+
+
+def parse_digest(text: str) -> Digest | None:
+    """Pack ``<algorithm>:<hex>``; None where the text is no digest.
+
+    The grammar is that of the OCI image specification, with the hexadecimal encoding that all
+    algorithms in use have; sha256 must have 64 digits, in lower case.
+    """
+    if text.startswith(_SHA256):
+        return parse_sha256(text[len(_SHA256) :])
+    return Digest(text.encode("ascii")) if _DIGEST.fullmatch(text) else None
+
+
+def parse_sha256(hexadecimal: str) -> Digest | None:
+    """Pack the hexadecimal digits of a sha256 digest; None where they are none."""
+    if len(hexadecimal) != 2 * _SHA256_BYTES:
+        return None
+    try:
+        raw = unhexlify(hexadecimal)
+    except ValueError:
+        return None
+    # unhexlify is lenient about case; the registry is not
+    return Digest(raw) if raw.hex() == hexadecimal else None
+
+
+def is_sha256(digest: Digest) -> bool:
+    """Tell whether a digest is one of sha256: others take 34 bytes and more, as text."""
+    return len(digest) == _SHA256_BYTES
+
+
+def format_digest(digest: Digest) -> str:
+    """Give the text form ``<algorithm>:<hex>``."""
+    if is_sha256(digest):
+        return f"sha256:{digest.hex()}"
+    return digest.decode("ascii")
+
+
+class DigestTable:
+    """Gives every digest a number, in order of first sight; only ever grows.
+
+    A table and its copies share what they hold, so that a scan that finds ten digests more does
+    not copy a million: only one of them may grow, another one that does parts from them first.
+    """
+
+    __slots__ = ("_digests", "_length", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers: dict[Digest, BlobNumber] = {}
+        self._digests: list[Digest] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: BlobNumber) -> Digest:
+        return self._digests[number]
+
+    def __iter__(self) -> Iterator[Digest]:
+        return islice(self._digests, self._length)
+
+    def copy(self) -> "DigestTable":
+        """Give a table with the same numbers that grows apart."""
+        table = DigestTable()
+        table._numbers, table._digests = self._numbers, self._digests
+        table._length = self._length
+        return table
+
+    def continues(self, other: "DigestTable") -> bool:
+        """Tell whether this began as a copy of ``other``: numbers of that are the same here."""
+        return self._digests is other._digests and self._length >= other._length
+
+    def find(self, digest: Digest) -> BlobNumber | None:
+        """Return the digest's number, None where it was never seen."""
+        number = self._numbers.get(digest)
+        return None if number is None or number >= self._length else number
+
+    def intern_all(self, digests: Sequence[Digest]) -> tuple[BlobNumber, ...]:
+        """Return the numbers of ``digests``, as :meth:`intern` does for one."""
+        if len(self._digests) > self._length:
+            return tuple(map(self.intern, digests))
+        numbers = self._numbers
+        try:
+            return tuple([numbers[digest] for digest in digests])
+        except KeyError:
+            return tuple(map(self.intern, digests))
+
+    def intern(self, digest: Digest) -> BlobNumber:
+        """Return the digest's number, giving it the next one at first sight."""
+        number = self._numbers.get(digest)
+        if number is None or number >= self._length:
+            if len(self._digests) > self._length:
+                self._part()
+            number = self._numbers[digest] = self._length
+            self._digests.append(digest)
+            self._length += 1
+        return number
+
+    def _part(self) -> None:
+        """Hold what is in this table apart: a copy of it has grown."""
+        self._digests = self._digests[: self._length]
+        self._numbers = {digest: number for number, digest in enumerate(self._digests)}
