@@ -88,7 +88,8 @@ class DigestTable:
 
     def continues(self, other: "DigestTable") -> bool:
         """Tell whether this began as a copy of ``other``: numbers of that are the same here."""
-        return self._digests is other._digests and self._length >= other._length
+        is_shared = self._digests is other._digests  # noqa: SLF001 - of this class
+        return is_shared and len(self) >= len(other)
 
     def find(self, digest: Digest) -> BlobNumber | None:
         """Return the digest's number, None where it was never seen."""

@@ -31,7 +31,8 @@ IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathl
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
 LEAVES = ("exporter", "exporter.model", "exporter.digests", "exporter.app_images",
           "exporter.errors", "exporter.quantities", "exporter.alert_thresholds",
-          "exporter.setting_types", "exporter.snapshot", "exporter.uses", "exporter.logs")  # fmt: skip
+          "exporter.setting_types", "exporter.snapshot", "exporter.uses",
+          "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {
     "exporter.storage": (),

@@ -3,7 +3,7 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
@@ -11,6 +11,7 @@ from exporter.digests import (
     Digest,
     DigestTable,
     format_digest,
+    is_sha256,
     parse_digest,
 )
 from exporter.model import (
@@ -47,7 +48,7 @@ from exporter.storage.repository_content import (
     RepositoryContent,
     RepositoryStamps,
 )
-from exporter.storage.stamps import NO_STAMP, Stamp, settled_stamp, stamp_at
+from exporter.storage.stamps import NO_STAMP, Stamp, settled_stamp, stamp_at, stamp_of
 from exporter.storage.strays import StrayCounter
 
 _LINK = "link"
@@ -115,20 +116,23 @@ class RepositoryReader:
 
         Each link is looked at: the registry writes them in place, which no directory shows.
         """
+        directory = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}"
+        tags = (f"{tag.name}/{_CURRENT}/{_LINK}" for tag in repository.tags)
+        revisions = (_link_of(digests[each.manifest]) for each in repository.revisions)
         try:
-            with open_directory(
-                f"{REPOSITORIES}/{repository.name}/{MANIFESTS}", self._store
-            ) as parent:
-                for place, stamp in stamps.directories.items():
-                    if stamp_at(place or ".", parent) != stamp:
-                        return False
-                for tag, stamp in zip(repository.tags, stamps.tags, strict=True):
-                    if stamp_at(f"{TAGS}/{tag.name}/{_CURRENT}/{_LINK}", parent) != stamp:
-                        return False
-                for revision, stamp in zip(repository.revisions, stamps.revisions, strict=True):
-                    if stamp_at(_link_of(digests[revision.manifest]), parent) != stamp:
-                        return False
-                return all(stamp_at(_link_of(each), parent) is None for each in stamps.deleted)
+            with open_directory(directory, self._store) as parent:
+                return (
+                    all(
+                        stamp_at(place or ".", parent) == stamp
+                        for place, stamp in stamps.directories.items()
+                    )
+                    and _are_unchanged(TAGS, parent, tags, stamps.tags)
+                    and _are_unchanged(REVISIONS, parent, revisions, stamps.revisions)
+                    and all(
+                        stamp_at(f"{REVISIONS}/{_link_of(each)}", parent) is None
+                        for each in stamps.deleted
+                    )
+                )
         except OSError:
             return False
 
@@ -320,5 +324,20 @@ def _read_link(path: str, parent: int) -> tuple[bytes, os.stat_result]:
 
 
 def _link_of(digest: Digest) -> str:
-    """Give the place of a revision's link below ``_manifests``."""
-    return f"{REVISIONS}/{format_digest(digest).replace(':', '/')}/{_LINK}"
+    """Give the place of a revision's link below ``revisions``."""
+    if is_sha256(digest):  # as nearly all are, in a third of the time
+        return f"sha256/{digest.hex()}/{_LINK}"
+    return f"{format_digest(digest).replace(':', '/')}/{_LINK}"
+
+
+def _are_unchanged(
+    directory: str, parent: int, links: Iterable[str], stamps: Collection[Stamp]
+) -> bool:
+    """Tell whether links below a directory have the stamps that they had. Raises OSError."""
+    if not stamps:
+        return True
+    with open_directory(directory, parent) as descriptor:
+        for link, stamp in zip(links, stamps, strict=True):
+            if stamp_of(os.stat(link, dir_fd=descriptor, follow_symlinks=False)) != stamp:
+                return False
+    return True
