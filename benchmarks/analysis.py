@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from benchmarks.store import store_directory
 from exporter.analysis.conclusions import AnalysisOptions, conclude
-from exporter.analysis.repositories import Ownership
-from exporter.analysis.store import analyse, foretell, reaches_of
+from exporter.analysis.ledger import Ledger
+from exporter.analysis.store import analyse, foretell
 from exporter.app_images import AppImages, ImageName
 from exporter.model import Inventory
 from exporter.snapshot import CaproverStatus, StoreReading
@@ -52,17 +52,14 @@ def main() -> int:
 
 def _round(inventory: Inventory) -> tuple[float, float, float]:
     """Give the seconds of the whole analysis, of what foretells in it, and of conclusions."""
-    reaches = reaches_of(inventory)
+    ledger = Ledger.of(inventory)
     whole, figures = _timed(lambda: analyse(inventory))
     # complete and in good order: these totals are what it starts from
-    ownership = Ownership(len(inventory.sizes))
-    for reach in reaches:
-        ownership.add(reach)
-    foretold, _ = _timed(lambda: foretell(inventory, reaches, 2, figures.blobs, ownership))
+    foretold, _ = _timed(lambda: foretell(inventory, ledger, 2, figures.blobs))
     reading = StoreReading(inventory, figures)
     options = AnalysisOptions(image_prefix="captain", keep_last=_KEEP_LAST)
     status = CaproverStatus(_images(inventory))
-    concluded, _ = _timed(lambda: conclude(reading, status, options, reaches))
+    concluded, _ = _timed(lambda: conclude(reading, status, options, ledger.reaches))
     return whole, foretold, concluded
 
 

@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.analysis.agreement import count_tag_differences
-from exporter.analysis.conclusions import AnalysisOptions, Conclusions, analyse_all, conclude
+from exporter.analysis.conclusions import (
+    AnalysisOptions,
+    Analyst,
+    Conclusions,
+    analyse_all,
+    conclude,
+)
 from exporter.errors import ExporterError, ScanCancelledError
 from exporter.logs import fields
 from exporter.model import FilesystemUsage, Inventory
@@ -160,6 +166,7 @@ class StoreRefresher:
         self._changes = Changes()
         self._watcher = None if watch is None else watch(self._changes)
         self._memory = StoreMemory()
+        self._analyst = Analyst(board.options)
         self._conclusions: Conclusions | None = None
         self._sweep_at = 0.0
         self._has_failed = False
@@ -201,8 +208,7 @@ class StoreRefresher:
         )
         reading = before.store
         if reading is None or inventory is not reading.inventory:
-            options = self._board.options
-            reading, self._conclusions = analyse_all(inventory, before.caprover, options)
+            reading, self._conclusions = self._analyst.analyse(inventory, before.caprover)
         duration = time.monotonic() - started
         status = ScanStatus(
             scans=before.scan.scans + 1,

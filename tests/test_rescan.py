@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
+from exporter.analysis.conclusions import AnalysisOptions, Analyst, analyse_all
 from exporter.digests import format_digest
 from exporter.model import Inventory, Repository
 from exporter.storage.memory import Places, StoreMemory
@@ -22,6 +23,9 @@ from tests.servers import DockerRegistry, RegistryClient
 
 SETTLED_SECONDS = 0.01
 """A clock's step, so that the tests need not wait for longer."""
+
+
+OPTIONS = (AnalysisOptions(2, keep_last=(1, 2)), AnalysisOptions(3))
 
 
 def described(inventory: Inventory) -> dict[str, Any]:
@@ -85,6 +89,7 @@ class Rescanner:
         self.root = root
         self.memory = StoreMemory(SETTLED_SECONDS, full_seconds)
         self.inventory: Inventory | None = None
+        self.analyses = [(options, Analyst(options)) for options in OPTIONS]
 
     def scan(self) -> Inventory:
         """Scan once what has settled, and compare with a scan of everything."""
@@ -92,9 +97,16 @@ class Rescanner:
         return self.scan_at_once()
 
     def scan_at_once(self) -> Inventory:
-        """Scan, and compare with a scan of everything."""
+        """Scan, and compare with a scan of everything, and both with analyses from nothing."""
         self.inventory = scan_store(self.root, self.inventory, memory=self.memory)
-        assert described(self.inventory) == described(scan_store(self.root))
+        fresh = scan_store(self.root)
+        assert described(self.inventory) == described(fresh)
+        for options, analyst in self.analyses:
+            reading, conclusions = analyst.analyse(self.inventory, None)
+            for inventory in (self.inventory, fresh):
+                expected, concluded = analyse_all(inventory, None, options)
+                assert reading.figures == expected.figures
+                assert conclusions == concluded
         return self.inventory
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from exporter.analysis.garbage import Dialect
+from exporter.analysis.ledger import Ledger
 from exporter.analysis.orderly import Reaches
 from exporter.analysis.ownership import tell_uses
 from exporter.analysis.repositories import BytesOnDisk
@@ -47,13 +48,28 @@ class Conclusions:
     policies: tuple[PolicyFigures, ...] | None = None
 
 
+class Analyst:
+    """Analyses one inventory of a store after another, by what has changed between them."""
+
+    def __init__(self, options: AnalysisOptions) -> None:
+        self._options = options
+        self._ledger = Ledger()
+
+    def analyse(
+        self, inventory: Inventory, caprover: CaproverStatus | None
+    ) -> tuple[StoreReading, Conclusions]:
+        """Draw all figures, and what follows from them together with CapRover's configuration."""
+        self._ledger.follow(inventory)
+        figures = analyse(inventory, self._options.dialect, self._ledger)
+        reading = StoreReading(inventory, figures)
+        return reading, conclude(reading, caprover, self._options, self._ledger.reaches)
+
+
 def analyse_all(
     inventory: Inventory, caprover: CaproverStatus | None, options: AnalysisOptions
 ) -> tuple[StoreReading, Conclusions]:
-    """Draw all figures, and what follows from them together with CapRover's configuration."""
-    reaches = reaches_of(inventory)
-    reading = StoreReading(inventory, analyse(inventory, options.dialect, reaches))
-    return reading, conclude(reading, caprover, options, reaches)
+    """Draw the same from one inventory alone."""
+    return Analyst(options).analyse(inventory, caprover)
 
 
 def conclude(

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from exporter.analysis.garbage import VERSION_2, Dialect, Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.ledger import Ledger
 from exporter.analysis.orderly import (
     Reaches,
     is_orderly,
     lost_below_indexes,
-    tags_over_untagged,
 )
-from exporter.analysis.repositories import Ownership, bytes_on_disk
+from exporter.analysis.repositories import bytes_on_disk
 from exporter.digests import BlobNumber
 from exporter.model import ABSENT, Inventory
 from exporter.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
@@ -18,38 +18,37 @@ from exporter.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMod
 
 def forecast(
     inventory: Inventory,
-    reaches: Reaches,
+    ledger: Ledger,
     check: PullCheck,
     dialect: Dialect,
     blobs: Mapping[BlobState, BlobTotal],
-    ownership: Ownership,
 ) -> Mapping[GcMode, CollectorRun] | None:
     """Tell what the collector would do in each mode.
 
-    ``blobs`` are the totals by state, ``ownership`` tells which blobs repositories share.
+    ``blobs`` are the totals by what reaches them.
 
     None while something could not be read that may change it.
     """
     if inventory.unread:
         return None
+    reaches = ledger.reaches
     if is_orderly(inventory, reaches) and check.all_sound(reaches):
-        return _forecast_orderly(inventory, reaches, dialect, blobs, ownership)
+        return _forecast_orderly(inventory, ledger, dialect, blobs)
     return _forecast_by_walk(inventory, reaches, check, dialect)
 
 
 def _forecast_orderly(
     inventory: Inventory,
-    reaches: Reaches,
+    ledger: Ledger,
     dialect: Dialect,
     blobs: Mapping[BlobState, BlobTotal],
-    ownership: Ownership,
 ) -> Mapping[GcMode, CollectorRun]:
     """Tell it of a store in good order, where only version 2 deletes what it should not."""
     lost: set[BlobNumber] = set()
     endangered: tuple[TagName, ...] = ()
     if dialect == VERSION_2:
-        lost = lost_below_indexes(reaches, ownership)
-        endangered = tuple(tags_over_untagged(inventory, reaches))
+        lost = lost_below_indexes(ledger.reaches, ledger.shared)
+        endangered = tuple(name for each in ledger.accounts for name in each.over_untagged)
     garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
     if not inventory.all_measured:
         lost = {number for number in lost if inventory.sizes[number] != ABSENT}

@@ -5,11 +5,10 @@ is missing from it and nothing lies in the collector's way. Then the marks follo
 repository reaches; :mod:`exporter.analysis.garbage` walks all others, and says where the rules are.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from exporter.analysis.reachability import RepositoryReach, referenced_by
-from exporter.analysis.repositories import Ownership
 from exporter.digests import BlobNumber
 from exporter.model import (
     ALL_DIRECTORIES,
@@ -46,31 +45,35 @@ def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
     )
 
 
-def lost_below_indexes(reaches: Reaches, ownership: Ownership) -> set[BlobNumber]:
-    """Give the tagged blobs that version 2 frees when it deletes untagged manifests."""
+def lost_below_indexes(
+    reaches: Reaches, shared_of: Callable[[set[BlobNumber]], set[BlobNumber]]
+) -> set[BlobNumber]:
+    """Give the tagged blobs that version 2 frees when it deletes untagged manifests.
+
+    ``shared_of`` gives those of some blobs that several repositories reach.
+    """
     lost = set[BlobNumber]().union(*[each.below - each.direct for each in reaches if each.below])
-    shared = ownership.shared(lost)
+    shared = shared_of(lost)
     if shared:
         lost.difference_update(*[shared & each.direct for each in reaches])
     return lost
 
 
-def tags_over_untagged(inventory: Inventory, reaches: Reaches) -> Iterator[TagName]:
+def names_over_untagged(
+    inventory: Inventory, repository: Repository, reach: RepositoryReach
+) -> Iterator[TagName]:
     """Give the tags of indexes of which a part, at any depth, has no tag of its own."""
     indexes, manifests = inventory.indexes, inventory.manifests
-    for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        suspects = reach.targets & indexes
-        found = {
-            each for each in suspects if not reach.targets.issuperset(manifests[each].children)
-        }
-        outer: set[BlobNumber] = set()
-        if not indexes.isdisjoint(reach.below):
-            outer = {each for each in suspects if not indexes.isdisjoint(manifests[each].children)}
-        while more := {each for each in outer - found if found & {*manifests[each].children}}:
-            found |= more
-        if found:
-            names = [tag.name for tag in repository.tags if tag.target in found]
-            yield from (TagName(repository.name, name) for name in names)
+    suspects = reach.targets & indexes
+    found = {each for each in suspects if not reach.targets.issuperset(manifests[each].children)}
+    outer: set[BlobNumber] = set()
+    if not indexes.isdisjoint(reach.below):
+        outer = {each for each in suspects if not indexes.isdisjoint(manifests[each].children)}
+    while more := {each for each in outer - found if found & {*manifests[each].children}}:
+        found |= more
+    if found:
+        names = [tag.name for tag in repository.tags if tag.target in found]
+        yield from (TagName(repository.name, name) for name in names)
 
 
 def kept_after_deleting(

@@ -112,8 +112,9 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
     direct, children = referenced_by(manifests, targets)
     below, below_manifests = expand(manifests, children)
     direct |= targets
-    tagged, tagged_manifests = direct | below, targets | below_manifests
+    tagged, tagged_manifests = _union(direct, below), _union(targets, below_manifests)
     untagged, untagged_manifests = expand(manifests, held - tagged_manifests)
+    all_manifests = _union(tagged_manifests, untagged_manifests)
     return RepositoryReach(
         targets=targets,
         has_lost_tags=len(targets) < len(named),
@@ -124,6 +125,11 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
         untagged=untagged,
         tagged_manifests=tagged_manifests,
         untagged_manifests=untagged_manifests,
-        all=tagged | untagged,
-        all_manifests=tagged_manifests | untagged_manifests,
+        all=_union(tagged, untagged),
+        all_manifests=held if all_manifests == held else all_manifests,
     )
+
+
+def _union(numbers: set[BlobNumber], others: set[BlobNumber]) -> set[BlobNumber]:
+    """Give the union: mostly one of the two, which is kept once then; these are never changed."""
+    return numbers | others if others else numbers
