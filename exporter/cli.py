@@ -24,6 +24,7 @@ from exporter.gather import analysis_options, gather
 from exporter.logs import set_up_logging
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
+from exporter.metrics.exposition import warn_of_patterns
 from exporter.metrics.subject import Subject
 from exporter.output import replace_file
 from exporter.progress import terminal_progress
@@ -124,8 +125,10 @@ def _gather(settings: Settings) -> Subject:
 
 
 def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    subject = _gather(settings)
+    warn_of_patterns(subject)
     registry = CollectorRegistry()
-    registry.register(SubjectCollector(CATALOGUE, _gather(settings)))
+    registry.register(SubjectCollector(CATALOGUE, subject))
     page = generate_latest(registry)
     if parsed.output is None:
         output.write(page.decode())

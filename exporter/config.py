@@ -20,6 +20,7 @@ from exporter.setting_types import (
     Duration,
     FilePath,
     ImagePrefix,
+    NamePatterns,
     SettingsGroup,
     Size,
     Url,
@@ -97,6 +98,16 @@ class MetricsSettings(SettingsGroup):
 
     max_repositories: int = Field(
         1000, ge=0, description="the largest N repositories get their own series"
+    )
+    include_repositories: NamePatterns = Field(
+        (),
+        description="only repositories of which all of the name matches this regular expression, "
+        "or another one given, get their own series; repeatable",
+    )
+    exclude_repositories: NamePatterns = Field(
+        (),
+        description="repositories of which all of the name matches this regular expression get no "
+        "series of their own; repeatable",
     )
 
 

@@ -154,7 +154,8 @@ def _read_flags(
     values = {
         # a flag that may be repeated comes as a list
         paths[name]: _Given(
-            ",".join(value) if isinstance(value, list) else value, flag_name(paths[name])
+            value[0] if isinstance(value, list) and len(value) == 1 else value,
+            flag_name(paths[name]),
         )
         for name, value in vars(parsed).items()
         if name in paths
@@ -243,6 +244,8 @@ def _explain(error: Any, given: _Values) -> str:  # noqa: ANN401 - pydantic's Er
     """Say one validation error with the option's name, its value and the mend."""
     path = tuple(str(part) for part in error["loc"])
     known = given.get(path)
+    if known is None and path[:-1] in given:  # one of several values
+        known = _Given(error["input"], given[path[:-1]].name)
     name = known.name if known else ".".join(path).replace("_", "-")
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown setting{_hint('.'.join(path).replace('_', '-'))}"

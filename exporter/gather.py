@@ -7,6 +7,7 @@ from collections.abc import Callable
 from exporter.analysis.conclusions import AnalysisOptions
 from exporter.caprover import CaproverReader
 from exporter.config import Settings
+from exporter.metrics.selection import RepositorySelector
 from exporter.metrics.subject import Subject
 from exporter.refresh import SnapshotBoard, read_store
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
@@ -65,5 +66,9 @@ def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
         snapshot=snapshot,
         thresholds=tuple(settings.alerts.thresholds(settings.scan.interval)),
         storage_limit=settings.storage.limit,
-        max_repositories=settings.metrics.max_repositories,
+        selector=RepositorySelector(
+            settings.metrics.max_repositories,
+            settings.metrics.include_repositories,
+            settings.metrics.exclude_repositories,
+        ),
     )

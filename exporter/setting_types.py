@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from exporter.name_patterns import parse_name_pattern
 from exporter.quantities import ListenAddress, parse_duration, parse_listen_address, parse_size
 
 
@@ -86,6 +87,24 @@ def _counts(value: object) -> object:
     return tuple(sorted({int(part) for part in parts}))
 
 
+def _pattern_texts(value: object) -> object:
+    """Take one pattern, one per line, or a list of such; a comma may be part of a pattern."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return [part for item in items for part in (_lines(item) if isinstance(item, str) else [item])]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()] or [""]
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, re.Pattern):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not a regular expression; write e.g. team/.*")  # noqa: TRY004
+    return parse_name_pattern(value)
+
+
 def _image_prefix(value: object) -> object:
     if not isinstance(value, str) or not _PREFIX.fullmatch(value):
         raise ValueError("is not a part of a repository's name; write e.g. captain")
@@ -94,6 +113,8 @@ def _image_prefix(value: object) -> object:
 
 Dialect = Annotated[Literal[2, 3], BeforeValidator(_dialect)]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_counts)]
+NamePattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
+NamePatterns = Annotated[tuple[NamePattern, ...], BeforeValidator(_pattern_texts)]
 ImagePrefix = Annotated[str, BeforeValidator(_image_prefix)]
 Duration = Annotated[
     float,

@@ -20,6 +20,7 @@ PURE = ("exporter.model", "exporter.digests", "exporter.app_images", "exporter.s
         "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
         "exporter.metrics.documentation", "exporter.alert_thresholds", "exporter.setting_types",
+        "exporter.name_patterns", "exporter.metrics.selection",
         "exporter.config", "exporter.strict_yaml", "exporter.verify.selection",
         "exporter.verify.tally", "exporter.plan.deletions", "exporter.plan.page",
         "exporter.report.actions",
@@ -31,7 +32,7 @@ IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathl
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
 LEAVES = ("exporter", "exporter.model", "exporter.digests", "exporter.app_images",
           "exporter.errors", "exporter.quantities", "exporter.alert_thresholds",
-          "exporter.setting_types", "exporter.snapshot", "exporter.uses",
+          "exporter.setting_types", "exporter.name_patterns", "exporter.snapshot", "exporter.uses",
           "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {

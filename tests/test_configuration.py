@@ -42,6 +42,8 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "caprover.image-prefix": ("acme/apps", "acme/apps"),
     "retention.keep-last": ("20,5", [5, 20]),
     "metrics.max-repositories": ("7", 7),
+    "metrics.include-repositories": ("team/.{1,30}", ["team/.{1,30}"]),
+    "metrics.exclude-repositories": ("team/pr-[0-9]+\n.*/cache", ["team/pr-[0-9]+", ".*/cache"]),
     "web.listen-address": ("[::1]:9090", "[::1]:9090"),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
@@ -210,6 +212,8 @@ def test_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
         "caprover.image-prefix": "captain",
         "retention.keep-last": [],
         "metrics.max-repositories": 1000,
+        "metrics.include-repositories": [],
+        "metrics.exclude-repositories": [],
         "web.listen-address": ":10996",
         "log.level": "info",
         "log.format": "logfmt",
@@ -501,6 +505,75 @@ def test_a_file_that_a_setting_names_must_be_readable(
     make(file)
     given = Given(as_flag(name, str(file)).flags, companions(name, file))
     assert problems(check(tmp_path, given)) == [f"--{name} {file}: cannot be read: {reason}"]
+
+
+@pytest.mark.parametrize("kind", ["include", "exclude"])
+def test_patterns_may_hold_commas_and_come_one_by_one(tmp_path: Path, kind: str) -> None:
+    name, patterns = f"metrics.{kind}-repositories", ["a{1,3}/.*", "[b,c]+", "d"]
+    flags = [part for pattern in patterns for part in (f"--{name}", pattern)]
+    lines = "\n  a{1,3}/.*\n\n[b,c]+\nd\n"
+    for given in (
+        Given(flags),
+        Given(flags=[f"--{name}", lines]),
+        Given(variables={variable_of(name): lines}),
+        Given(settings={name: patterns}),
+        Given(settings={name: lines}),
+    ):
+        assert effective(check(tmp_path, given))[name] == patterns
+
+
+NAME = "metrics.include-repositories"
+NOT_A_PATTERN = "is not a regular expression"
+MEND = "write e.g. team/.*"
+EMPTY = f"is empty; {MEND}"
+ENDLESS = (
+    "repeats a repetition, which may never end on a long name; "
+    "make the inner one possessive, as in ([a-z]++/)*"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("", EMPTY),
+        (" \n ", EMPTY),
+        ("*", f"{NOT_A_PATTERN}: nothing to repeat at position 0; {MEND}"),
+        ("a{9999999999}", f"{NOT_A_PATTERN}: the repetition number is too large; {MEND}"),
+        ("(a+)+b", ENDLESS),
+        ("(?:[a-z0-9]+-?)*/x", ENDLESS),
+        ("((a{2,})?b)*?", ENDLESS),
+        ("(?P<team>.*/){1,9}app", ENDLESS),
+    ],
+)
+def test_a_pattern_that_is_none_or_may_never_end_is_refused_by_itself(
+    tmp_path: Path, pattern: str, reason: str
+) -> None:
+    shown = pattern.strip() or "''"
+    ways = [
+        Given([f"--{NAME}", "team/.*", f"--{NAME}", pattern]),
+        Given(settings={NAME: [pattern]}),
+    ]
+    found = [problem for given in ways for problem in problems(check(tmp_path, given))]
+    file = tmp_path / "settings.yml"
+    assert found == [f"--{NAME} {shown}: {reason}", f"{NAME} in {file} {shown}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?:[a-z]++/)*app",
+        "(?>[a-z]+/)*app",
+        "(?:team|tools)+/.*",
+        "(?:[a-z]+/){2}.*",
+        r"(\(.*+\+)+",
+        "([*+]a)*",
+        r"([]\]*]-)+",
+        "(a(?#.*))*",
+        "(?i:Team)/(.+)?",
+    ],
+)
+def test_repetitions_of_what_matches_in_one_way_are_allowed(tmp_path: Path, pattern: str) -> None:
+    assert effective(check(tmp_path, Given([f"--{NAME}", pattern])))[NAME] == [pattern]
 
 
 def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from exporter.metrics.exposition import (
     accepts_gzip,
     choose_format,
 )
+from exporter.metrics.selection import RepositorySelector
 from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric, Sample, Subject
 from exporter.model import (
@@ -274,7 +275,7 @@ def test_an_empty_store_is_known_and_has_zeros() -> None:
 
 def test_only_the_largest_repositories_have_series_and_the_others_are_counted() -> None:
     store = reading_of(**{f"app-{size}": size for size in range(1, 1001)})
-    metrics = metrics_of(Subject(Snapshot(store=store), max_repositories=10))
+    metrics = metrics_of(Subject(Snapshot(store=store), selector=RepositorySelector(10)))
     series = [
         (name, dict(labels)["repository"])
         for name, labels in metrics
@@ -294,7 +295,7 @@ def test_only_the_largest_repositories_have_series_and_the_others_are_counted() 
 @pytest.mark.parametrize(("most", "omitted"), [(0, 3), (2, 1), (3, 0), (4, 0)])
 def test_as_many_repositories_as_are_allowed_have_series(most: int, omitted: int) -> None:
     store = reading_of(one=1, two=2, three=3)
-    metrics = metrics_of(Subject(Snapshot(store=store), max_repositories=most))
+    metrics = metrics_of(Subject(Snapshot(store=store), selector=RepositorySelector(most)))
     assert len(metrics.by("repository", "docker_registry_repository_tags")) == 3 - omitted
     assert metrics.value("docker_registry_repositories_omitted") == omitted
 
@@ -319,7 +320,7 @@ def api_series(exposition: Exposition) -> set[str]:
 def test_the_api_has_series_for_the_repositories_that_are_the_largest_now() -> None:
     api = api_of("a", "b", "c", "d")
     before = Snapshot(store=reading_of(a=1, b=2, c=3, d=4), api=api, tag_differences=4)
-    exposition = Exposition(Subject(before, max_repositories=2))
+    exposition = Exposition(Subject(before, selector=RepositorySelector(2)))
     assert api_series(exposition) == {"c", "d"}
     exposition.publish(replace(before, store=reading_of(a=4, b=3, c=2, d=1)))
     assert api_series(exposition) == {"a", "b"}
@@ -327,7 +328,7 @@ def test_the_api_has_series_for_the_repositories_that_are_the_largest_now() -> N
 
 def test_an_api_with_more_repositories_than_the_disk_fills_up_by_name() -> None:
     snapshot = Snapshot(store=reading_of(z=1), api=api_of("b", "a", "z"))
-    assert api_series(Exposition(Subject(snapshot, max_repositories=2))) == {"a", "z"}
+    assert api_series(Exposition(Subject(snapshot, selector=RepositorySelector(2)))) == {"a", "z"}
 
 
 def collect(labels: Sequence[str], samples: Iterable[Sample]) -> object:

@@ -23,13 +23,13 @@ def _api_tags(subject: Subject) -> Iterator[Sample]:
 
 def _api_repository_tags(subject: Subject) -> Iterator[Sample]:
     """Give the repositories that have series of their own first, then others by name."""
-    api, store = subject.snapshot.api, subject.snapshot.store
+    api, selector = subject.snapshot.api, subject.selector
     if api is None or api.view is None:
         return
-    largest = () if store is None else store.figures.repositories[: subject.max_repositories]
-    rank = {repository.name: place for place, repository in enumerate(largest)}
-    names = sorted(api.view.tags, key=lambda name: (rank.get(name, len(rank)), name))
-    for name in names[: subject.max_repositories]:
+    rank = {repository.name: place for place, repository in enumerate(subject.repositories)}
+    let_in = filter(selector.lets_in, api.view.tags)
+    names = sorted(let_in, key=lambda name: (rank.get(name, len(rank)), name))
+    for name in names[: selector.most]:
         yield (name,), len(api.view.tags[name])
 
 

@@ -4,6 +4,7 @@ A scrape joins what was rendered and compressed before with the few lines that c
 publications: the exporter's own counters and process metrics.
 """
 
+import logging
 import struct
 import threading
 import zlib
@@ -24,6 +25,8 @@ from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric, Subject
 from exporter.metrics.use_metrics import USE_METRICS
 from exporter.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
 
 _OPENMETRICS_END = b"# EOF\n"
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: deflate, no time, any system
@@ -47,6 +50,16 @@ _MEDIA_TYPES = {
     "text/*": TEXT,
     "*/*": TEXT,
 }
+
+
+def warn_of_patterns(subject: Subject) -> None:
+    """Log where no repository has series because none is included: perhaps a slip of the pen."""
+    store = subject.snapshot.store
+    if store is not None and subject.selector.includes_nothing_of(store.figures):
+        _log.warning(
+            "no repository matches metrics.include-repositories: none has series of its own; "
+            "all of the name must match, e.g. team/.*"
+        )
 
 
 def choose_format(accept: str) -> Format:
@@ -124,7 +137,10 @@ class Exposition:
             subject = replace(self._subject, snapshot=snapshot)
             formats = [each for each in (TEXT, OPENMETRICS) if each.content_type in self._pages]
             pages = {each.content_type: self._render(subject, each) for each in formats}
+            is_first_scan = self._subject.snapshot.store is None
             self._subject, self._pages = subject, pages
+        if is_first_scan:
+            warn_of_patterns(subject)
 
     def page(self, page_format: Format, *, gzip: bool) -> bytes:
         """Give the whole page."""

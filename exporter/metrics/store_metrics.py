@@ -42,12 +42,10 @@ def _scan_issues(subject: Subject) -> Iterator[Sample]:
 
 def _per_repository(read: Callable[[RepositoryFigures], float | None]) -> Reader:
     def samples(subject: Subject) -> Iterator[Sample]:
-        store = subject.snapshot.store
-        if store is not None:
-            for repository in store.figures.repositories[: subject.max_repositories]:
-                value = read(repository)
-                if value is not None:
-                    yield (repository.name,), value
+        for repository in subject.repositories:
+            value = read(repository)
+            if value is not None:
+                yield (repository.name,), value
 
     return samples
 
@@ -55,7 +53,7 @@ def _per_repository(read: Callable[[RepositoryFigures], float | None]) -> Reader
 def _omitted(subject: Subject) -> Iterator[Sample]:
     store = subject.snapshot.store
     if store is not None:
-        yield (), max(len(store.figures.repositories) - subject.max_repositories, 0)
+        yield (), len(store.figures.repositories) - len(subject.repositories)
 
 
 _FROM_SCAN = "From the last successful scan."
@@ -181,8 +179,9 @@ STORE_METRICS = (
     ),
     Metric(
         "docker_registry_repositories_omitted",
-        "Repositories beyond the configured maximum, which have no series of their own: the "
-        f"smallest by referenced bytes. {_FROM_SCAN}",
+        "Repositories without series of their own: kept out by metrics.include-repositories or "
+        "metrics.exclude-repositories, or beyond metrics.max-repositories, the smallest by "
+        f"referenced bytes. They count in all totals. {_FROM_SCAN}",
         _omitted,
     ),
     Metric(

@@ -4,11 +4,12 @@ What is not known gives no sample: an absent series, never a made-up number.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from exporter.alert_thresholds import AlertThreshold
-from exporter.snapshot import Snapshot
+from exporter.metrics.selection import RepositorySelector
+from exporter.snapshot import RepositoryFigures, Snapshot
 
 Sample = tuple[tuple[str, ...], float]
 """Label values, and the value."""
@@ -22,14 +23,20 @@ class Subject:
         snapshot: what is known now.
         thresholds: of the alerts, from the configuration.
         storage_limit: a budget for the store in bytes; None without one.
-        max_repositories: so many repositories get series of their own.
+        selector: chooses the repositories that get series of their own.
 
     """
 
     snapshot: Snapshot
     thresholds: tuple[AlertThreshold, ...] = ()
     storage_limit: int | None = None
-    max_repositories: int = 1000
+    selector: RepositorySelector = field(default_factory=RepositorySelector)
+
+    @property
+    def repositories(self) -> tuple[RepositoryFigures, ...]:
+        """The repositories that have series of their own, largest first; none before a scan."""
+        store = self.snapshot.store
+        return () if store is None else self.selector.choose(store.figures)
 
 
 @dataclass(frozen=True, slots=True)

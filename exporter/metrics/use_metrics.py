@@ -29,9 +29,9 @@ def _by_use(read: Callable[[UseTotal], float]) -> Reader:
 
 def _orphaned(subject: Subject) -> Iterator[Sample]:
     """Give the orphaned among the repositories that have series of their own."""
-    store, uses = subject.snapshot.store, subject.snapshot.uses
-    if store is not None and uses is not None:
-        for repository in store.figures.repositories[: subject.max_repositories]:
+    uses = subject.snapshot.uses
+    if uses is not None:
+        for repository in subject.repositories:
             if repository.name in uses.orphaned_repositories:
                 yield (repository.name,), 1
 
