@@ -95,8 +95,10 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Repositories omitted",
-            description="The smallest repositories, beyond metrics.max-repositories: they count "
-            "in all sums and have no series of their own.",
+            description="Repositories that metrics.include-repositories or "
+            "metrics.exclude-repositories keep out, or that are beyond metrics.max-repositories: "
+            "they count in all totals, have no series of their own and raise no alert of their "
+            "own.",
             queries=(Query(series("repositories_omitted")),),
             unit="short",
             decimals=0,

@@ -49,13 +49,15 @@ def store_growth() -> str:
 def repository_growth(*matchers: str) -> str:
     """Give the growth of repositories in 24 hours, or since they are watched.
 
-    A repository that is younger than a day grew by all it has, if the exporter ran a day ago. The
-    multiplication takes the metric's name away, so that one line stays one line.
+    A repository that is younger than a day grew by all it has, if the exporter ran a day ago and
+    gave every repository its series, as in the alert rules. The multiplication takes the metric's
+    name away, so that one line stays one line.
     """
     own = series("repository_exclusive_bytes", *matchers)
     return (
         f"{own} - {own} offset 1d"
         f" or 1 * {own} and {ON_EXPORTER} {series('scan_success')} offset 1d"
+        f" unless {ON_EXPORTER} {series('repositories_omitted')} offset 1d > 0"
         f" or delta({own}[1d]) and {own}"
     )
 

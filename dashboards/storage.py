@@ -218,7 +218,8 @@ _WHOSE = Band(
             title="Largest repositories",
             description="By the bytes that deleting the repository and a garbage collection would "
             "free. Referenced counts what it shares with others, too: its sum is more than the "
-            "disk holds. A click on a repository shows it alone.",
+            "disk holds. Repositories without series of their own are not among them. A click on a "
+            "repository shows it alone.",
             queries=(
                 Query(
                     f"topk({_ROWS}, sum {BY_REPOSITORY} ({series('repository_exclusive_bytes')}))"

@@ -56,7 +56,7 @@ _WINDOW = re.compile(r"\[([^\]]+)\]")
 _THRESHOLD = re.compile(r'alert="(\w+)",severity="(\w+)"')
 _LINK = re.compile(r"^/d/([a-z-]+)(\?|$)")
 _FUNCTIONS = {"sum", "max", "topk", "rate", "delta", "deriv", "changes", "time", "clamp_min",
-              "clamp_max", "histogram_quantile", "and", "or", "offset", "d"}  # fmt: skip
+              "clamp_max", "histogram_quantile", "and", "or", "unless", "offset", "d"}  # fmt: skip
 
 
 def panels(dashboard: Json) -> list[Json]:
