@@ -20,19 +20,22 @@ def inventory(tmp_path: Path) -> Inventory:
         name = f"app-{number % 3}"
         store.image(name, str(number), [noise("base", 100), noise(f"own {number // 2}", 50)])
     store.image("app-1", None, [noise("untagged", 30)])
+    platforms = [store.image("app-2", None, [noise(each, 40)]) for each in ("amd64", "arm64")]
+    store.index("app-2", "many", platforms)
     store.unlinked_blob(noise("garbage", 20))
     return scan_store(tmp_path)
 
 
 def told(ledger: Ledger) -> tuple[object, ...]:
-    everything = range(len(ledger.inventory.sizes)) if ledger.inventory else ()
     return (
         dict(ledger.blobs),
         ledger.shared_bytes,
         ledger.logical_bytes,
         list(ledger.repositories()),
-        ledger.shared(everything),
+        ledger.lost_below_indexes,
         [each.over_untagged for each in ledger.accounts],
+        ledger.is_plain,
+        ledger.has_sound_links,
         list(ledger.reaches),
     )
 

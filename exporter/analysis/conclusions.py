@@ -31,6 +31,11 @@ class AnalysisOptions:
     image_prefix: str | None = None
     keep_last: tuple[int, ...] = ()
 
+    @property
+    def ask_for_conclusions(self) -> bool:
+        """Whether there is anything to tell beyond the figures of the store."""
+        return self.image_prefix is not None or bool(self.keep_last)
+
 
 @dataclass(frozen=True, slots=True)
 class Conclusions:
@@ -62,7 +67,10 @@ class Analyst:
         self._ledger.follow(inventory)
         figures = analyse(inventory, self._options.dialect, self._ledger)
         reading = StoreReading(inventory, figures)
-        return reading, conclude(reading, caprover, self._options, self._ledger.reaches)
+        reaches = self._ledger.reaches if self._options.ask_for_conclusions else None
+        conclusions = conclude(reading, caprover, self._options, reaches)
+        self._ledger.release()
+        return reading, conclusions
 
 
 def analyse_all(
@@ -81,7 +89,7 @@ def conclude(
     """Draw what needs both; while CapRover's configuration is not known, neither is known."""
     inventory = reading.inventory
     images = None if caprover is None else caprover.images
-    if options.image_prefix is None and not options.keep_last:
+    if not options.ask_for_conclusions:
         return Conclusions(images, None, ())
     reaches = reaches or reaches_of(inventory)
     sizes = BytesOnDisk(inventory)

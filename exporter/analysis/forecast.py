@@ -5,11 +5,7 @@ from collections.abc import Iterator, Mapping
 from exporter.analysis.garbage import VERSION_2, Dialect, Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.ledger import Ledger
-from exporter.analysis.orderly import (
-    Reaches,
-    is_orderly,
-    lost_below_indexes,
-)
+from exporter.analysis.orderly import Reaches, has_oddities
 from exporter.analysis.repositories import bytes_on_disk
 from exporter.digests import BlobNumber
 from exporter.model import ABSENT, Inventory
@@ -31,30 +27,25 @@ def forecast(
     """
     if inventory.unread:
         return None
-    reaches = ledger.reaches
-    if is_orderly(inventory, reaches) and check.all_sound(reaches):
-        return _forecast_orderly(inventory, ledger, dialect, blobs)
-    return _forecast_by_walk(inventory, reaches, check, dialect)
+    is_orderly = ledger.is_plain and not has_oddities(inventory)
+    if is_orderly and check.is_faultless and ledger.has_sound_links:
+        return _forecast_orderly(ledger, dialect, blobs)
+    return _forecast_by_walk(inventory, ledger.reaches, check, dialect)
 
 
 def _forecast_orderly(
-    inventory: Inventory,
-    ledger: Ledger,
-    dialect: Dialect,
-    blobs: Mapping[BlobState, BlobTotal],
+    ledger: Ledger, dialect: Dialect, blobs: Mapping[BlobState, BlobTotal]
 ) -> Mapping[GcMode, CollectorRun]:
     """Tell it of a store in good order, where only version 2 deletes what it should not."""
-    lost: set[BlobNumber] = set()
+    lost = BlobTotal()
     endangered: tuple[TagName, ...] = ()
     if dialect == VERSION_2:
-        lost = lost_below_indexes(ledger.reaches, ledger.shared)
+        lost = ledger.lost_below_indexes
         endangered = tuple(name for each in ledger.accounts for name in each.over_untagged)
     garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
-    if not inventory.all_measured:
-        lost = {number for number in lost if inventory.sizes[number] != ABSENT}
     frees = BlobTotal(
-        garbage.blobs + untagged.blobs + len(lost),
-        garbage.bytes + untagged.bytes + bytes_on_disk(inventory, lost),
+        garbage.blobs + untagged.blobs + lost.blobs,
+        garbage.bytes + untagged.bytes + lost.bytes,
     )
     return {
         GcMode.DEFAULT: CollectorRun(garbage, (), ()),

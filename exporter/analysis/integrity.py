@@ -55,12 +55,14 @@ class PullCheck:
         return sound
 
     def _look_for_faults(self, repository: Repository, reach: RepositoryReach) -> bool:
-        return (
-            LAYERS in repository.directories
-            and not repository.mislinked
-            and self._faults.keys().isdisjoint(reach.tagged_manifests)
-            and reach.tagged_manifests <= reach.held
+        return has_sound_links(repository, reach) and self._faults.keys().isdisjoint(
+            reach.tagged_manifests
         )
+
+    @property
+    def is_faultless(self) -> bool:
+        """Whether nothing is wrong with any manifest."""
+        return not self._faults
 
     def all_sound(self, reaches: Sequence[RepositoryReach]) -> bool:
         """Tell whether that is so of all repositories."""
@@ -141,6 +143,15 @@ class PullCheck:
 
     def _name(self, number: BlobNumber) -> str:
         return format_digest(self._inventory.digests[number])
+
+
+def has_sound_links(repository: Repository, reach: RepositoryReach) -> bool:
+    """Tell whether a repository has links to all that its tags reach."""
+    return (
+        LAYERS in repository.directories
+        and not repository.mislinked
+        and reach.tagged_manifests <= reach.held
+    )
 
 
 def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumber]:

@@ -7,15 +7,15 @@ comes out is what comes out of an account from nothing.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.orderly import Reaches, names_over_untagged
-from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
-from exporter.analysis.repositories import count_untagged, last_push_at
+from exporter.analysis.accounts import Account, draw_up, logical_bytes_of, targets_of
+from exporter.analysis.orderly import Reaches
+from exporter.analysis.reachability import NOTHING, RepositoryReach, reach_of
 from exporter.digests import BlobNumber
 from exporter.model import Inventory, Repository
-from exporter.snapshot import BlobState, BlobTotal, RepositoryFigures, TagName
+from exporter.snapshot import BlobState, BlobTotal, RepositoryFigures
 
 _STATES = (BlobState.TAGGED, BlobState.UNTAGGED, BlobState.UNREFERENCED)
 _TAGGED, _UNTAGGED, _UNREFERENCED = range(len(_STATES))
@@ -23,34 +23,11 @@ _SHARED = 0
 """Stands for a repository in sums over what several have; those of repositories begin at 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What is told of one repository without looking at others.
-
-    Attributes:
-        number: stands for the repository, from 1.
-        repository: as the inventory has it.
-        reach: what it reaches.
-        untagged: revisions that no tag of it reaches.
-        referenced_bytes: of all that it reaches.
-        logical_bytes: what its tags would take if nothing were shared between them.
-        last_push_at: see :class:`exporter.snapshot.RepositoryFigures`.
-        over_untagged: tags of indexes of which a part has no tag of its own.
-
-    """
-
-    number: int
-    repository: Repository
-    reach: RepositoryReach
-    untagged: int
-    referenced_bytes: int
-    logical_bytes: int
-    last_push_at: float | None
-    over_untagged: tuple[TagName, ...]
-
-
 class Ledger:
     """Keeps the accounts of one store, inventory after inventory.
+
+    It keeps counts, not sets: those of what a repository reaches take more room than all the rest,
+    and are made again for the few that change.
 
     Attributes:
         inventory: what they are of; None before the first one.
@@ -62,6 +39,7 @@ class Ledger:
         self.inventory: Inventory | None = None
         self.accounts: tuple[Account, ...] = ()
         self._by_name: dict[str, Account] = {}
+        self._reaches: Reaches | None = None
         self._clear()
 
     @classmethod
@@ -77,23 +55,47 @@ class Ledger:
         An inventory is never changed: the very same repository has the very same account.
         """
         before, self.inventory = self.inventory, None  # none is right until this is through
-        if before is not None and _goes_on(before, inventory):
-            self._update(before, inventory)
-        else:
+        self.release()
+        if before is None or not (_goes_on(before, inventory) and self._update(before, inventory)):
             self._begin(inventory)
         self.accounts = tuple(self._by_name[each.name] for each in inventory.repositories)
         self.inventory = inventory
 
     @property
     def reaches(self) -> Reaches:
-        """What each repository reaches, in the inventory's order."""
-        return [each.reach for each in self.accounts]
+        """What each repository reaches, in the inventory's order; made when it is asked for."""
+        if self._reaches is None and self.inventory is not None:
+            manifests = self.inventory.manifests
+            self._reaches = [reach_of(manifests, each) for each in self.inventory.repositories]
+        return self._reaches or []
+
+    def release(self) -> None:
+        """Let go of what can be made again."""
+        self._reaches = None
+
+    @property
+    def lost_below_indexes(self) -> BlobTotal:
+        """Tagged blobs that version 2 frees when it deletes untagged manifests.
+
+        No tag points to them or to what references them: only indexes list that.
+        """
+        return BlobTotal(*self._below)
 
     @property
     def blobs(self) -> Mapping[BlobState, BlobTotal]:
         """Blobs on disk by what reaches them; every state is there."""
         totals = zip(_STATES, self._blobs, self._bytes, strict=True)
         return {state: BlobTotal(blobs, size) for state, blobs, size in totals}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all repositories are in good order, where no manifest is odd."""
+        return all(each.is_plain for each in self.accounts)
+
+    @property
+    def has_sound_links(self) -> bool:
+        """Whether all tags lead somewhere, and the links hold all that they reach."""
+        return all(each.is_sound for each in self.accounts)
 
     @property
     def shared_bytes(self) -> int:
@@ -118,18 +120,14 @@ class Ledger:
                 last_push_at=each.last_push_at,
             )
 
-    def shared(self, blobs: Iterable[BlobNumber]) -> set[BlobNumber]:
-        """Give those of ``blobs`` that several repositories reach."""
-        holders = self._holders
-        return {number for number in blobs if holders[number] > 1}
-
     # from nothing
 
     def _clear(self) -> None:
         """Forget everything.
 
-        Of each blob is kept how many repositories reach it, how many by a tag, and the numbers of
-        the former, combined by exclusive or: where it is one, that is its number.
+        Of each blob is kept how many repositories reach it, how many by a tag, how many by a tag
+        that points to it or to what references it, and the numbers of the first, combined by
+        exclusive or: where it is one, that is its number.
         """
         self._by_name = {}
         self._last_number = _SHARED
@@ -137,56 +135,30 @@ class Ledger:
         self._is_measured = False
         self._holders = array("i")
         self._taggers = array("i")
+        self._pointers = array("i")
         self._owners = array("i")
         self._blobs = [0] * len(_STATES)
         self._bytes = [0] * len(_STATES)
+        self._below = [0, 0]
         self._owned: Counter[int] = Counter()
 
     def _begin(self, inventory: Inventory) -> None:
         self._clear()
         self._make_room(inventory)
         for repository in inventory.repositories:
-            account = self._account(inventory, repository)
-            self._enter(account.number, account.reach.all, account.reach.tagged, 1)
-            self._by_name[repository.name] = account
+            reach = reach_of(inventory.manifests, repository)
+            self._last_number += 1
+            logical = logical_bytes_of(inventory, targets_of(repository), self._total)
+            self._enter(self._last_number, inventory, repository, reach, logical)
+            self._move(self._last_number, None, reach)
         self._count(range(len(self._sizes)), 1)
 
     def _make_room(self, inventory: Inventory) -> None:
         self._is_measured = inventory.all_measured
         new = inventory.sizes[len(self._sizes) :]
         self._sizes.extend(new)
-        for each in (self._holders, self._taggers, self._owners):
+        for each in (self._holders, self._taggers, self._pointers, self._owners):
             each.extend([0] * len(new))
-
-    def _account(self, inventory: Inventory, repository: Repository) -> Account:
-        known = self._by_name.get(repository.name)
-        if known is None:
-            self._last_number += 1
-        reach = reach_of(inventory.manifests, repository)
-        return Account(
-            number=self._last_number if known is None else known.number,
-            repository=repository,
-            reach=reach,
-            untagged=count_untagged(repository, reach),
-            referenced_bytes=self._total(reach.all),
-            logical_bytes=self._logical_bytes(inventory, repository),
-            last_push_at=last_push_at(repository),
-            over_untagged=tuple(names_over_untagged(inventory, repository, reach)),
-        )
-
-    def _logical_bytes(self, inventory: Inventory, repository: Repository) -> int:
-        """Add up what each tag would take alone: all its blobs, each once within the tag."""
-        manifests = inventory.manifests
-        total = 0
-        for target, times in Counter(tag.target for tag in repository.tags).items():
-            if target is None:
-                continue
-            manifest = manifests.get(target)
-            if manifest is not None and not manifest.children:  # as most are, and much faster
-                total += times * self._total({target, *manifest.blobs})
-            else:
-                total += times * self._total(reachable(manifests, (target,)))
-        return total
 
     def _total(self, blobs: Iterable[BlobNumber]) -> int:
         sizes = map(self._sizes.__getitem__, blobs)
@@ -194,51 +166,96 @@ class Ledger:
 
     # by difference
 
-    def _update(self, before: Inventory, inventory: Inventory) -> None:
+    def _update(self, before: Inventory, inventory: Inventory) -> bool:
+        """Go on by what is different; False where that cannot be told, and all is to begin anew."""
         known = len(self._sizes)
+        changes = list(self._changes(before, inventory))
+        reread = {number for number in _altered(before, inventory) if number < known}
+        if any(self._is_held_besides(number, changes) for number in reread):
+            return False
         self._make_room(inventory)
-        altered = _altered(before, inventory)
-        pending: list[tuple[Account | None, Account | None]] = []
+        touched = set[BlobNumber]().union(*[each.touched() for each in changes])
+        self._count((number for number in touched if number < known), -1)
+        for change in changes:
+            self._follow(change, before, inventory, reread)
+        touched.update(range(known, len(self._sizes)))
+        self._count(touched, 1)
+        return True
+
+    def _follow(
+        self, change: "_Change", before: Inventory, inventory: Inventory, reread: set[BlobNumber]
+    ) -> None:
+        old, repository, now = change.account, change.repository, change.now
+        if repository is None or now is None:
+            if old is not None:
+                del self._by_name[old.repository.name]
+                self._move(old.number, change.then, None)
+            return
+        targets = targets_of(repository)
+        if old is not None and reread.isdisjoint(now.all_manifests):
+            # what its other tags would take is as it was
+            gone = targets_of(old.repository)
+            logical = old.logical_bytes
+            logical += logical_bytes_of(inventory, targets - gone, self._total)
+            logical -= logical_bytes_of(before, gone - targets, self._total)
+        else:
+            logical = logical_bytes_of(inventory, targets, self._total)
+        if old is None:
+            self._last_number += 1
+        number = self._last_number if old is None else old.number
+        self._enter(number, inventory, repository, now, logical)
+        self._move(number, change.then, now)
+
+    def _changes(self, before: Inventory, inventory: Inventory) -> Iterator["_Change"]:
         names = set()
         for repository in inventory.repositories:
             names.add(repository.name)
             account = self._by_name.get(repository.name)
             if account is None or account.repository is not repository:
-                is_same = False
-            else:
-                is_same = altered.isdisjoint(account.reach.all_manifests)
-            if not is_same:
-                pending.append((account, self._account(inventory, repository)))
-        pending += [(self._by_name[name], None) for name in self._by_name.keys() - names]
-        moves = [_Move.between(old, new) for old, new in pending]
-        touched = set[BlobNumber]().union(*[each.touched for each in moves])
-        self._count((number for number in touched if number < known), -1)
-        for move in moves:
-            self._enter(move.number, move.left, move.untagged, -1)
-            self._enter(move.number, move.joined, move.tagged, 1)
-        touched.update(range(known, len(self._sizes)))
-        self._count(touched, 1)
-        for old, new in pending:
-            if new is not None:
-                self._by_name[new.repository.name] = new
-            elif old is not None:
-                del self._by_name[old.repository.name]
+                then = None if account is None else reach_of(before.manifests, account.repository)
+                now = reach_of(inventory.manifests, repository)
+                yield _Change(account, then, repository, now)
+        for name in self._by_name.keys() - names:
+            account = self._by_name[name]
+            yield _Change(account, reach_of(before.manifests, account.repository), None, None)
+
+    def _is_held_besides(self, number: BlobNumber, changes: Sequence["_Change"]) -> bool:
+        """Tell whether a repository that is as it was reaches a blob."""
+        changed = sum(each.then is not None and number in each.then.all for each in changes)
+        return self._holders[number] > changed
 
     def _enter(
-        self, number: int, blobs: Iterable[BlobNumber], tagged: Iterable[BlobNumber], sign: int
+        self,
+        number: int,
+        inventory: Inventory,
+        repository: Repository,
+        reach: RepositoryReach,
+        logical: int,
     ) -> None:
-        """Note that a repository reaches blobs, and those by a tag; or with -1 no longer."""
-        holders, owners, taggers = self._holders, self._owners, self._taggers
-        for blob in blobs:
-            holders[blob] += sign
+        account = draw_up(number, inventory, repository, reach, self._total, logical)
+        self._by_name[repository.name] = account
+
+    def _move(self, number: int, then: RepositoryReach | None, now: RepositoryReach | None) -> None:
+        """Note that a repository reaches ``now`` what it does, and no longer what it did."""
+        before, after = then or NOTHING, now or NOTHING
+        owners = self._owners
+        for blob in before.all ^ after.all if then else after.all:
             owners[blob] ^= number
-        for blob in tagged:
-            taggers[blob] += sign
+        for counts, lost, gained in (
+            (self._holders, before.all, after.all),
+            (self._taggers, before.tagged, after.tagged),
+            (self._pointers, before.direct, after.direct),
+        ):
+            for blob in lost - gained if lost else ():
+                counts[blob] -= 1
+            for blob in gained - lost if lost else gained:
+                counts[blob] += 1
 
     def _count(self, numbers: Iterable[BlobNumber], sign: int) -> None:
         """Add blobs to the totals as they are entered now, or with -1 take them away."""
         sizes, holders, taggers, owners = self._sizes, self._holders, self._taggers, self._owners
-        blobs, total, owned = [0] * len(_STATES), [0] * len(_STATES), self._owned
+        pointers, owned, below = self._pointers, self._owned, self._below
+        blobs, total = [0] * len(_STATES), [0] * len(_STATES)
         for number in numbers:
             size = sizes[number]
             if size < 0:
@@ -246,8 +263,13 @@ class Ledger:
             held = holders[number]
             state = _UNREFERENCED
             if held:
-                state = _TAGGED if taggers[number] else _UNTAGGED
                 owned[owners[number] if held == 1 else _SHARED] += sign * size
+                state = _UNTAGGED
+                if taggers[number]:
+                    state = _TAGGED
+                    if not pointers[number]:
+                        below[0] += sign
+                        below[1] += sign * size
             blobs[state] += 1
             total[state] += size
         for state in range(len(_STATES)):
@@ -256,42 +278,26 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class _Move:
-    """What one repository gained and lost.
+class _Change:
+    """A repository that is not as it was.
 
     Attributes:
-        number: of its account.
-        left: blobs that it reaches no longer.
-        joined: those that it reaches now.
-        untagged: those that none of its tags reaches any longer.
-        tagged: those that one does now.
+        account: the one that it had; None where it is new.
+        then: what it reached; None likewise.
+        repository: as it is now; None where it is gone.
+        now: what it reaches; None likewise.
 
     """
 
-    number: int
-    left: set[BlobNumber]
-    joined: set[BlobNumber]
-    untagged: set[BlobNumber]
-    tagged: set[BlobNumber]
+    account: Account | None
+    then: RepositoryReach | None
+    repository: Repository | None
+    now: RepositoryReach | None
 
-    @classmethod
-    def between(cls, old: Account | None, new: Account | None) -> "_Move":
-        nothing: set[BlobNumber] = set()
-        left, untagged = (nothing, nothing) if old is None else (old.reach.all, old.reach.tagged)
-        joined, tagged = (nothing, nothing) if new is None else (new.reach.all, new.reach.tagged)
-        account = new or old
-        return cls(
-            number=_SHARED if account is None else account.number,
-            left=left - joined,
-            joined=joined - left,
-            untagged=untagged - tagged,
-            tagged=tagged - untagged,
-        )
-
-    @property
     def touched(self) -> set[BlobNumber]:
-        """All of them."""
-        return self.left | self.joined | self.untagged | self.tagged
+        """Give the blobs of which something is to be counted otherwise."""
+        then, now = self.then or NOTHING, self.now or NOTHING
+        return (then.all ^ now.all) | (then.tagged ^ now.tagged) | (then.direct ^ now.direct)
 
 
 def _goes_on(before: Inventory, inventory: Inventory) -> bool:

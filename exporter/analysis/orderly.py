@@ -5,7 +5,7 @@ is missing from it and nothing lies in the collector's way. Then the marks follo
 repository reaches; :mod:`exporter.analysis.garbage` walks all others, and says where the rules are.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from exporter.analysis.reachability import RepositoryReach, referenced_by
@@ -45,18 +45,10 @@ def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
     )
 
 
-def lost_below_indexes(
-    reaches: Reaches, shared_of: Callable[[set[BlobNumber]], set[BlobNumber]]
-) -> set[BlobNumber]:
-    """Give the tagged blobs that version 2 frees when it deletes untagged manifests.
-
-    ``shared_of`` gives those of some blobs that several repositories reach.
-    """
-    lost = set[BlobNumber]().union(*[each.below - each.direct for each in reaches if each.below])
-    shared = shared_of(lost)
-    if shared:
-        lost.difference_update(*[shared & each.direct for each in reaches])
-    return lost
+def has_oddities(inventory: Inventory) -> bool:
+    """Tell whether there is anything in a store, wherever, for which it may be in no good order."""
+    odd = inventory.misplaced, inventory.walk_ends, inventory.unreadable, inventory.unusual
+    return any(odd)
 
 
 def names_over_untagged(

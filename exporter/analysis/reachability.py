@@ -133,3 +133,7 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
 def _union(numbers: set[BlobNumber], others: set[BlobNumber]) -> set[BlobNumber]:
     """Give the union: mostly one of the two, which is kept once then; these are never changed."""
     return numbers | others if others else numbers
+
+
+NOTHING = reach_of({}, Repository(""))
+"""What a repository reaches that is not there."""

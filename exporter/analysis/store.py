@@ -17,6 +17,7 @@ from exporter.model import (
 from exporter.snapshot import (
     BlobState,
     BlobTotal,
+    BrokenTag,
     CollectorRun,
     GcMode,
     Integrity,
@@ -79,12 +80,14 @@ def foretell(
 
     ``blobs`` are the totals by what reaches them.
     """
-    check, reaches = PullCheck(inventory), ledger.reaches
-    broken = (
-        tag
-        for repository, reach in zip(inventory.repositories, reaches, strict=True)
-        for tag in check.broken_tags(repository, reach)
-    )
+    check = PullCheck(inventory)
+    broken: Iterable[BrokenTag] = ()
+    if not (check.is_faultless and ledger.has_sound_links):
+        broken = (
+            tag
+            for repository, reach in zip(inventory.repositories, ledger.reaches, strict=True)
+            for tag in check.broken_tags(repository, reach)
+        )
     integrity = None
     if not inventory.is_cache:
         integrity = Integrity(check.missing_blobs(), tuple(broken))
