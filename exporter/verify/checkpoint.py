@@ -10,12 +10,13 @@ import msgspec
 from exporter.digests import parse_digest
 from exporter.errors import ConfigurationError, OutputError
 from exporter.output import replace_file
-from exporter.storage.layout import VERSION_PATH, printable
+from exporter.storage.layout import printable
+from exporter.storage.state import is_in_store, state_file
 from exporter.verify.tally import Tally
 
 _VERSION = 1
 _MODE = 0o600
-_PLACE = Path("registry-storage-exporter", "verify.json")
+_NAME = "verify.json"
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,22 +117,13 @@ def _selection(repository: str | None) -> str:
 
 
 def default_path(environment: Mapping[str, str]) -> Path | None:
-    """Give the place that the XDG base directories have for it; None where they have none."""
-    state = Path(environment.get("XDG_STATE_HOME", ""))
-    if state.is_absolute():  # others are to be ignored, says the specification
-        return state / _PLACE
-    home = Path(environment.get("HOME", ""))
-    return home / ".local" / "state" / _PLACE if home.is_absolute() else None
+    """Give its usual place; None where there is none."""
+    return state_file(_NAME, environment)
 
 
 def refuse_inside_store(path: Path, root: Path) -> None:
-    """Raise ConfigurationError where ``path`` is in the store, which is only ever read.
-
-    The way down to the version directory may be symbolic links to anywhere.
-    """
-    place = Path(os.path.realpath(path))
-    steps = [root.joinpath(*VERSION_PATH[:depth]) for depth in range(len(VERSION_PATH) + 1)]
-    if any(place.is_relative_to(os.path.realpath(step)) for step in steps):
+    """Raise ConfigurationError where ``path`` is in the store, which is only ever read."""
+    if is_in_store(path, root):
         problem = (
             f"--checkpoint {printable(str(path))}: is in the store {printable(str(root))}, "
             "where nothing is ever written; give a file elsewhere"
