@@ -289,7 +289,7 @@ def test_damage_is_noticed_at_the_next_full_scan_and_its_mending_at_once(
 def _without_full_scans(memory: StoreMemory) -> StoreMemory:
     other = StoreMemory(SETTLED_SECONDS)
     other.recall(None)
-    other.known = memory.known
+    other.keep(memory.known)
     return other
 
 

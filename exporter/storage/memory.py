@@ -112,6 +112,7 @@ class StoreMemory:
 
     Attributes:
         known: that; nothing at first.
+        full_at: when the last scan of everything began, Unix seconds; None where none is known.
 
     """
 
@@ -124,17 +125,48 @@ class StoreMemory:
         how long what is kept may be relied on before everything is read again.
         """
         self.known = Known()
+        self.full_at: float | None = None
         self._settled = int(settled_seconds * _NANOSECONDS)
         self._full_seconds = full_seconds
-        self._full_at: float | None = None
+        self._full_tick: float | None = None
+        """The same moment by the clock that nobody sets."""
+        self._begun: tuple[float, float] | None = None
+        self._is_restored = False
+
+    @property
+    def is_full_due(self) -> bool:
+        """Whether the next scan that looks everywhere is to read everything."""
+        tick = self._full_tick
+        return tick is None or time.monotonic() - tick >= self._full_seconds
 
     def recall(self, previous: Inventory | None, places: Places = EVERYWHERE) -> Recollection:
         """Give what a scan after ``previous`` goes by, which looks at ``places``."""
         settled_before = time.time_ns() - self._settled
-        now = time.monotonic()
-        is_due = self._full_at is None or now - self._full_at >= self._full_seconds
-        if is_due and places.everywhere:
-            self._full_at = now
-        elif self.known.inventory is previous:
+        is_due = places.everywhere and self.is_full_due and not self._is_restored
+        self._is_restored = False
+        self._begun = None
+        if self.known.inventory is previous and not is_due:
             return Recollection(self.known, places, settled_before)
+        self._begun = time.monotonic(), time.time()
         return Recollection(settled_before=settled_before)
+
+    def keep(self, known: Known) -> None:
+        """Keep what a scan left that went by what was recalled last."""
+        self.known = known
+        if self._begun is not None:
+            self._full_tick, self.full_at = self._begun
+
+    def restore(self, known: Known, full_at: float) -> None:
+        """Take over what another process kept.
+
+        The first scan after it relies on that, even where everything should have been read since:
+        it is soon done, and what is due comes after it. A time in the future counts as long past.
+        """
+        age = time.time() - full_at
+        self.known, self.full_at = known, full_at
+        self._full_tick = time.monotonic() - age if age >= 0 else None
+        self._is_restored = True
+
+    def forget(self) -> None:
+        """Begin anew with nothing."""
+        self.known, self.full_at, self._full_tick = Known(), None, None

@@ -98,7 +98,7 @@ def scan_store(
         if inventory.is_cache != is_cache:
             inventory = replace(inventory, is_cache=is_cache)
         if memory is not None:
-            memory.known = scan.to_be_known(inventory)
+            memory.keep(scan.to_be_known(inventory))
         return inventory
     finally:
         os.close(store)
