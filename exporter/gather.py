@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 
 from exporter.analysis.conclusions import AnalysisOptions
+from exporter.board import SnapshotBoard
 from exporter.caprover import CaproverReader
 from exporter.config import Settings
 from exporter.metrics.selection import RepositorySelector
 from exporter.metrics.subject import Subject
-from exporter.refresh import SnapshotBoard, read_store
+from exporter.refresh import read_store
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.scanner import ProgressListener

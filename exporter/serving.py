@@ -11,6 +11,7 @@ from functools import partial
 from prometheus_client import disable_created_metrics
 
 from exporter import __version__
+from exporter.board import SnapshotBoard
 from exporter.caprover import CaproverReader
 from exporter.config import Settings
 from exporter.errors import ApiUnavailableError
@@ -18,7 +19,7 @@ from exporter.gather import analysis_options, subject_of
 from exporter.logs import fields
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import ApiInstruments, WatchInstruments, process_registry
-from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, SnapshotBoard, StoreRefresher
+from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, StoreRefresher
 from exporter.snapshot import Snapshot
 from exporter.stop_signals import stop_signals
 from exporter.storage.filesystem import FilesystemProbe

@@ -13,13 +13,14 @@ from demo.store import StoreBuilder
 from exporter.analysis.conclusions import AnalysisOptions
 from exporter.analysis.store import analyse
 from exporter.app_images import AppImages
+from exporter.board import SnapshotBoard
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.metrics.selection import RepositorySelector
 from exporter.metrics.subject import Subject
 from exporter.model import ApiView, Inventory, Repository
 from exporter.name_patterns import parse_name_pattern
-from exporter.refresh import SnapshotBoard, read_store
+from exporter.refresh import read_store
 from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.in_process import run_command

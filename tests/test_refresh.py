@@ -10,9 +10,10 @@ import pytest
 from demo.store import StoreBuilder
 from exporter.analysis.conclusions import AnalysisOptions, Conclusions
 from exporter.app_images import AppImages, ImageName
+from exporter.board import SnapshotBoard
 from exporter.errors import StoreUnreadableError
 from exporter.model import ApiView, FilesystemUsage
-from exporter.refresh import Loop, SnapshotBoard, StoreRefresher, read_store
+from exporter.refresh import Loop, StoreRefresher, read_store
 from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from exporter.uses import Use
 from tests.servers import wait_until

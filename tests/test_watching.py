@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
+from exporter.board import SnapshotBoard
 from exporter.model import Inventory
-from exporter.refresh import SnapshotBoard, StoreRefresher
+from exporter.refresh import StoreRefresher
 from exporter.storage import watcher as watcher_module
 from exporter.storage.changes import Changes
 from exporter.storage.filesystem import Mount
