@@ -95,6 +95,7 @@ def serve_stack(registry: Path, stack: Stack, installed: Installed) -> int:
 
 def _exporter_command(registry: Path, port: int) -> list[str]:
     command = [sys.executable, "-m", "exporter", "serve", "--storage.root", str(registry)]
+    command += ["--cache.path", str(registry.parent / "inventory.sqlite")]
     command += ["--storage.limit", LIMIT]
     command += ["--caprover.config-dir", str(registry.parent / "captain")]
     command += ["--retention.keep-last", "5"]

@@ -44,6 +44,16 @@ class ScanSettings(SettingsGroup):
     watch: bool = Field(default=True, description="refresh within seconds of a change")
 
 
+class CacheSettings(SettingsGroup):
+    """What is kept over a restart."""
+
+    path: FilePath | None = Field(
+        None,
+        description="file that keeps what a scan knows "
+        "(default: $XDG_STATE_HOME/registry-storage-exporter/inventory.sqlite)",
+    )
+
+
 class RegistrySettings(SettingsGroup):
     """The registry's HTTP API."""
 
@@ -137,6 +147,7 @@ class Settings(BaseSettings):
 
     storage: StorageSettings = StorageSettings()
     scan: ScanSettings = ScanSettings()
+    cache: CacheSettings = CacheSettings()
     registry: RegistrySettings = RegistrySettings()
     caprover: CaproverSettings = CaproverSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -6,6 +6,7 @@ operator gave the value.
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SettingPath = tuple[str, ...]
 """Where a setting stands in the model, e.g. ``("registry", "password_file")``."""
 
 _PASSWORD: SettingPath = ("registry", "password")
+_ROOT: SettingPath = ("storage", "root")
+_CACHE: SettingPath = ("cache", "path")
 _FILES: tuple[SettingPath, ...] = (("registry", "password_file"), ("registry", "ca_file"))
 _CONFIG_FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG_FILE"
 _MAX_FILE_BYTES = 1024 * 1024
@@ -94,7 +97,7 @@ def load_settings(
         settings = Settings.model_validate(_nest(given))
     except ValidationError as error:
         problems += [_explain(each, given) for each in error.errors(include_url=False)]
-    problems += _check_files(given)
+    problems += _check_files(given) + _check_cache(given)
     if problems or settings is None:
         raise ConfigurationError(problems)
     return settings, parsed
@@ -125,7 +128,8 @@ def effective_configuration(settings: Settings) -> str:
     values = settings.model_dump(mode="json", exclude_none=True)
     password = values["registry"].pop("password", None)
     note = f"# registry.password: {password}, from {variable_name(_PASSWORD)}\n" if password else ""
-    return yaml.safe_dump(_kebab(values), sort_keys=False) + note
+    groups = {name: group for name, group in values.items() if group}
+    return yaml.safe_dump(_kebab(groups), sort_keys=False) + note
 
 
 def _read_flags(
@@ -238,6 +242,19 @@ def _check_files(given: _Values) -> list[str]:
             except ValueError:
                 continue  # no path at all: the model says so
     return problems
+
+
+def _check_cache(given: _Values) -> list[str]:
+    """Say where the cache would be in the store, as far as their names tell."""
+    cache, root = given.get(_CACHE), given.get(_ROOT)
+    store = Settings().storage.root if root is None else root.value
+    if cache is None or not isinstance(cache.value, str) or not isinstance(store, str | Path):
+        return []
+    if not Path(os.path.abspath(cache.value)).is_relative_to(os.path.abspath(store)):  # noqa: PTH100 - pathlib keeps ..
+        return []
+    place = "is in the store" if root is None else f"is in the store, {root.name}"
+    mend = "where nothing is ever written; give a file elsewhere"
+    return [f"{cache.name} {cache.value}: {place} {store}, {mend}"]
 
 
 def _explain(error: Any, given: _Values) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

@@ -6,7 +6,7 @@ over a million blobs then fit in flat arrays.
 
 import re
 from binascii import unhexlify
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NewType
 
@@ -65,10 +65,11 @@ class DigestTable:
 
     __slots__ = ("_digests", "_length", "_numbers")
 
-    def __init__(self) -> None:
-        self._numbers: dict[Digest, BlobNumber] = {}
-        self._digests: list[Digest] = []
-        self._length = 0
+    def __init__(self, digests: Iterable[Digest] = ()) -> None:
+        """Begin with ``digests``, no two of which are the same."""
+        self._digests = list(digests)
+        self._numbers = {digest: number for number, digest in enumerate(self._digests)}
+        self._length = len(self._digests)
 
     def __len__(self) -> int:
         return self._length

@@ -9,6 +9,8 @@
     ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
     ├── CaproverUnreadableError   CapRover's configuration cannot be read, or not understood
     ├── PlanRefusedError          too little is known to plan deletions; exit code 1
+    ├── CacheUnfitError           what was kept over a restart is of no use; it is made again
+    ├── CacheUnusableError        nothing can be kept over a restart where it should be
     ├── ScanCancelledError        a scan was told to stop
     └── OutputError               no result: not written, not bound, no answer; exit code 1
 
@@ -46,6 +48,14 @@ class CaproverUnreadableError(ExporterError):
 
 class PlanRefusedError(ExporterError):
     """Something is not known that could make a planned deletion wrong."""
+
+
+class CacheUnfitError(ExporterError):
+    """What was kept over a restart is damaged, or of something else; the message says which."""
+
+
+class CacheUnusableError(ExporterError):
+    """The file for it cannot be read or written, or is not this program's to write."""
 
 
 class ScanCancelledError(ExporterError):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.analysis.conclusions import (
     AnalysisOptions,
@@ -27,6 +28,9 @@ from exporter.storage.layout import printable
 from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
 from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
 from exporter.storage.watcher import Watcher
+
+if TYPE_CHECKING:
+    from exporter.storage.cache_keeper import CacheKeeper
 
 _log = logging.getLogger(__name__)
 
@@ -64,10 +68,12 @@ class StoreRefresher:
         stop: threading.Event,
         interval: float = 300.0,
         watch: Callable[[Changes], Watcher] | None = None,
+        keeper: "CacheKeeper | None" = None,
     ) -> None:
         """Begin; everything is looked at every ``interval`` seconds.
 
         Places where the watcher that ``watch`` makes noticed something are looked at meanwhile.
+        ``keeper`` keeps what is known over a restart.
         """
         self._root = root
         self._board = board
@@ -75,6 +81,7 @@ class StoreRefresher:
         self._interval = interval
         self._changes = Changes()
         self._watcher = None if watch is None else watch(self._changes)
+        self._keeper = keeper
         self._memory = StoreMemory()
         self._analyst = Analyst(board.options)
         self._conclusions: Conclusions | None = None
@@ -94,6 +101,11 @@ class StoreRefresher:
         if self._watcher is not None:
             self._watcher.stop()
 
+    def finish(self) -> None:
+        """Keep what is known, when no scan comes any more."""
+        if self._keeper is not None:
+            self._keeper.finish()
+
     def refresh(self) -> None:
         """Do one scan. Raises as :func:`~exporter.storage.scanner.scan_store` does."""
         started = time.monotonic()
@@ -108,17 +120,12 @@ class StoreRefresher:
     def _scan(self, places: Places, started: float) -> None:
         before = self._board.snapshot
         known = before.store.inventory if before.store else None
-        inventory = scan_store(
-            self._root,
-            known,
-            memory=self._memory,
-            places=places,
-            on_progress=_ProgressLog(),
-            should_stop=self._stop.is_set,
-        )
+        inventory = self._read(known, places)
         reading = before.store
         if reading is None or inventory is not reading.inventory:
-            reading, self._conclusions = self._analyst.analyse(inventory, before.caprover)
+            figures = None if self._keeper is None else self._keeper.figures_of(inventory)
+            caprover = before.caprover
+            reading, self._conclusions = self._analyst.analyse(inventory, caprover, figures)
         duration = time.monotonic() - started
         status = ScanStatus(
             scans=before.scan.scans + 1,
@@ -133,6 +140,25 @@ class StoreRefresher:
             new = self._watcher.follow(inventory)
             if new:  # it may have changed before it was watched
                 self._changes.note(new)
+        if self._keeper is not None:
+            self._keeper.note(self._memory, reading)
+            if known is None and self._memory.is_full_due:  # it was when the last process ended
+                self._sweep_at = started
+
+    def _read(self, known: Inventory | None, places: Places) -> Inventory:
+        def scan(previous: Inventory | None) -> Inventory:
+            return scan_store(
+                self._root,
+                previous,
+                memory=self._memory,
+                places=places,
+                on_progress=_ProgressLog(),
+                should_stop=self._stop.is_set,
+            )
+
+        if known is None and self._keeper is not None:
+            return self._keeper.first_scan(self._memory, scan)
+        return scan(known)
 
     def note_failure(self, error: Exception) -> None:
         """Post that a scan failed; what was known stays."""
@@ -197,14 +223,19 @@ class Loop(threading.Thread):
         stop: threading.Event,
         on_failure: Callable[[Exception], None] = lambda _: None,
         pause: Callable[[float], object] | None = None,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Do ``action`` every ``interval`` seconds, unless ``pause`` waits for less."""
+        """Do ``action`` every ``interval`` seconds, unless ``pause`` waits for less.
+
+        In the end do ``on_end``, once.
+        """
         super().__init__(name=name, daemon=True)
         self._action = action
         self._interval = interval
         self._stop_event = stop
         self._on_failure = on_failure
         self._pause = pause or stop.wait
+        self._on_end = on_end
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
@@ -225,6 +256,7 @@ class Loop(threading.Thread):
                 pause = min(self._interval, _RETRY_SECONDS) if telling else self._interval
                 elapsed = time.monotonic() - started
                 self._pause(max(pause - elapsed, _SHORTEST_PAUSE_SECONDS))
+        self._on_end()
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, ScanCancelledError):

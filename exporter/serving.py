@@ -18,18 +18,27 @@ from exporter.errors import ApiUnavailableError
 from exporter.gather import analysis_options, subject_of
 from exporter.logs import fields
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.instruments import ApiInstruments, WatchInstruments, process_registry
+from exporter.metrics.instruments import (
+    ApiInstruments,
+    CacheInstruments,
+    WatchInstruments,
+    process_registry,
+)
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, StoreRefresher
 from exporter.snapshot import Snapshot
 from exporter.stop_signals import stop_signals
+from exporter.storage.cache import InventoryCache
+from exporter.storage.cache_keeper import CacheKeeper
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.layout import printable
+from exporter.storage.state import state_file
 from exporter.storage.watcher import Watcher
 from exporter.web.app import create_app
 from exporter.web.server import bind, serve_until
 
 _log = logging.getLogger(__name__)
 
+_CACHE_NAME = "inventory.sqlite"
 _STOP_SECONDS = 2.0
 
 
@@ -48,7 +57,8 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
     board = SnapshotBoard(exposition.publish, analysis_options(settings))
     stop = threading.Event()
-    refresher = _refresher(settings, board, watching, stop)
+    keeper = _keeper(settings, CacheInstruments(instruments))
+    refresher = _refresher(settings, board, watching, keeper, stop)
     loops = _loops(settings, board, observe, refresher, stop)
     for loop in loops:
         loop.start()
@@ -68,14 +78,31 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
         _stop(loops)
 
 
+def _keeper(settings: Settings, listener: CacheInstruments) -> CacheKeeper | None:
+    """Give what keeps the scan's knowledge over a restart; None where there is no place for it."""
+    path = settings.cache.path or state_file(_CACHE_NAME, os.environ)
+    if path is None:
+        _log.warning(
+            "nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is set; "
+            "give a --cache.path"
+        )
+        return None
+    cache = InventoryCache(path, settings.storage.root)
+    return CacheKeeper(cache, settings.registry.gc_dialect, listener)
+
+
 def _refresher(
-    settings: Settings, board: SnapshotBoard, watching: WatchInstruments, stop: threading.Event
+    settings: Settings,
+    board: SnapshotBoard,
+    watching: WatchInstruments,
+    keeper: CacheKeeper | None,
+    stop: threading.Event,
 ) -> StoreRefresher:
     root = settings.storage.root
     watch = None
     if settings.scan.watch:
         watch = partial(Watcher, root, listener=watching)
-    return StoreRefresher(root, board, stop, settings.scan.interval, watch)
+    return StoreRefresher(root, board, stop, settings.scan.interval, watch, keeper)
 
 
 def _loops(
@@ -101,6 +128,7 @@ def _loops(
             stop,
             refresher.note_failure,
             refresher.pause,
+            refresher.finish,
         ),
     ]
     if settings.caprover.config_dir is not None:

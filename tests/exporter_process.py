@@ -76,9 +76,14 @@ class Exporter:
         environment: Mapping[str, str] | None = None,
         until_ready: bool = True,
     ) -> None:
-        """Prepare it; with ``until_ready`` its start waits for the first scan."""
+        """Prepare it; with ``until_ready`` its start waits for the first scan.
+
+        What it keeps over a restart goes with it, unless ``environment`` says where to keep that.
+        """
         self._arguments = [str(argument) for argument in arguments]
-        self._environment = environment_of(environment)
+        self._state = tempfile.TemporaryDirectory()
+        state = {"XDG_STATE_HOME": self._state.name}
+        self._environment = environment_of(state | dict(environment or {}))
         self._until_ready = until_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx.Client(trust_env=False, timeout=10)
@@ -156,6 +161,12 @@ class Exporter:
                 continue
         return False
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        process = self._running()
+        process.kill()
+        process.wait(STOP_SECONDS)
+
     def terminate(self, number: signal.Signals = signal.SIGTERM) -> Stopped:
         """Send it a signal, wait for its end, and tell how it ended."""
         process = self._running()
@@ -205,6 +216,7 @@ class Exporter:
                 self._process.wait(STOP_SECONDS)
         self._http.close()
         self._log.close()
+        self._state.cleanup()
 
 
 def run_exporter(

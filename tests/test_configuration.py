@@ -31,6 +31,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "storage.limit": ("5GiB", 5 * GIB),
     "scan.interval": ("7m", "420s"),
     "scan.watch": ("false", False),
+    "cache.path": ("/srv/state/inventory.sqlite", "/srv/state/inventory.sqlite"),
     "registry.url": ("https://registry.example.com:996/", URL),
     "registry.username": ("007", "007"),
     "registry.password-file": (FILE, FILE),
@@ -392,7 +393,6 @@ def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path, comman
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--cache.path", "inventory.sqlite"),
         ("--web.config.file", "web.yml"),
     ],
     ids=" ".join,
@@ -574,6 +574,30 @@ def test_a_pattern_that_is_none_or_may_never_end_is_refused_by_itself(
 )
 def test_repetitions_of_what_matches_in_one_way_are_allowed(tmp_path: Path, pattern: str) -> None:
     assert effective(check(tmp_path, Given([f"--{NAME}", pattern])))[NAME] == [pattern]
+
+
+@pytest.mark.parametrize(
+    ("root", "cache"),
+    [
+        ("/srv/registry", "/srv/registry/inventory.sqlite"),
+        ("/srv/registry", "/srv/state/../registry/docker/x"),
+        ("registry", "./registry/x"),
+        (None, "/captain/data/registry/x"),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cache_in_the_store_is_refused(
+    tmp_path: Path, way: Way, root: str | None, cache: str
+) -> None:
+    given = way("cache.path", cache)
+    place = "the store /captain/data/registry"
+    if root is not None:
+        given = Given([*given.flags, "--storage.root", root], given.variables, given.settings)
+        place = f"the store, --storage.root {root}"
+    (problem,) = problems(check(tmp_path, given))
+    assert problem.endswith(
+        f" {cache}: is in {place}, where nothing is ever written; give a file elsewhere"
+    )
 
 
 def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from exporter.analysis.retention import price_policies
 from exporter.analysis.store import analyse, reaches_of
 from exporter.app_images import AppImages
 from exporter.model import Inventory
-from exporter.snapshot import BlobState, CaproverStatus, StoreReading
+from exporter.snapshot import BlobState, CaproverStatus, StoreFigures, StoreReading
 from exporter.uses import PolicyFigures, UseFigures
 
 
@@ -61,9 +61,18 @@ class Analyst:
         self._ledger = Ledger()
 
     def analyse(
-        self, inventory: Inventory, caprover: CaproverStatus | None
+        self,
+        inventory: Inventory,
+        caprover: CaproverStatus | None,
+        figures: StoreFigures | None = None,
     ) -> tuple[StoreReading, Conclusions]:
-        """Draw all figures, and what follows from them together with CapRover's configuration."""
+        """Draw all figures, and what follows from them together with CapRover's configuration.
+
+        ``figures`` are those of the inventory, where they are known.
+        """
+        if figures is not None:
+            reading = StoreReading(inventory, figures)
+            return reading, conclude(reading, caprover, self._options)
         self._ledger.follow(inventory)
         figures = analyse(inventory, self._options.dialect, self._ledger)
         reading = StoreReading(inventory, figures)

@@ -63,7 +63,14 @@ OVERFLOWS = Instrument(
     "How often more changes came than the kernel's queue holds. The whole store is looked at then.",
     (),
 )
-INSTRUMENTS = (REQUESTS, REQUEST_DURATION, WATCH_ACTIVE, WATCHED, OVERFLOWS)
+CACHE_LOADED = Instrument(
+    "docker_registry_cache_loaded",
+    "gauge",
+    "1 where the first scan went by what was kept over the restart; 0 where it read everything, "
+    "and until that is known. The log says why what was kept is of no use.",
+    (),
+)
+INSTRUMENTS = (REQUESTS, REQUEST_DURATION, WATCH_ACTIVE, WATCHED, OVERFLOWS, CACHE_LOADED)
 
 
 class WatchInstruments:
@@ -82,6 +89,17 @@ class WatchInstruments:
     def overflowed(self) -> None:
         """Take in that changes were lost."""
         self._overflows.inc()
+
+
+class CacheInstruments:
+    """Tells whether what was kept over a restart was of use."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._loaded = Gauge(CACHE_LOADED.name, CACHE_LOADED.help, registry=registry)
+
+    def tell(self, *, is_loaded: bool) -> None:
+        """Take it in."""
+        self._loaded.set(is_loaded)
 
 
 class ApiInstruments:
