@@ -53,10 +53,14 @@ class Plan:
     garbage: int = 1500
 
     @classmethod
-    def at(cls, scale: float) -> "Plan":
-        """Scale the plan; repositories grow slower than their images, as they do in life."""
+    def at(cls, scale: float, repositories: int | None = None) -> "Plan":
+        """Scale the plan; repositories grow slower than their images, as they do in life.
+
+        With ``repositories`` the same images lie in so many.
+        """
         whole = {name: max(1, round(count * scale)) for name, count in asdict(cls()).items()}
-        whole["repositories"] = max(2, round(cls().repositories * scale**0.7))
+        usual = max(2, round(cls().repositories * scale**0.7))
+        whole["repositories"] = usual if repositories is None else repositories
         return cls(**whole)
 
     @property
@@ -250,21 +254,24 @@ def write_store(root: Path, plan: Plan, advance: Callable[[int], None]) -> tuple
     return blobs.count, blobs.bytes
 
 
-def store_directory(directory: Path, scale: float) -> Path:
+def store_directory(directory: Path, scale: float, repositories: int | None = None) -> Path:
     """Say where the store of a scale is kept."""
-    return directory / f"store-{scale:g}"
+    name = f"store-{scale:g}"
+    return directory / (name if repositories is None else f"{name}-in-{repositories}")
 
 
-def prepare(directory: Path, scale: float) -> Path:
+def prepare(directory: Path, scale: float, repositories: int | None = None) -> Path:
     """Make the store of a scale in ``directory`` unless it is there; return the registry's root.
+
+    With ``repositories`` it is one that has so many.
 
     Raises:
         StoreError: something else is in its place, or it cannot be written.
 
     """
-    home = store_directory(directory, scale)
+    home = store_directory(directory, scale, repositories)
     root, marker = home / "registry", home / MARKER
-    plan = Plan.at(scale)
+    plan = Plan.at(scale, repositories)
     parameters = {"format": _FORMAT, "scale": scale, **asdict(plan)}
     try:
         if marker.exists():
@@ -291,6 +298,12 @@ def _write_with_progress(root: Path, plan: Plan) -> tuple[int, int]:
     with Progress() as progress:
         task = progress.add_task(f"Writing {plan.manifests:,} manifests", total=plan.manifests)
         return write_store(root, plan, lambda count: progress.advance(task, count))
+
+
+def blobs_of(root: Path) -> int:
+    """Give how many blobs are in a store that :func:`prepare` made."""
+    made = json.loads((root.parent / MARKER).read_text())
+    return int(made["blobs"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
