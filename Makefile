@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := exporter tests demo benchmarks alerts dashboards
 
-.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rescan bench-rules packages clean
+.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,16 +41,12 @@ dashboards: $(VENV)/.runtime ## write the dashboards' JSON from their builder
 alerts: $(VENV)/.runtime ## write Grafana's rules and the PrometheusRule from the alert rules
 	$(BIN)/python -m alerts
 
-bench: packages $(VENV)/.runtime ## measure against du and the registry's garbage collector
+bench: packages $(VENV)/.runtime ## measure against the goals, du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 bench-analysis: $(VENV)/.runtime ## measure what foretelling the collector adds to the analysis
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.analysis
-
-bench-rescan: $(VENV)/.runtime ## measure a rescan beside a scan of everything
-	$(BIN)/python -m benchmarks.store
-	$(BIN)/python -m benchmarks.rescan
 
 bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,000 repositories
 	$(BIN)/python -m benchmarks.rules $(BENCH_FLAGS)

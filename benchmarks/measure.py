@@ -1,62 +1,24 @@
-"""Runs a program to its end and measures it: wall time and peak memory."""
+"""Measures programs: one that runs to its end, and one that goes on."""
 
 import os
-import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 _KIB = 1024
 _TAIL = 2000
+_NANOSECONDS = 1_000_000_000
+_CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it
 
 
 class ProgramError(Exception):
     """A program could not be started or failed; the message holds the end of what it said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a program.
-
-    Attributes:
-        seconds: wall time of the whole process.
-        peak_bytes: largest resident memory of the process or of one of its children.
-
-    """
-
-    seconds: float
-    peak_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The rounds of one program.
-
-    Attributes:
-        median_seconds: the middle one.
-        min_seconds: the quickest.
-        peak_bytes: the largest of all rounds.
-
-    """
-
-    median_seconds: float
-    min_seconds: float
-    peak_bytes: int
-
-
-def memory_floor() -> int:
-    """Give the bytes below which no peak can be told.
-
-    Linux counts what a process had before ``exec`` in its peak, and that was this process's
-    memory: smaller programs all seem to take this much.
-    """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
-
-
-def run(command: Sequence[str], output: Path, errors: Path, environment: Mapping[str, str]) -> Run:
-    """Run a command with its output in files, and measure it.
+def run(
+    command: Sequence[str], output: Path, errors: Path, environment: Mapping[str, str]
+) -> float:
+    """Run a command with its output in files; give the wall time of the whole process.
 
     Raises:
         ProgramError: it could not be started, or its exit code was not 0.
@@ -72,16 +34,47 @@ def run(command: Sequence[str], output: Path, errors: Path, environment: Mapping
         process = os.posix_spawnp(command[0], list(command), environment, file_actions=actions)
     except OSError as error:
         raise ProgramError(f"{' '.join(command)}: {error}") from error
-    _, status, usage = os.wait4(process, 0)
+    _, status = os.waitpid(process, 0)
     seconds = time.perf_counter() - started
     code = os.waitstatus_to_exitcode(status)
     if code:
-        said = errors.read_text(errors="replace")[-_TAIL:].strip()
-        raise ProgramError(f"{' '.join(command)}: exit code {code}\n{said}")
-    return Run(seconds, usage.ru_maxrss * _KIB)
+        raise ProgramError(f"{' '.join(command)}: exit code {code}\n{end_of(errors)}")
+    return seconds
 
 
-def summarise(runs: Sequence[Run]) -> Summary:
-    """Put the rounds of one program together."""
-    seconds = [one.seconds for one in runs]
-    return Summary(median(seconds), min(seconds), max(one.peak_bytes for one in runs))
+def end_of(log: Path) -> str:
+    """Give the end of what a program said."""
+    return log.read_text(errors="replace")[-_TAIL:].strip()
+
+
+def first_scan_environment(state: Path) -> dict[str, str]:
+    """Give the environment of an exporter that keeps what it knows in ``state``, and no settings.
+
+    Where that is an empty directory, its scan is a first one.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    return own | {"XDG_STATE_HOME": str(state)}
+
+
+def cpu_seconds(process: int) -> float:
+    """Give the processor time that a process has taken, all its threads, in nanosecond steps."""
+    return time.clock_gettime((~process << 3) | _CPU_CLOCK_OF_PROCESS)
+
+
+def main_thread_seconds(process: int) -> float:
+    """Give the processor time that a process's first thread has taken."""
+    told = Path(f"/proc/{process}/task/{process}/schedstat").read_text()
+    return int(told.split()[0]) / _NANOSECONDS
+
+
+def peak_bytes(process: int) -> int:
+    """Give the most memory that a process has held since it began to run its program."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak) * _KIB
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Give the smallest value that so large a share of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

@@ -1,0 +1,124 @@
+"""What a refresh costs beside one that reads everything, and what waiting for the next one costs.
+
+Refreshes are those of ``serve``, in this process: scanning, analysis, and rendering the page.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from time import sleep
+
+from benchmarks.internals import Cost, Refreshing
+from benchmarks.measure import ProgramError, cpu_seconds, main_thread_seconds
+from benchmarks.pushes import pushed, repositories_of, retagged
+from benchmarks.serve_process import Serve
+from benchmarks.setting import Bench, say
+from benchmarks.table import Findings, Median, seconds_text
+from exporter.config import ScanSettings
+
+_RETAGGED_SHARE = 0.01
+_FULL = "full"
+_SECOND_LOOK = "second look"
+_SAID = {
+    _FULL: "full refresh",
+    "unchanged": "refresh with nothing changed",
+    "push": "refresh after one push, by the sweep",
+    "event": "refresh after one push, woken by its events",
+    _SECOND_LOOK: "the second look after such a one",
+    "retag": "refresh after 1 % of the tags changed",
+}
+_UNWATCHED = "the store cannot be watched here"
+
+
+def measure_refreshes(bench: Bench) -> Findings:
+    """Compare refreshes after various changes with one that reads everything."""
+    root = bench.root
+    rounds: list[dict[str, float]] = []
+    with ExitStack() as stack:
+        refreshing = stack.enter_context(Refreshing(root, watch=True))
+        refreshing.sweep()
+        for number in bench.numbers():
+            # what is pushed stays until the end, else its going would be a change, too
+            costs = _round(root, refreshing, number, stack)
+            for name, cost in costs.items():
+                say(f"{name} {seconds_text(cost.seconds)}")
+            if number:
+                rounds.append({name: cost.seconds for name, cost in costs.items()})
+    medians = {name: median(each[name] for each in rounds) for name in _common(rounds)}
+    full = medians[_FULL]
+    named = ("unchanged", "push", "event", "retag")
+    return Findings(
+        {name: medians[name] / full for name in named if name in medians},
+        {name: _UNWATCHED for name in named if name not in medians},
+        [Median(f"{_SAID[name]} (M)", seconds_text(took)) for name, took in medians.items()],
+    )
+
+
+def _common(rounds: Sequence[dict[str, float]]) -> list[str]:
+    return [name for name in rounds[0] if all(name in each for each in rounds)]
+
+
+def _round(root: Path, refreshing: Refreshing, number: int, pushes: ExitStack) -> dict[str, Cost]:
+    costs = {_FULL: _full(root)}
+    refreshing.settle()
+    before = refreshing.published
+    costs["unchanged"] = refreshing.sweep()
+    if refreshing.published is not before:
+        raise ProgramError(f"{root}: has changed while it was measured; by whom?")
+    repositories = repositories_of(root)
+    repository = repositories[number % len(repositories)]
+    pushes.enter_context(pushed(root, repository, f"pushed-{number}"))
+    costs["push"] = refreshing.sweep()
+    refreshing.settle()
+    pushes.enter_context(pushed(root, repository, f"pushed-too-{number}"))
+    before = refreshing.published
+    woken = refreshing.woken()
+    if refreshing.published is not before:
+        costs["event"] = woken
+        costs[_SECOND_LOOK] = refreshing.woken()  # at what began to be watched just now
+    refreshing.settle()
+    with retagged(root, _RETAGGED_SHARE):
+        costs["retag"] = refreshing.sweep()
+    return costs
+
+
+def _full(root: Path) -> Cost:
+    with Refreshing(root) as fresh:
+        return fresh.sweep()
+
+
+def measure_watching(bench: Bench) -> Findings:
+    """Compare what ``serve`` takes while it waits and watches with a refresh of everything.
+
+    The loops' threads are all but the first, which serves HTTP and is told apart.
+    """
+    root = bench.root
+    intervals = ScanSettings().interval / bench.watch_seconds
+    loops, whole, full = [], [], []
+    with bench.scratch() as state, Serve(root, state, "--scan.interval", "1h") as serve:
+        serve.wait_until_ready()
+        serve.page()  # from now on it renders what it publishes
+        serve.wait_until_quiet()
+        for number in bench.numbers():
+            cost = _full(root)
+            before = cpu_seconds(serve.pid), main_thread_seconds(serve.pid)
+            sleep(bench.watch_seconds)
+            after = cpu_seconds(serve.pid), main_thread_seconds(serve.pid)
+            all_of_it, main = (intervals * (b - a) for a, b in zip(before, after, strict=True))
+            say(f"loops {seconds_text(all_of_it - main)}, HTTP {seconds_text(main)}")
+            if number:
+                loops.append(max(all_of_it - main, 0.0))
+                whole.append(all_of_it)
+                full.append(cost.cpu_seconds)
+    return Findings(
+        {"watching": median(a / b for a, b in zip(loops, full, strict=True))},
+        medians=[
+            Median("full refresh, processor time (M)", seconds_text(median(full))),
+            Median("the loops between two sweeps, processor time (M)", seconds_text(median(loops))),
+            Median(
+                "`serve` between two sweeps, with its HTTP server, processor time (M)",
+                seconds_text(median(whole)),
+            ),
+        ],
+    )

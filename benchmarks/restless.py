@@ -1,0 +1,25 @@
+"""``serve`` as it is, but each scan reads everything, as the first one does.
+
+``python -m benchmarks.restless --scan.interval 1ms ...``: what a scrape meets at the worst.
+"""
+
+import sys
+
+from exporter.cli import main
+from exporter.model import Inventory
+from exporter.storage.memory import EVERYWHERE, Known, Places, Recollection, StoreMemory
+
+_recall = StoreMemory.recall
+
+
+def _recall_nothing(
+    memory: StoreMemory, previous: Inventory | None, places: Places = EVERYWHERE
+) -> Recollection:
+    memory.known = Known()
+    return _recall(memory, previous, places)
+
+
+if __name__ == "__main__":
+    # no setting asks for that
+    StoreMemory.recall = _recall_nothing  # type: ignore[method-assign,assignment]
+    sys.exit(main(["serve", *sys.argv[1:]]))

@@ -1,0 +1,190 @@
+"""A real ``serve`` in a process of its own, and scrapes of it as Prometheus sends them."""
+
+import gzip
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+from benchmarks.measure import ProgramError, cpu_seconds, first_scan_environment
+from demo.ports import HOST, WantedPort, usable_port
+
+_PATIENCE_SECONDS = 3600.0
+"""A store of a million blobs, cold, takes its time."""
+
+_STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.005
+_WAIT_SECONDS = 0.1
+_QUIET_SECONDS = 1.0
+_QUIET_SHARE = 0.05
+_TAIL = 2000
+_ACCEPT = (
+    "application/openmetrics-text;version=1.0.0;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_SCANS = re.compile(rb"^docker_registry_scans_total (\S+)$", re.MULTILINE)
+_CHUNK = 1 << 20
+
+
+class Connection:
+    """One connection that is kept, as Prometheus keeps it.
+
+    Reads a socket, as a client library takes longer than the exporter does.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection((HOST, port), timeout=60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._host = f"{HOST}:{port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def get(self, path: str) -> tuple[float, int, bytes]:
+        """Give the seconds until all of a page was there, its status, and the page."""
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {_ACCEPT}\r\n"
+            "Accept-Encoding: gzip\r\nUser-Agent: benchmark\r\n\r\n"
+        ).encode()
+        started = time.perf_counter()
+        self._socket.sendall(request)
+        head, separator, body = b"", b"", b""
+        while not separator:
+            head, separator, body = (head + self._receive()).partition(b"\r\n\r\n")
+        length = _LENGTH.search(head + b"\r\n")
+        if length is None:
+            raise ProgramError(f"{path}: an answer without a length: {head!r}")
+        pieces, missing = [body], int(length[1]) - len(body)
+        while missing > 0:
+            pieces.append(self._receive())
+            missing -= len(pieces[-1])
+        seconds = time.perf_counter() - started
+        return seconds, int(head.split(maxsplit=2)[1]), b"".join(pieces)
+
+    def scrape(self) -> tuple[float, bytes]:
+        """Give the seconds of a scrape, and the page as it came."""
+        seconds, status, body = self.get("/metrics")
+        if status != 200:  # noqa: PLR2004 - HTTP's own number
+            raise ProgramError(f"a scrape was answered with {status}")
+        return seconds, body
+
+    def _receive(self) -> bytes:
+        piece = self._socket.recv(_CHUNK)
+        if not piece:
+            raise ProgramError("the exporter closed the connection")
+        return piece
+
+
+class Serve:
+    """``serve`` on a free loopback port; it is stopped when the context ends."""
+
+    def __init__(
+        self, root: Path, state: Path, *flags: str, module: tuple[str, ...] = ("exporter", "serve")
+    ) -> None:
+        """Prepare it; what it keeps between runs is in ``state``."""
+        self._port = usable_port(WantedPort("serve", "", 0))
+        self._command = (
+            *(sys.executable, "-m", *module, "--storage.root", str(root)),
+            *("--web.listen-address", f"{HOST}:{self._port}", "--log.level", "warning", *flags),
+        )
+        self._environment = first_scan_environment(state)
+        self._log = TemporaryFile()  # noqa: SIM115 - closed when the context ends
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=self._environment,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._log.close()
+
+    @property
+    def pid(self) -> int:
+        """The number of its process.
+
+        Raises:
+            ProgramError: it has ended.
+
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._log.seek(0)
+            said = self._log.read().decode(errors="replace")[-_TAIL:]
+            raise ProgramError(f"{' '.join(self._command)}: has ended\n{said}")
+        return self._process.pid
+
+    def connect(self) -> Connection:
+        """Connect to it."""
+        return Connection(self._port)
+
+    def page(self) -> bytes:
+        """Scrape it once, and unpack what came."""
+        with self.connect() as connection:
+            return gzip.decompress(connection.scrape()[1])
+
+    def wait_until_ready(self) -> float:
+        """Wait until the first figures are published; give the seconds since its start."""
+        while not self._is_ready():
+            self._check_patience(self._started)
+            time.sleep(_POLL_SECONDS)
+        return time.perf_counter() - self._started
+
+    def wait_until_quiet(self) -> None:
+        """Wait until it only waits itself."""
+        started, taken = time.perf_counter(), cpu_seconds(self.pid)
+        while True:
+            time.sleep(_QUIET_SECONDS)
+            before, taken = taken, cpu_seconds(self.pid)
+            if taken - before < _QUIET_SHARE * _QUIET_SECONDS:
+                return
+            self._check_patience(started)
+
+    def wait_for_scans(self, more: int) -> None:
+        """Wait until it has done so many more scans."""
+        started, enough = time.perf_counter(), self._scans() + more
+        while self._scans() < enough:
+            self._check_patience(started)
+            time.sleep(_WAIT_SECONDS)
+
+    def _scans(self) -> float:
+        told = _SCANS.search(self.page())
+        return 0.0 if told is None else float(told[1])
+
+    def _is_ready(self) -> bool:
+        with suppress(OSError), self.connect() as connection:
+            return connection.get("/-/ready")[1] == 200  # noqa: PLR2004 - HTTP's own number
+        return False
+
+    def _check_patience(self, since: float) -> None:
+        if time.perf_counter() - since > _PATIENCE_SECONDS:
+            raise ProgramError(f"process {self.pid} has not got there in {_PATIENCE_SECONDS:g} s")
+        _ = self.pid
