@@ -231,6 +231,21 @@ def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
     assert caplog.text.count("watching only 12 directories") == 1
 
 
+def test_where_watches_are_few_each_push_is_noticed_and_only_retags_are_not(
+    store: StoreBuilder,
+) -> None:
+    with watched(store.root) as each:
+        each.follow()
+        all_of_them = each.listener.watches
+    with watched(store.root, max_watches=all_of_them - 3) as each:  # there are three tags
+        each.follow()
+        each.noticed()
+        store.tag_link("team/tool", "1").write_bytes(store.tag_link("app", "1").read_bytes())
+        assert not each.noticed()
+        store.tag("team/tool", "2", store.image("team/tool", None, [noise("two", 10)]))
+        assert "team/tool" in each.noticed().repositories
+
+
 def test_a_lost_queue_makes_everything_be_looked_at(
     store: StoreBuilder, caplog: pytest.LogCaptureFixture
 ) -> None:

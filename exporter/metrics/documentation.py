@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from exporter.metrics.api_metrics import API_METRICS
 from exporter.metrics.collection_metrics import COLLECTION_METRICS
-from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS, FILESYSTEM_METRICS
 from exporter.metrics.instruments import INSTRUMENTS, Instrument
 from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric
@@ -32,7 +32,6 @@ references, blobs that nothing else references count as `untagged`.
 """
 _TABLE_HEAD = ("| metric | type | labels | meaning |", "|---|---|---|---|")
 _REPOSITORY = "docker_registry_repository_"
-_FILESYSTEM = "docker_registry_filesystem_"
 
 
 def render() -> str:
@@ -43,8 +42,8 @@ def render() -> str:
         "Garbage collection and integrity": list(COLLECTION_METRICS),
         "CapRover and retention": list(USE_METRICS),
         "Registry API": [*API_METRICS, *INSTRUMENTS],
-        "Filesystem": [m for m in EXPORTER_METRICS if m.name.startswith(_FILESYSTEM)],
-        "Exporter": [m for m in EXPORTER_METRICS if not m.name.startswith(_FILESYSTEM)],
+        "Filesystem": list(FILESYSTEM_METRICS),
+        "Exporter": list(EXPORTER_METRICS),
     }
     parts = [_HEAD]
     for title, metrics in sections.items():

@@ -25,7 +25,7 @@ def _build_info(_: Subject) -> Iterator[Sample]:
     yield (__version__, platform.python_version()), 1
 
 
-EXPORTER_METRICS = (
+FILESYSTEM_METRICS = (
     Metric(
         "docker_registry_filesystem_size_bytes",
         "Size of the filesystem that holds the store. Read every 15 s; absent while it hangs.",
@@ -60,6 +60,8 @@ EXPORTER_METRICS = (
         "of it, such as the exporter's own, does not count. Read every 15 s.",
         _filesystem(lambda usage: usage.readonly),
     ),
+)
+EXPORTER_METRICS = (
     Metric(
         "docker_registry_storage_limit_bytes",
         "The configured budget for the store; absent without one.",

@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from exporter.metrics.api_metrics import API_METRICS
 from exporter.metrics.collection_metrics import COLLECTION_METRICS
 from exporter.metrics.collector import SubjectCollector
-from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS, FILESYSTEM_METRICS
 from exporter.metrics.store_metrics import STORE_METRICS
 from exporter.metrics.subject import Metric, Subject
 from exporter.metrics.use_metrics import USE_METRICS
@@ -112,7 +112,8 @@ _PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]],
     ),
     # the store too: its largest repositories are those that have series here
     (API_METRICS, lambda snapshot: (snapshot.store, snapshot.api, snapshot.tag_differences)),
-    (EXPORTER_METRICS, lambda snapshot: (snapshot,)),
+    (FILESYSTEM_METRICS, lambda snapshot: (snapshot.filesystem,)),
+    (EXPORTER_METRICS, lambda snapshot: (snapshot.scan,)),
 )
 
 

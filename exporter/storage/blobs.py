@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import sys
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,7 +67,7 @@ class PrefixBlobs:
     """
 
     digests: list[Digest] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
     unknown: list[Digest] = field(default_factory=list)
     stamp: Stamp = NO_STAMP
     young: list[Digest] = field(default_factory=list)

@@ -9,7 +9,7 @@ sweep, a scan that looks everywhere.
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -107,9 +107,18 @@ class Watcher:
                     new |= _places_of(path)
             for name in self._followed.keys() - names:
                 del self._followed[name]
-            for repository in inventory.repositories:
-                if self._followed.get(repository.name) is not repository:
-                    new |= self._follow(repository)
+            changed = [
+                each for each in inventory.repositories if self._followed.get(each.name) is not each
+            ]
+            # where not all can be watched, what every push changes comes before what a retag does
+            for repository in changed:
+                places = {part: part for part in _REPOSITORY_DIRECTORIES}
+                new |= self._follow(repository, places)
+            for repository in changed:
+                tags = (tag.name for tag in repository.tags)
+                places = {tag: f"{TAGS_DIRECTORY}/{tag}/current" for tag in tags}
+                new |= self._follow(repository, places)
+                self._followed[repository.name] = repository
         self._listener.tell(len(self._owners), is_whole=self._is_whole)
         return new
 
@@ -149,20 +158,14 @@ class Watcher:
 
     # the watches; the lock is held
 
-    def _follow(self, repository: Repository) -> Places:
-        """Watch one repository; give it where a watch was added."""
+    def _follow(self, repository: Repository, places: Mapping[str, str]) -> Places:
+        """Watch places of one repository; give it where a watch was added."""
         name = repository.name
         watches = self._repositories.setdefault(name, {})
         before = len(watches)
-        directory = f"{self._store}/{REPOSITORIES}/{name}"
-        for part in _REPOSITORY_DIRECTORIES:
-            if part not in watches:
-                self._watch(f"{directory}/{part}", name, watches, part)
-        for tag in repository.tags:
-            if tag.name not in watches:
-                path = f"{directory}/{TAGS_DIRECTORY}/{tag.name}/current"
-                self._watch(path, name, watches, tag.name)
-        self._followed[name] = repository
+        for key, place in places.items():
+            if key not in watches:
+                self._watch(f"{self._store}/{REPOSITORIES}/{name}/{place}", name, watches, key)
         return _places_of(name) if len(watches) > before else Places()
 
     def _watch(
