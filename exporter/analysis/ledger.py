@@ -155,10 +155,9 @@ class Ledger:
 
     def _make_room(self, inventory: Inventory) -> None:
         self._is_measured = inventory.all_measured
-        new = inventory.sizes[len(self._sizes) :]
-        self._sizes.extend(new)
-        for each in (self._holders, self._taggers, self._pointers, self._owners):
-            each.extend([0] * len(new))
+        self._sizes = inventory.sizes
+        for counts in (self._holders, self._taggers, self._pointers, self._owners):
+            counts.frombytes(bytes(counts.itemsize * (len(self._sizes) - len(counts))))
 
     def _total(self, blobs: Iterable[BlobNumber]) -> int:
         sizes = map(self._sizes.__getitem__, blobs)

@@ -29,6 +29,7 @@ class BlobWalk:
         self._known = recollection.known
         self._places = recollection.places
         self._found: dict[Prefix, PrefixBlobs | PrefixStamp | None] = {}
+        self._stamps: dict[Prefix, PrefixStamp | None] = {}
         self.table = BlobTable()
         self.goes_on = False
 
@@ -42,16 +43,17 @@ class BlobWalk:
         table = self._going_on()
         self.goes_on = table is not None
         self.table = table or self._new_table()
+        self._stamps = {prefix: _stamp_of(each) for prefix, each in self._found.items()}
+        self._found.clear()  # it takes room that is wanted for manifests now
 
     def to_be_known(self, inventory: Inventory) -> Mapping[Prefix, PrefixStamp]:
         """Give what the next scan need not read again unless its stamps have changed."""
         doubtful: set[BlobNumber] = {*doubtful_manifests(inventory)}
         doubtful.update(part for parts in inventory.misfits.values() for part in parts)
         watched = {prefix_of(inventory.digests[number]) for number in doubtful}
-        stamps = {prefix: _stamp_of(each) for prefix, each in self._found.items()}
         return {
             prefix: stamp
-            for prefix, stamp in stamps.items()
+            for prefix, stamp in self._stamps.items()
             if stamp is not None and prefix not in watched
         }
 

@@ -1,6 +1,7 @@
 """Reading the manifests of a store: those that revisions and tags name, then what indexes list."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from exporter.digests import BlobNumber, Digest
 from exporter.model import (
@@ -75,37 +76,42 @@ class ManifestWalk:
 
         ``report`` is told how many are done, of how many that are known so far.
         """
-        pending, seen = list(named), set(named)
+        pending: Collection[BlobNumber] = named
+        listed: set[BlobNumber] = set()
         while pending:
             self._table.make_room()
-            unknown, pending = self._take_known(pending, seen)
-            done = len(seen) - len(pending) - len(unknown)
+            new: list[BlobNumber] = []
+
+            def note(children: Iterable[BlobNumber], new: list[BlobNumber] = new) -> None:
+                for child in children:
+                    if child not in named and child not in listed:
+                        listed.add(child)
+                        new.append(child)
+
+            unknown = self._take_known(pending, note)
+            done = len(named) + len(listed) - len(new) - len(unknown)
             if done:
-                report(done, len(seen))
+                report(done, len(named) + len(listed))
             batches = list(_batches(unknown, _BATCH))
             for batch, blobs in self._workers.map(self._read_batch, batches):
                 for number, blob in zip(batch, blobs, strict=True):
-                    children = self._take(number, blob, named=number in named)
-                    new = [child for child in children if child not in seen]
-                    pending += new
-                    seen.update(new)
+                    note(self._take(number, blob, named=number in named))
                 done += len(batch)
-                report(done, len(seen))
+                report(done, len(named) + len(listed))
+            pending = new
 
     def _take_known(
-        self, numbers: Sequence[BlobNumber], seen: set[BlobNumber]
-    ) -> tuple[list[BlobNumber], list[BlobNumber]]:
-        """Keep those that need not be read; give the others, and what those list that is new."""
-        unknown, listed = [], []
+        self, numbers: Iterable[BlobNumber], note: Callable[[Iterable[BlobNumber]], None]
+    ) -> "array[int]":
+        """Keep those that need not be read, and ``note`` what they list; give the others."""
+        unknown = array("i")
         for number in numbers:
             manifest = self._find_known(number)
             if manifest is None:
                 unknown.append(number)
-                continue
-            new = [child for child in self._keep(number, manifest) if child not in seen]
-            listed += new
-            seen.update(new)
-        return unknown, listed
+            else:
+                note(self._keep(number, manifest))
+        return unknown
 
     def measure_late(self) -> None:
         """Measure what a manifest references and its directory's scan did not see."""
