@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.conclusions import AnalysisOptions, Analyst, analyse_all
-from exporter.digests import format_digest
+from exporter.digests import Digest, format_digest
 from exporter.model import Inventory, Repository
 from exporter.storage.memory import Places, StoreMemory
 from exporter.storage.scanner import scan_store
@@ -248,6 +248,71 @@ def test_what_a_collector_deletes_is_noticed(store: StoreBuilder, rescanner: Res
 
 def format_digest_in(inventory: Inventory, digest: str) -> bool:
     return digest in {format_digest(each) for each in inventory.digests}
+
+
+def test_a_layer_that_is_moved_into_its_directory_after_that_was_listed_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    # the move changes no time but that of the layer's own directory, which no scan looks at
+    content = noise("late", 60)
+    directory = store.blob_path(digest_of(content)).parent
+    directory.mkdir(parents=True)
+    assert not format_digest_in(rescanner.scan(), digest_of(content))
+    before = directory.parent.stat()
+    upload = store.root / "upload"
+    upload.write_bytes(content)
+    upload.rename(directory / "data")
+    assert directory.parent.stat().st_ctime_ns == before.st_ctime_ns
+    assert format_digest_in(rescanner.scan(), digest_of(content))
+
+
+def test_a_manifest_that_was_met_half_written_is_whole_in_the_next_scan(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    manifest = store.image("app", "3", [noise("third", 500)])
+    blob = store.blob_path(manifest)
+    content = blob.read_bytes()
+    blob.write_bytes(content[:40])
+    half = rescanner.scan_at_once()
+    assert half.unreadable
+    blob.write_bytes(content)
+    whole = rescanner.scan()
+    assert not whole.unreadable
+    number = whole.digests.find(Digest(bytes.fromhex(manifest.removeprefix("sha256:"))))
+    assert number is not None
+    assert whole.sizes[number] == len(content)
+
+
+def test_a_link_that_was_met_empty_is_read_again(store: StoreBuilder, rescanner: Rescanner) -> None:
+    link = store.tag_link("app", "1")
+    content = link.read_bytes()
+    link.write_bytes(b"")
+    assert rescanner.scan_at_once().issues
+    link.write_bytes(content)
+    assert not rescanner.scan_at_once().issues
+    assert not rescanner.scan().issues
+
+
+def test_a_directory_that_changes_again_within_one_step_of_the_clock_is_listed_again(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    tags = store.repository_path("app") / "_manifests" / "tags"
+    store.tag("app", "new", store.image("app", None, [noise("new", 10)]))
+    now = tags.stat()
+    rescanner.scan_at_once()
+    store.tag("app", "newer", store.image("app", None, [noise("newer", 10)]))
+    os.utime(tags, ns=(now.st_atime_ns, now.st_mtime_ns))  # as if the clock had stood still
+    found = rescanner.scan_at_once()
+    assert sum(len(each.tags) for each in found.repositories) == 5
+
+
+def test_a_blob_that_vanishes_leaves_the_sums_with_the_size_that_it_had(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
+    garbage = store.unlinked_blob(noise("garbage", 70))
+    before = sum(rescanner.scan().sizes)
+    shutil.rmtree(store.blob_path(garbage).parent)
+    assert sum(rescanner.scan().sizes) == before - 70
 
 
 def test_a_damaged_link_is_told_of_each_time_and_its_mending_is_noticed(

@@ -1,5 +1,6 @@
 """Changes that are watched show within seconds; what watching misses shows at the next sweep."""
 
+import errno
 import logging
 import threading
 import time
@@ -8,6 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 from demo.store import StoreBuilder, noise
 from exporter.board import SnapshotBoard
@@ -229,6 +237,30 @@ def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
         assert each.listener.watches == 12
         assert each.listener.is_whole is False
     assert caplog.text.count("watching only 12 directories") == 1
+
+
+def test_where_the_system_allows_no_more_watches_that_is_said_once_with_the_mend(
+    store: StoreBuilder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the limit is the whole host's; only the kernel's answer is replaced
+    add, added = InotifyFD.add_callback, [0]
+
+    def add_ten(
+        notify: InotifyFD, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId
+    ) -> WatchDescriptor:
+        added[0] += 1
+        if added[0] > 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(notify, path, mask, callback, id_)
+
+    monkeypatch.setattr(InotifyFD, "add_callback", add_ten)
+    with watched(store.root) as each, caplog.at_level(logging.WARNING):
+        for number in range(3):
+            store.image("app", f"more-{number}", [noise(f"{number}", 10)])
+            each.follow()
+        assert each.listener.watches == 10
+        assert each.listener.is_whole is False
+    assert caplog.text.count("raise fs.inotify.max_user_watches") == 1
 
 
 def test_where_watches_are_few_each_push_is_noticed_and_only_retags_are_not(
