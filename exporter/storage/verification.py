@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from exporter.digests import Digest, format_digest
 from exporter.storage.layout import ALGORITHMS, DATA, blob_directory
+from exporter.storage.pace import Pace
 from exporter.storage.reading import GONE, open_directory, open_file
 
 CHUNK_BYTES = 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 4096
 _CHUNKS_PER_SECOND = 4
 """So that at a low rate, too, reading is steady and not one chunk a minute."""
-_LONGEST_SLEEP_SECONDS = 0.2
-"""So that a wish to stop is heard in time."""
 
 
 class Condition(enum.StrEnum):
@@ -64,9 +63,7 @@ class RateLimiter:
         sleep: Callable[[float], None],
     ) -> None:
         self._rate = bytes_per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._free_at = clock()
+        self._pace = Pace(bytes_per_second, clock, sleep)
 
     @property
     def chunk_bytes(self) -> int:
@@ -77,11 +74,7 @@ class RateLimiter:
 
     def spend(self, size: int, should_stop: Callable[[], bool]) -> None:
         """Wait until ``size`` more bytes are within the rate, or until it is time to stop."""
-        if self._rate is None:
-            return
-        self._free_at = max(self._free_at, self._clock()) + size / self._rate
-        while (left := self._free_at - self._clock()) > 0 and not should_stop():
-            self._sleep(min(left, _LONGEST_SLEEP_SECONDS))
+        self._pace.spend(size, should_stop)
 
 
 class BlobVerifier:
