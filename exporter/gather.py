@@ -13,6 +13,7 @@ from exporter.metrics.subject import Subject
 from exporter.refresh import read_store
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.storage.filesystem import FilesystemProbe
+from exporter.storage.priority import at_low_priority
 from exporter.storage.scanner import ProgressListener
 
 _log = logging.getLogger(__name__)
@@ -29,11 +30,14 @@ def gather(
     if settings.caprover.config_dir is not None:
         board.post_caprover(CaproverReader(settings.caprover.config_dir).read())
     started = time.monotonic()
-    reading, conclusions = read_store(
-        settings.storage.root,
-        options=board.options,
-        caprover=board.snapshot.caprover,
-        on_progress=on_progress,
+    reading, conclusions = at_low_priority(
+        lambda was_interrupted: read_store(
+            settings.storage.root,
+            options=board.options,
+            caprover=board.snapshot.caprover,
+            on_progress=on_progress,
+            should_stop=was_interrupted,
+        )
     )
     status = ScanStatus(
         scans=1,

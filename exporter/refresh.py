@@ -48,9 +48,10 @@ def read_store(
     options: AnalysisOptions | None = None,
     caprover: CaproverStatus | None = None,
     on_progress: ProgressListener = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[StoreReading, Conclusions]:
     """Scan the store once and draw all figures. Raises as :func:`scan_store` does."""
-    inventory = scan_store(root, on_progress=on_progress)
+    inventory = scan_store(root, on_progress=on_progress, should_stop=should_stop)
     return analyse_all(inventory, caprover, options or AnalysisOptions())
 
 
@@ -224,10 +225,11 @@ class Loop(threading.Thread):
         on_failure: Callable[[Exception], None] = lambda _: None,
         pause: Callable[[float], object] | None = None,
         on_end: Callable[[], None] = lambda: None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """Do ``action`` every ``interval`` seconds, unless ``pause`` waits for less.
 
-        In the end do ``on_end``, once.
+        Before the first time the thread does ``prepare``, and in the end ``on_end``, once.
         """
         super().__init__(name=name, daemon=True)
         self._action = action
@@ -236,9 +238,11 @@ class Loop(threading.Thread):
         self._on_failure = on_failure
         self._pause = pause or stop.wait
         self._on_end = on_end
+        self._prepare = prepare
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
+        self._prepare()
         failure: Exception | None = None
         while not self._stop_event.is_set():
             started = time.monotonic()

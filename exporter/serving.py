@@ -31,6 +31,7 @@ from exporter.storage.cache import InventoryCache
 from exporter.storage.cache_keeper import CacheKeeper
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.layout import printable
+from exporter.storage.priority import lower_priority
 from exporter.storage.state import state_file
 from exporter.storage.watcher import Watcher
 from exporter.web.app import create_app
@@ -129,6 +130,7 @@ def _loops(
             refresher.note_failure,
             refresher.pause,
             refresher.finish,
+            lower_priority,
         ),
     ]
     if settings.caprover.config_dir is not None:
