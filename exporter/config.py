@@ -21,6 +21,7 @@ from exporter.setting_types import (
     FilePath,
     ImagePrefix,
     NamePatterns,
+    Operations,
     SettingsGroup,
     Size,
     Url,
@@ -38,10 +39,13 @@ class StorageSettings(SettingsGroup):
 
 
 class ScanSettings(SettingsGroup):
-    """When the store is read."""
+    """When the store is read, and how fast."""
 
     interval: Duration = Field(300.0, description="time between refreshes, e.g. 5m")
     watch: bool = Field(default=True, description="refresh within seconds of a change")
+    max_ops_per_second: Operations | None = Field(
+        None, description="read at most so many files and directories a second, e.g. 1000"
+    )
 
 
 class CacheSettings(SettingsGroup):

@@ -11,10 +11,10 @@ from exporter.config import Settings
 from exporter.metrics.selection import RepositorySelector
 from exporter.metrics.subject import Subject
 from exporter.refresh import read_store
+from exporter.scan_progress import ProgressListener
 from exporter.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.priority import at_low_priority
-from exporter.storage.scanner import ProgressListener
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def gather(
             caprover=board.snapshot.caprover,
             on_progress=on_progress,
             should_stop=was_interrupted,
+            max_ops_per_second=settings.scan.max_ops_per_second,
         )
     )
     status = ScanStatus(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from exporter.logs import fields
 from exporter.quantities import format_size
-from exporter.storage.scanner import ProgressListener, ScanProgress
+from exporter.scan_progress import ProgressListener, ScanProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 30.0
+_PERCENT = 100
 
 
 @contextmanager
@@ -37,12 +38,14 @@ def terminal_progress() -> Iterator[ProgressListener]:
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        whole = bars.add_task("Scanning, percent", total=_PERCENT)
         tasks = {
             stage: bars.add_task(f"Reading {stage}", total=None)
             for stage in ("blobs", "repositories", "manifests")
         }
 
         def show(progress: ScanProgress) -> None:
+            bars.update(whole, completed=int(_PERCENT * progress.ratio))
             bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
 
         yield show

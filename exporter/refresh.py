@@ -22,11 +22,12 @@ from exporter.board import SnapshotBoard
 from exporter.errors import ExporterError, ScanCancelledError
 from exporter.logs import fields
 from exporter.model import Inventory
+from exporter.scan_progress import ProgressListener, RunningScan, ScanProgress
 from exporter.snapshot import CaproverStatus, ScanStatus, StoreReading
 from exporter.storage.changes import Changes
 from exporter.storage.layout import printable
 from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
-from exporter.storage.scanner import ProgressListener, ScanProgress, scan_store
+from exporter.storage.scanner import scan_store
 from exporter.storage.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -49,9 +50,15 @@ def read_store(
     caprover: CaproverStatus | None = None,
     on_progress: ProgressListener = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    max_ops_per_second: int | None = None,
 ) -> tuple[StoreReading, Conclusions]:
     """Scan the store once and draw all figures. Raises as :func:`scan_store` does."""
-    inventory = scan_store(root, on_progress=on_progress, should_stop=should_stop)
+    inventory = scan_store(
+        root,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        max_ops_per_second=max_ops_per_second,
+    )
     return analyse_all(inventory, caprover, options or AnalysisOptions())
 
 
@@ -70,11 +77,13 @@ class StoreRefresher:
         interval: float = 300.0,
         watch: Callable[[Changes], Watcher] | None = None,
         keeper: "CacheKeeper | None" = None,
+        running: RunningScan | None = None,
+        max_ops_per_second: int | None = None,
     ) -> None:
         """Begin; everything is looked at every ``interval`` seconds.
 
         Places where the watcher that ``watch`` makes noticed something are looked at meanwhile.
-        ``keeper`` keeps what is known over a restart.
+        ``keeper`` keeps what is known over a restart, ``running`` is told how far a scan is.
         """
         self._root = root
         self._board = board
@@ -83,6 +92,8 @@ class StoreRefresher:
         self._changes = Changes()
         self._watcher = None if watch is None else watch(self._changes)
         self._keeper = keeper
+        self._running = running or RunningScan()
+        self._max_ops_per_second = max_ops_per_second
         self._memory = StoreMemory()
         self._analyst = Analyst(board.options)
         self._conclusions: Conclusions | None = None
@@ -115,7 +126,10 @@ class StoreRefresher:
             places = EVERYWHERE
             self._sweep_at = started + self._interval
         self._has_failed = True  # until it has not
-        self._scan(places, started)
+        try:
+            self._scan(places, started)
+        finally:
+            self._running.end()
         self._has_failed = False
 
     def _scan(self, places: Places, started: float) -> None:
@@ -153,8 +167,9 @@ class StoreRefresher:
                 previous,
                 memory=self._memory,
                 places=places,
-                on_progress=_ProgressLog(),
+                on_progress=_ProgressLog(self._running.tell),
                 should_stop=self._stop.is_set,
+                max_ops_per_second=self._max_ops_per_second,
             )
 
         if known is None and self._keeper is not None:
@@ -177,16 +192,23 @@ class StoreRefresher:
 
 
 class _ProgressLog:
-    """Logs how far a long scan is, every few seconds."""
+    """Passes on how far a scan is, and logs it every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: ProgressListener) -> None:
+        self._listener = listener
         self._due = time.monotonic() + _PROGRESS_SECONDS
 
     def __call__(self, progress: ScanProgress) -> None:
+        self._listener(progress)
         now = time.monotonic()
         if now >= self._due:
             self._due = now + _PROGRESS_SECONDS
-            details = fields(stage=progress.stage, done=progress.done, total=progress.total)
+            details = fields(
+                ratio=progress.ratio,
+                stage=progress.stage,
+                done=progress.done,
+                total=progress.total,
+            )
             _log.info("scanning the store", extra=details)
 
 

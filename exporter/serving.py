@@ -21,10 +21,12 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import (
     ApiInstruments,
     CacheInstruments,
+    ScanProgressCollector,
     WatchInstruments,
     process_registry,
 )
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, StoreRefresher
+from exporter.scan_progress import RunningScan
 from exporter.snapshot import Snapshot
 from exporter.stop_signals import stop_signals
 from exporter.storage.cache import InventoryCache
@@ -55,11 +57,13 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     instruments = process_registry()
     observe = ApiInstruments(instruments)
     watching = WatchInstruments(instruments)
+    running = RunningScan()
+    ScanProgressCollector(instruments, lambda: running.ratio)
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
     board = SnapshotBoard(exposition.publish, analysis_options(settings))
     stop = threading.Event()
     keeper = _keeper(settings, CacheInstruments(instruments))
-    refresher = _refresher(settings, board, watching, keeper, stop)
+    refresher = _refresher(settings, board, watching, keeper, running, stop)
     loops = _loops(settings, board, observe, refresher, stop)
     for loop in loops:
         loop.start()
@@ -67,6 +71,7 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
         exposition,
         store=printable(str(settings.storage.root)),
         is_working=lambda: all(loop.is_alive() for loop in loops),
+        read_progress=lambda: running.progress,
     )
     port = listener.getsockname()[1]
     address = replace(settings.web.listen_address, port=port)
@@ -97,13 +102,15 @@ def _refresher(
     board: SnapshotBoard,
     watching: WatchInstruments,
     keeper: CacheKeeper | None,
+    running: RunningScan,
     stop: threading.Event,
 ) -> StoreRefresher:
     root = settings.storage.root
     watch = None
     if settings.scan.watch:
         watch = partial(Watcher, root, listener=watching)
-    return StoreRefresher(root, board, stop, settings.scan.interval, watch, keeper)
+    interval, limit = settings.scan.interval, settings.scan.max_ops_per_second
+    return StoreRefresher(root, board, stop, interval, watch, keeper, running, limit)
 
 
 def _loops(
@@ -130,7 +137,7 @@ def _loops(
             refresher.note_failure,
             refresher.pause,
             refresher.finish,
-            lower_priority,
+            prepare=lower_priority,
         ),
     ]
     if settings.caprover.config_dir is not None:

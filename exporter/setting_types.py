@@ -22,6 +22,7 @@ _NOT_A_URL = "is not a URL; write e.g. https://registry.example.com:996"
 _LONGEST_SECONDS = 366 * 86400.0
 _MOST_BYTES = 2**63
 _MOST_TAGS = 10**9
+_MOST_OPERATIONS = 10**9
 _PREFIX = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
 
 
@@ -129,6 +130,7 @@ Seconds = Annotated[
     PlainSerializer(_write_seconds),
 ]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0, lt=_MOST_BYTES)]
+Operations = Annotated[int, Field(gt=0, le=_MOST_OPERATIONS)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FilePath = Annotated[Path, BeforeValidator(_path)]

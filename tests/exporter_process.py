@@ -112,6 +112,11 @@ class Exporter:
         return f"http://{self.address}"
 
     @property
+    def process_id(self) -> int:
+        """Its process, and the thread that answers."""
+        return self._running().pid
+
+    @property
     def log(self) -> str:
         """What it has printed so far."""
         size = os.fstat(self._log.fileno()).st_size

@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 PURE = ("exporter.model", "exporter.digests", "exporter.app_images", "exporter.snapshot",
-        "exporter.quantities", "exporter.uses", "exporter.analysis",
+        "exporter.quantities", "exporter.scan_progress", "exporter.uses", "exporter.analysis",
         "exporter.storage.layout", "exporter.storage.manifests", "exporter.metrics.catalogue",
         "exporter.metrics.subject", "exporter.metrics.store_metrics", "exporter.metrics.collector",
         "exporter.metrics.api_metrics", "exporter.metrics.exporter_metrics",
@@ -32,8 +32,8 @@ IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathl
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
 LEAVES = ("exporter", "exporter.model", "exporter.digests", "exporter.app_images",
           "exporter.errors", "exporter.quantities", "exporter.alert_thresholds",
-          "exporter.setting_types", "exporter.name_patterns", "exporter.snapshot", "exporter.uses",
-          "exporter.logs")  # fmt: skip
+          "exporter.setting_types", "exporter.name_patterns", "exporter.scan_progress",
+          "exporter.snapshot", "exporter.uses", "exporter.logs")  # fmt: skip
 # Each layer, and the layers below it that it may import beside the leaves and itself.
 LAYERS = {
     "exporter.storage": (),

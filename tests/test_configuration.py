@@ -31,6 +31,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "storage.limit": ("5GiB", 5 * GIB),
     "scan.interval": ("7m", "420s"),
     "scan.watch": ("false", False),
+    "scan.max-ops-per-second": ("1000", 1000),
     "cache.path": ("/srv/state/inventory.sqlite", "/srv/state/inventory.sqlite"),
     "registry.url": ("https://registry.example.com:996/", URL),
     "registry.username": ("007", "007"),

@@ -1,4 +1,4 @@
-"""Reading a store leaves others in peace: low priority."""
+"""Reading a store leaves others in peace: low priority, a bounded rate, one scan at a time."""
 
 import logging
 import os
@@ -7,14 +7,38 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 
+from demo.store import StoreBuilder, noise
+from exporter.board import SnapshotBoard
+from exporter.errors import ScanCancelledError
+from exporter.metrics.instruments import SCAN_PROGRESS
+from exporter.refresh import Loop, StoreRefresher
+from exporter.scan_progress import RunningScan, ScanProgress
+from exporter.storage.memory import Places, StoreMemory
+from exporter.storage.pace import Pace
 from exporter.storage.priority import at_low_priority, lower_priority
+from exporter.storage.scanner import scan_store
 from exporter.storage.workers import Workers
+from tests.exporter_process import Exporter
+from tests.servers import wait_until
 
 IDLE = psutil.IOPRIO_CLASS_IDLE
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    """Give a store whose scan takes some 100 operations."""
+    store = StoreBuilder(tmp_path / "registry")
+    for number in range(8):
+        store.image("app", f"{number}", [noise(f"layer {number}", 100)])
+    return store
+
+
+# Priority
 
 
 def priorities(thread: int) -> tuple[int, int]:
@@ -84,3 +108,186 @@ def test_who_interrupts_work_at_low_priority_makes_it_end() -> None:
     with pytest.raises(KeyboardInterrupt):
         at_low_priority(work)
     assert ended.is_set()
+
+
+def test_serve_scans_at_low_priority_and_answers_at_its_own(store: StoreBuilder) -> None:
+    flags = ("--storage.root", store.root, "--scan.max-ops-per-second", "1")
+    with Exporter(*flags, until_ready=False) as exporter:
+        process = exporter.process_id
+        usual = priorities(os.getpid())
+
+        def threads() -> dict[int, tuple[int, int]]:
+            return {each.id: priorities(each.id) for each in psutil.Process(process).threads()}
+
+        exporter.wait_for(lambda page: page.value(SCAN_PROGRESS.name) is not None, "no scan begins")
+        found = threads()
+    low = (max(usual[0], 5), IDLE)
+    assert found[process] == usual  # requests are answered there
+    assert sorted(each for each in found.values() if each != usual) == [low]
+
+
+# Rate
+
+
+class Clock:
+    """A clock that goes on only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_pace_takes_as_long_as_its_rate_says() -> None:
+    clock = Clock()
+    pace = Pace(100, clock, clock.sleep, saved_seconds=1.0)
+    for amount in (0, 1, 49, 250):
+        pace.spend(amount, never)
+    assert clock.now == pytest.approx(103)
+
+
+def test_what_was_not_used_of_the_last_second_may_be_used_and_no_more() -> None:
+    clock = Clock()
+    pace = Pace(100, clock, clock.sleep, saved_seconds=1.0)
+    clock.now += 60
+    assert not pace.spend(100, never)
+    assert clock.now == 160
+    assert pace.spend(100, never)
+    assert clock.now == pytest.approx(161)
+
+
+def test_a_pace_waits_no_longer_when_it_is_time_to_stop() -> None:
+    clock = Clock()
+    Pace(1, clock, clock.sleep).spend(10**6, lambda: clock.now >= 101)
+    assert clock.now <= 101.2
+
+
+def test_a_pace_holds_for_all_threads_together() -> None:
+    started = time.monotonic()
+    pace = Pace(1000, time.monotonic, time.sleep)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pace.spend(25, never), range(16)))
+    assert 0.4 <= time.monotonic() - started < 5
+
+
+def test_workers_spend_what_each_item_costs_in_threads_too() -> None:
+    spent: list[int] = []
+
+    def spend(amount: int) -> bool:
+        spent.append(amount)
+        return False
+
+    def slowly(item: int) -> int:
+        time.sleep(0.005)
+        return 10 * item
+
+    workers = Workers(spend)
+    found = list(workers.map(slowly, range(30), lambda item, result: item + result))
+    workers.close()
+    assert found == [(item, 10 * item) for item in range(30)]
+    assert sorted(spent) == [11 * item for item in range(30)]
+
+
+def test_workers_take_no_threads_where_one_does_all_that_it_may() -> None:
+    threads: set[int] = set()
+
+    def slowly(_: int) -> None:
+        threads.add(threading.get_ident())
+        time.sleep(0.005)
+
+    workers = Workers(lambda _: True)
+    assert len(list(workers.map(slowly, range(30)))) == 30
+    assert threads == {threading.get_ident()}
+
+
+def operations(store: StoreBuilder) -> int:
+    """Count what there is to look at: each blob and its directory, each link, each manifest."""
+    blobs = len(list(store.version_path.glob("blobs/sha256/??/*/data")))
+    prefixes = len(list(store.version_path.glob("blobs/sha256/??")))
+    links = len(list(store.version_path.rglob("_manifests/**/current/link")))
+    revisions = len(list(store.version_path.rglob("_manifests/revisions/sha256/*/link")))
+    return blobs + prefixes + links + 2 * revisions
+
+
+def test_a_scan_takes_at_least_as_long_as_its_operations_may(store: StoreBuilder) -> None:
+    started = time.monotonic()
+    bounded = scan_store(store.root, max_ops_per_second=200)
+    elapsed = time.monotonic() - started
+    assert operations(store) / 200 <= elapsed < 2 * operations(store) / 200 + 5
+    assert bounded.repositories == scan_store(store.root).repositories
+
+
+def test_a_scan_that_waits_for_its_pace_stops_within_a_second(store: StoreBuilder) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(ScanCancelledError):
+        scan_store(store.root, should_stop=stop.is_set, max_ops_per_second=1)
+    assert time.monotonic() - started < 1.3
+
+
+def test_a_sweep_is_bounded_and_a_look_at_a_few_places_is_not(store: StoreBuilder) -> None:
+    memory = StoreMemory(settled_seconds=0)
+    inventory = scan_store(store.root, memory=memory)
+    started = time.monotonic()
+    few = Places(repositories=frozenset({"app"}))
+    scan_store(store.root, inventory, memory=memory, places=few, max_ops_per_second=1)
+    assert time.monotonic() - started < 1
+    started = time.monotonic()
+    again = scan_store(store.root, inventory, memory=memory, max_ops_per_second=100)
+    # a stat for each directory of blobs, each tag and each manifest, whatever is in them
+    prefixes = len(list(store.version_path.glob("blobs/sha256/??")))
+    assert (prefixes + 16) / 100 <= time.monotonic() - started < 2
+    assert again is inventory
+
+
+# One at a time
+
+
+class Recorder(RunningScan):
+    """Remembers what the scans told, and which thread did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scans: list[list[float]] = [[]]
+        self.threads: set[int] = set()
+
+    def tell(self, progress: ScanProgress) -> None:
+        self.threads.add(threading.get_ident())
+        self.scans[-1].append(progress.ratio)
+        super().tell(progress)
+
+    def end(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.scans.append([])
+        super().end()
+
+
+def test_scans_never_overlap_however_many_are_due(store: StoreBuilder) -> None:
+    running, stop = Recorder(), threading.Event()
+    board = SnapshotBoard(lambda _: None)
+    refresher = StoreRefresher(store.root, board, stop, 0.001, running=running)
+    changes = refresher._changes  # noqa: SLF001 - stands for the watcher
+    loop = Loop("reading", refresher.refresh, 0.001, stop, pause=refresher.pause)
+    loop.start()
+
+    def go_on() -> bool:
+        changes.note(Places(names=True))
+        return len(running.scans) > 8
+
+    wait_until(go_on, "the scans do not go on", 20)
+    stop.set()
+    refresher.close()
+    loop.join(5)
+    assert running.threads == {loop.ident}
+    done = [scan for scan in running.scans if scan and scan[-1] == 1]
+    assert len(done) >= 8
+    assert all(scan == sorted(scan) for scan in done)

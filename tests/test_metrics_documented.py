@@ -17,6 +17,7 @@ from exporter.metrics.instruments import (
     ApiInstruments,
     CacheInstruments,
     Instrument,
+    ScanProgressCollector,
     WatchInstruments,
     process_registry,
 )
@@ -93,6 +94,7 @@ def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() ->
     ApiInstruments(registry)("ping", "200", 0.5)
     CacheInstruments(registry).tell(is_loaded=False)
     WatchInstruments(registry).tell(0, is_whole=False)
+    ScanProgressCollector(registry, lambda: 0.5)
     families = [each for each in registry.collect() if each.name.startswith(PREFIX)]
     assert {each.name for each in families} == {
         instrument.name.removesuffix("_total") for instrument in INSTRUMENTS

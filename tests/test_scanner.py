@@ -21,8 +21,9 @@ from exporter.model import (
     Misplaced,
     Repository,
 )
+from exporter.scan_progress import ScanProgress
 from exporter.snapshot import BlobState, StoreFigures
-from exporter.storage.scanner import ScanProgress, scan_store
+from exporter.storage.scanner import scan_store
 
 needs_other_user = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root, to become a user who may not read"

@@ -32,6 +32,7 @@ references, blobs that nothing else references count as `untagged`.
 """
 _TABLE_HEAD = ("| metric | type | labels | meaning |", "|---|---|---|---|")
 _REPOSITORY = "docker_registry_repository_"
+_API = "docker_registry_api_"
 
 
 def render() -> str:
@@ -41,9 +42,12 @@ def render() -> str:
         "Repositories": [m for m in STORE_METRICS if m.name.startswith(_REPOSITORY)],
         "Garbage collection and integrity": list(COLLECTION_METRICS),
         "CapRover and retention": list(USE_METRICS),
-        "Registry API": [*API_METRICS, *INSTRUMENTS],
+        "Registry API": [*API_METRICS, *(i for i in INSTRUMENTS if i.name.startswith(_API))],
         "Filesystem": list(FILESYSTEM_METRICS),
-        "Exporter": list(EXPORTER_METRICS),
+        "Exporter": [
+            *EXPORTER_METRICS,
+            *(i for i in INSTRUMENTS if not i.name.startswith(_API)),
+        ],
     }
     parts = [_HEAD]
     for title, metrics in sections.items():

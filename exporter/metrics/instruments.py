@@ -1,5 +1,6 @@
 """Metrics of the exporter itself, counted as things happen."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -11,6 +12,8 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,41 @@ CACHE_LOADED = Instrument(
     "and until that is known. The log says why what was kept is of no use.",
     (),
 )
-INSTRUMENTS = (REQUESTS, REQUEST_DURATION, WATCH_ACTIVE, WATCHED, OVERFLOWS, CACHE_LOADED)
+SCAN_PROGRESS = Instrument(
+    "docker_registry_scan_progress_ratio",
+    "gauge",
+    "How much is done, 0 to 1, of the scan of everything that runs right now: the first one where "
+    "nothing was kept over the restart, and one an hour. Absent while none runs; scans that read "
+    "only what has changed do not count.",
+    (),
+)
+INSTRUMENTS = (
+    REQUESTS,
+    REQUEST_DURATION,
+    WATCH_ACTIVE,
+    WATCHED,
+    OVERFLOWS,
+    CACHE_LOADED,
+    SCAN_PROGRESS,
+)
+
+
+class ScanProgressCollector(Collector):
+    """Gives how far a scan is at the moment of the scrape, and nothing while none runs."""
+
+    def __init__(self, registry: CollectorRegistry, read_ratio: Callable[[], float | None]) -> None:
+        self._read_ratio = read_ratio
+        registry.register(self)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Give the family without a sample."""
+        yield GaugeMetricFamily(SCAN_PROGRESS.name, SCAN_PROGRESS.help)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the family where there is a sample."""
+        ratio = self._read_ratio()
+        if ratio is not None:
+            yield GaugeMetricFamily(SCAN_PROGRESS.name, SCAN_PROGRESS.help, ratio)
 
 
 class WatchInstruments:

@@ -36,7 +36,7 @@ class BlobWalk:
     def run(self, workers: Workers, report: Callable[[int, int], None]) -> None:
         """Do it all; ``report`` is told how many directories are done, of how many."""
         prefixes = self._reader.prefixes()
-        scans = workers.map(self._read_prefix, prefixes)
+        scans = workers.map(self._read_prefix, prefixes, self._operations)
         for done, (prefix, found) in enumerate(scans, 1):
             self._found[prefix] = found
             report(done, len(prefixes))
@@ -76,6 +76,17 @@ class BlobWalk:
             return before.sizes[number]
 
         return self._reader.scan_prefix(prefix, size_of)
+
+    def _operations(self, prefix: Prefix, found: PrefixBlobs | PrefixStamp | None) -> int:
+        """Count what reading one directory took: a listing or a stat, and one for each blob."""
+        if not isinstance(found, PrefixBlobs):
+            return 1
+        known = self._known.prefixes.get(prefix)
+        measured: Iterable[Digest] = found.digests
+        if known is not None:
+            find = self._known.inventory.digests.find
+            measured = [each for each in measured if find(each) is None or each in known.young]
+        return 1 + len([*measured]) + len(found.unknown)
 
     def _going_on(self) -> BlobTable | None:
         """Go on with the previous scan's numbers, where no blob of that is gone or different."""

@@ -93,7 +93,9 @@ class ManifestWalk:
             if done:
                 report(done, len(named) + len(listed))
             batches = list(_batches(unknown, _BATCH))
-            for batch, blobs in self._workers.map(self._read_batch, batches):
+            for batch, blobs in self._workers.map(
+                self._read_batch, batches, lambda batch, _: len(batch)
+            ):
                 for number, blob in zip(batch, blobs, strict=True):
                     note(self._take(number, blob, named=number in named))
                 done += len(batch)
@@ -119,9 +121,12 @@ class ManifestWalk:
         table.make_room()
         if ABSENT not in table.sizes:
             return
-        for number, size in enumerate(table.sizes):
-            if size == ABSENT:
-                table.sizes[number] = self._reader.measure(table.digests[number])
+        absent = [number for number, size in enumerate(table.sizes) if size == ABSENT]
+        for number, size in self._workers.map(self._measure, absent):
+            table.sizes[number] = size
+
+    def _measure(self, number: BlobNumber) -> int:
+        return self._reader.measure(self._table.digests[number])
 
     def misfits(self) -> dict[BlobNumber, tuple[BlobNumber, ...]]:
         """Give the manifests that state a size that a blob on disk does not have, with those."""

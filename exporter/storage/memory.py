@@ -106,6 +106,11 @@ class Recollection:
     places: Places = EVERYWHERE
     settled_before: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether everything is to be read, as nothing is known."""
+        return not (self.known.prefixes or self.known.repositories)
+
 
 class StoreMemory:
     """Holds what the last scan of one store left.

@@ -30,6 +30,12 @@ from exporter.storage.strays import StrayCounter
 from exporter.storage.uploads import UploadReader
 from exporter.storage.workers import Workers
 
+_LISTINGS = 6
+"""Of its name, ``_manifests``, ``tags``, ``revisions``, ``revisions/sha256`` and ``_uploads``."""
+_PER_TAG = 2
+"""A stat of ``current``, and its link is read."""
+_PER_UPLOAD = 3
+
 
 class RepositoryWalk:
     """Reads repositories, or takes those over of which nothing has changed.
@@ -77,7 +83,8 @@ class RepositoryWalk:
         """Do it all; ``report`` is told how many are done, of how many."""
         self._find(issues, strays)
         names = self.found.names
-        for done, (name, read) in enumerate(workers.map(self._read_repository, names), 1):
+        reads = workers.map(self._read_repository, names, self._operations)
+        for done, (name, read) in enumerate(reads, 1):
             issues.merge(read.issues)
             strays.merge(read.strays)
             self.repositories[name] = self._as_repository(read, self._before.get(name))
@@ -128,6 +135,15 @@ class RepositoryWalk:
         reader = RepositoryReader(self._store, issues, strays, links, self._settled_before)
         content = reader.read(name, marks)
         return _RepositoryRead(name, content, uploads.read(name), issues, strays)
+
+    def _operations(self, name: str, read: "_RepositoryRead") -> int:
+        """Count what finding and reading a repository took."""
+        if read.content is not None:
+            links = _PER_TAG * len(read.content.tags) + len(read.content.revisions)
+            links += len(read.content.deleted)
+        else:
+            links = len(self._before[name].tags) + len(self._before[name].revisions)
+        return _LISTINGS + links + _PER_UPLOAD * len(read.uploads or ())
 
     def _as_repository(self, read: "_RepositoryRead", before: Repository | None) -> Repository:
         content, uploads = read.content, read.uploads

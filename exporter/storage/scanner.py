@@ -5,8 +5,10 @@ a blob without the manifest that references it. What vanishes meanwhile is no er
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from exporter.digests import BlobNumber
@@ -17,6 +19,7 @@ from exporter.model import (
     Misplaced,
     Repository,
 )
+from exporter.scan_progress import Advance, ProgressListener, ScanProgress
 from exporter.storage.blob_walk import BlobWalk
 from exporter.storage.blobs import BlobReader
 from exporter.storage.known_manifests import KnownManifests, doubtful_manifests
@@ -29,33 +32,16 @@ from exporter.storage.memory import (
     Recollection,
     StoreMemory,
 )
+from exporter.storage.pace import Pace
 from exporter.storage.reading import IssueLog
 from exporter.storage.repository_walk import RepositoryWalk
 from exporter.storage.root import open_store
 from exporter.storage.strays import StrayCounter
 from exporter.storage.workers import Workers
 
-_MANIFEST_BATCH = 64
+_SAVED_SECONDS = 1.0
+"""Operations that were allowed and not done may be made up for within this time."""
 _GONE_MEND = "is it unmounted? Where it was emptied on purpose, restart the exporter"
-
-
-@dataclass(frozen=True, slots=True)
-class ScanProgress:
-    """How far a scan is.
-
-    Attributes:
-        stage: ``blobs``, ``repositories`` or ``manifests``.
-        done: parts done of this stage.
-        total: parts known so far.
-
-    """
-
-    stage: str
-    done: int
-    total: int
-
-
-ProgressListener = Callable[[ScanProgress], None]
 
 
 def scan_store(
@@ -66,13 +52,15 @@ def scan_store(
     places: Places = EVERYWHERE,
     on_progress: ProgressListener = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    max_ops_per_second: int | None = None,
 ) -> Inventory:
     """Read the whole store below ``root``, the registry's root directory.
 
     What cannot be read now keeps what ``previous`` knew of it, so that a place that became
     unreadable does not look like one that became empty. With a ``memory`` that knows ``previous``
     only what has changed is read; where nothing has, the result is ``previous`` itself. With
-    ``places`` changes are looked for there alone.
+    ``places`` changes are looked for there alone, and at once; else with at most
+    ``max_ops_per_second``: each stat, each small file and each listing is one operation.
 
     Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
     after ``should_stop`` says so.
@@ -90,11 +78,16 @@ def scan_store(
         if previous is not None and previous.repositories:
             raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
         return Inventory(strays=strays.total(), issues=issues.sorted())
+    pace = Pace(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
+    is_paced = max_ops_per_second is not None and places.everywhere
+    workers = Workers((lambda amount: pace.spend(amount, should_stop)) if is_paced else None)
     is_cache = (root / CACHE_STATE).exists()
     recollection = Recollection() if memory is None else memory.recall(previous, places)
     try:
-        scan = _Scan(store, issues, strays, previous or Inventory(), recollection, report)
-        inventory = scan.run()
+        scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
+        advance = Advance(report, is_full=recollection.is_full)
+        inventory = scan.run(advance)
+        advance.finish()
         if inventory.is_cache != is_cache:
             inventory = replace(inventory, is_cache=is_cache)
         if memory is not None:
@@ -114,32 +107,30 @@ class _Scan:
         strays: StrayCounter,
         previous: Inventory,
         recollection: Recollection,
-        report: ProgressListener,
+        workers: Workers,
     ) -> None:
         self._issues = issues
         self._strays = strays
         self._previous = previous
         self._recollection = recollection
         self._known = recollection.known
-        self._report = report
         self._store = store
-        self._workers = Workers()
+        self._workers = workers
         self._blob_reader = BlobReader(store, issues, strays, recollection.settled_before)
         self._blobs = BlobWalk(self._blob_reader, previous, recollection)
         self._table = self._blobs.table
         self._goes_on = False
         self._walk = RepositoryWalk(store, self._table, previous, recollection, goes_on=False)
 
-    def run(self) -> Inventory:
+    def run(self, advance: Advance) -> Inventory:
         """Do it all."""
         try:
-            self._blobs.run(
-                self._workers,
-                lambda done, total: self._report(ScanProgress("blobs", done, total)),
-            )
+            self._blobs.run(self._workers, partial(advance.tell, "blobs"))
             self._table, self._goes_on = self._blobs.table, self._blobs.goes_on
-            self._scan_repositories()
-            walk = None if self._nothing_changed() else self._read_manifests()
+            self._scan_repositories(partial(advance.tell, "repositories"))
+            walk = None
+            if not self._nothing_changed():
+                walk = self._read_manifests(partial(advance.tell, "manifests"))
         finally:
             self._workers.close()
         self._refuse_vanished()
@@ -204,20 +195,15 @@ class _Scan:
 
     # repositories
 
-    def _scan_repositories(self) -> None:
+    def _scan_repositories(self, report: Callable[[int, int], None]) -> None:
         self._walk = RepositoryWalk(
             self._store, self._table, self._previous, self._recollection, goes_on=self._goes_on
         )
-        self._walk.run(
-            self._issues,
-            self._strays,
-            self._workers,
-            lambda done, total: self._report(ScanProgress("repositories", done, total)),
-        )
+        self._walk.run(self._issues, self._strays, self._workers, report)
 
     # manifests
 
-    def _read_manifests(self) -> ManifestWalk:
+    def _read_manifests(self, report: Callable[[int, int], None]) -> ManifestWalk:
         find_known = KnownManifests(
             self._known.inventory, self._table, same_numbers=self._goes_on
         ).find
@@ -227,10 +213,7 @@ class _Scan:
         named = self._named_manifests()
         if self._goes_on and self._known.inventory is self._previous and self._names_all(named):
             named = walk.carry_on(named)
-        walk.run(
-            named,
-            lambda done, known: self._report(ScanProgress("manifests", done, known)),
-        )
+        walk.run(named, report)
         walk.measure_late()
         return walk
 

@@ -26,7 +26,12 @@ _COLD_ITEMS = 4 * _THREADS
 class Workers:
     """Runs a function over items, inline or in threads, as a sample of the work suggests."""
 
-    def __init__(self) -> None:
+    def __init__(self, spend: Callable[[int], bool] | None = None) -> None:
+        """Begin; ``spend`` is told of operations on the store once they are done.
+
+        It waits until more are due, and tells whether it had to. None: they are not bounded.
+        """
+        self._spend = spend
         self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -35,9 +40,22 @@ class Workers:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        cost: Callable[[Item, Result], int] = lambda *_: 1,
     ) -> Iterator[tuple[Item, Result]]:
-        """Give each item with the function's result, in order."""
+        """Give each item with the function's result, in order.
+
+        ``cost`` tells how many operations on the store an item took.
+        """
+
+        def paced(item: Item) -> Result:
+            result = function(item)
+            if self._spend is not None:
+                self._spend(cost(item, result))
+            return result
+
         position = 0
         while position < len(items):
             sample = _Sample()
@@ -45,11 +63,13 @@ class Workers:
             result = function(item)
             is_cold = sample.is_cold()
             position += 1
+            # where one thread does more than it may, more threads only make bursts
+            is_ahead = self._spend is not None and self._spend(cost(item, result))
             yield item, result
-            if is_cold:
+            if is_cold and not is_ahead:
                 batch = items[position : position + _COLD_ITEMS]
                 position += len(batch)
-                yield from zip(batch, self._threads().map(function, batch), strict=True)
+                yield from zip(batch, self._threads().map(paced, batch), strict=True)
 
     def _threads(self) -> ThreadPoolExecutor:
         # they have the priority of the thread that makes them here

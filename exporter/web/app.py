@@ -8,14 +8,21 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
+from exporter.scan_progress import ScanProgress
 from exporter.web.landing import landing_page
 
 
-def create_app(exposition: Exposition, *, store: str, is_working: Callable[[], bool]) -> Starlette:
+def create_app(
+    exposition: Exposition,
+    *,
+    store: str,
+    is_working: Callable[[], bool],
+    read_progress: Callable[[], ScanProgress | None] = lambda: None,
+) -> Starlette:
     """Make the application.
 
     ``store`` is the store's root directory, for display; ``is_working`` tells whether the loops
-    behind it are alive.
+    behind it are alive, ``read_progress`` how far the full scan is that runs now.
     """
 
     def metrics(request: Request) -> Response:
@@ -36,11 +43,14 @@ def create_app(exposition: Exposition, *, store: str, is_working: Callable[[], b
         snapshot = exposition.snapshot
         if snapshot.store is not None:
             return PlainTextResponse("ready\n")
+        progress = read_progress()
         reason = snapshot.scan.failure or "the first scan is not done yet"
+        if progress is not None:
+            reason += f" ({progress})"
         return PlainTextResponse(f"not ready: {reason}\n", 503)
 
     def landing(_: Request) -> Response:
-        return HTMLResponse(landing_page(exposition.snapshot, store))
+        return HTMLResponse(landing_page(exposition.snapshot, store, read_progress()))
 
     app = Starlette(
         routes=[

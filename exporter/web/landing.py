@@ -5,6 +5,7 @@ from html import escape
 
 from exporter import __version__
 from exporter.quantities import format_duration, format_size
+from exporter.scan_progress import ScanProgress
 from exporter.snapshot import BlobState, GcMode, Snapshot, StoreFigures
 
 _PAGE = """<!doctype html>
@@ -37,9 +38,12 @@ th {{ font-weight: 600 }}
 """
 
 
-def landing_page(snapshot: Snapshot, store: str) -> str:
-    """Write the page."""
+def landing_page(snapshot: Snapshot, store: str, progress: ScanProgress | None = None) -> str:
+    """Write the page; ``progress`` is that of the full scan that runs now, if one does."""
     rows = [("Version", __version__), ("Store", store), ("Last scan", _last_scan(snapshot))]
+    if progress is not None:
+        name = "First scan" if snapshot.store is None else "Full scan"
+        rows.append((name, f"{progress} …"))
     if snapshot.scan.failure is not None:
         rows.append(("Last failure", snapshot.scan.failure))
     rows += _figures(snapshot)

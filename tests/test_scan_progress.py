@@ -1,0 +1,156 @@
+"""How far a scan is shows while it runs: in a scrape, on the page, in the log, on a terminal."""
+
+import logging
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from demo.store import StoreBuilder, noise
+from exporter import refresh
+from exporter.board import SnapshotBoard
+from exporter.errors import ScanCancelledError, StoreUnreadableError
+from exporter.metrics.instruments import SCAN_PROGRESS, ScanProgressCollector
+from exporter.refresh import StoreRefresher
+from exporter.scan_progress import Advance, RunningScan, ScanProgress
+from exporter.snapshot import Snapshot
+from exporter.storage.memory import StoreMemory
+from exporter.storage.scanner import scan_store
+from exporter.web.landing import landing_page
+from tests.exporter_process import Exporter
+
+RATIO = SCAN_PROGRESS.name
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    store = StoreBuilder(tmp_path / "registry")
+    for number in range(8):
+        store.image(f"app-{number}", "1", [noise(f"layer {number}", 100)])
+    return store
+
+
+def test_the_ratio_never_falls_and_is_one_in_the_end(store: StoreBuilder) -> None:
+    children = [
+        store.image("app", None, [noise(each, 64)], platform=each) for each in ("a/b", "c/d")
+    ]
+    store.index("app", "1", [store.index("app", None, children)])
+    seen: list[ScanProgress] = []
+    scan_store(store.root, on_progress=seen.append)
+    ratios = [each.ratio for each in seen]
+    assert ratios == sorted(ratios)
+    assert 0 < ratios[0] < 0.3
+    assert [ratio for ratio in ratios if ratio == 1] == [1]
+    assert ratios[-1] == 1
+    assert all(each.is_full for each in seen)
+
+
+def test_finding_more_to_read_does_not_make_the_ratio_fall() -> None:
+    seen: list[ScanProgress] = []
+    advance = Advance(seen.append, is_full=True)
+    for done, total in ((5, 10), (6, 100), (60, 100), (100, 100)):
+        advance.tell("manifests", done, total)
+    advance.finish()
+    ratios = [each.ratio for each in seen]
+    assert ratios == pytest.approx([0.825, 0.825, 0.86, 1])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_scan_of_nothing_gets_to_its_end_too(tmp_path: Path, *, begun: bool) -> None:
+    seen: list[ScanProgress] = []
+    (tmp_path / "docker/registry/v2" / ("blobs" if begun else "")).mkdir(parents=True)
+    scan_store(tmp_path, on_progress=seen.append)
+    assert [each.ratio for each in seen] == [1]
+
+
+def test_a_scan_of_what_has_changed_is_no_full_scan(store: StoreBuilder) -> None:
+    memory = StoreMemory(settled_seconds=0)
+    inventory = scan_store(store.root, memory=memory)
+    seen: list[ScanProgress] = []
+    scan_store(store.root, inventory, memory=memory, on_progress=seen.append)
+    assert {each.is_full for each in seen} == {False}
+    assert seen[-1].ratio == 1
+    running = RunningScan()
+    for each in seen:
+        running.tell(each)
+    assert running.progress is None
+
+
+class Scrapes(RunningScan):
+    """Scrapes whenever a scan has told how far it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = CollectorRegistry()
+        ScanProgressCollector(self.registry, lambda: self.ratio)
+        self.seen: list[float | None] = []
+
+    def tell(self, progress: ScanProgress) -> None:
+        super().tell(progress)
+        self.seen.append(self.registry.get_sample_value(RATIO))
+
+
+def test_a_scrape_during_a_full_scan_tells_how_far_it_is(store: StoreBuilder) -> None:
+    running = Scrapes()
+    refresher = StoreRefresher(
+        store.root, SnapshotBoard(lambda _: None), threading.Event(), running=running
+    )
+    assert generate_latest(running.registry) == b""
+    refresher.refresh()
+    told = [each for each in running.seen if each is not None]
+    assert told == running.seen == sorted(told)
+    assert told[-1] == 1
+    assert generate_latest(running.registry) == b""
+
+
+def test_a_scan_that_failed_or_was_stopped_is_not_told_as_running(store: StoreBuilder) -> None:
+    running, stop = RunningScan(), threading.Event()
+    board = SnapshotBoard(lambda _: None)
+    stop.set()
+    with pytest.raises(ScanCancelledError):
+        StoreRefresher(store.root, board, stop, running=running).refresh()
+    assert running.ratio is None
+    store.root.rename(store.root.with_name("away"))
+    with pytest.raises(StoreUnreadableError):
+        StoreRefresher(store.root, board, threading.Event(), running=running).refresh()
+    assert running.ratio is None
+
+
+def test_the_first_scan_shows_everywhere_before_it_is_published(store: StoreBuilder) -> None:
+    flags = ("--storage.root", store.root, "--scan.max-ops-per-second", "1")
+    with Exporter(*flags, until_ready=False) as exporter:
+        metrics = exporter.wait_for(lambda page: page.value(RATIO) is not None, "no scan begins")
+        ready, page = exporter.get("/-/ready"), exporter.get("/").text
+        stopped = exporter.terminate()
+    ratio = metrics.value(RATIO)
+    assert ratio is not None
+    assert 0 < ratio < 0.3
+    assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert ready.text.startswith("not ready: the first scan is not done yet (")
+    assert " %, blobs " in ready.text
+    assert "<th>First scan</th><td>" in page
+    assert stopped.exit_code == 0
+    assert stopped.seconds < 2
+
+
+def test_the_page_tells_a_later_full_scan_from_the_first() -> None:
+    progress = ScanProgress("blobs", 110, 256, 0.43)
+    first = landing_page(Snapshot(), "/srv", progress)
+    assert "<th>First scan</th><td>43 %, blobs 110 of 256 …</td>" in first
+    assert "scan</th><td>43 %" not in landing_page(Snapshot(), "/srv")
+
+
+def test_the_log_tells_how_far_a_long_scan_is(
+    store: StoreBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refresh, "_PROGRESS_SECONDS", 0.0)  # as if every part took so long
+    board = SnapshotBoard(lambda _: None)
+    with caplog.at_level(logging.INFO):
+        StoreRefresher(store.root, board, threading.Event()).refresh()
+    told = [each for each in caplog.records if each.msg == "scanning the store"]
+    fields = [vars(each)["fields"] for each in told]
+    assert fields[-1]["ratio"] == 1
+    assert fields[-1]["stage"] == "manifests"
+    assert {"ratio", "stage", "done", "total"} == set(fields[0])
