@@ -111,13 +111,23 @@ _SCANS = Band(
     heading="Scanning the store",
     height=7,
     panels=(
+        Stat(
+            title="Full scan",
+            description="How far the scan of everything is that runs now: the first one, and one "
+            "an hour. There are no numbers of the store before the first one is done.",
+            queries=(Query(series("scan_progress_ratio")),),
+            unit="percentunit",
+            width=4,
+            decimals=0,
+            no_value="none runs",
+        ),
         TimeSeries(
             title="Age of the last successful scan",
             description="Dashed: where ScanStale fires.",
             queries=(Query(f"time() - {_LAST_SUCCESS}"),),
             alert="ScanStale",
             unit="s",
-            width=6,
+            width=5,
             least=0,
         ),
         TimeSeries(
@@ -125,7 +135,7 @@ _SCANS = Band(
             description="How long the last successful scan took, reading and analysing.",
             queries=(Query(series("scan_duration_seconds")),),
             unit="s",
-            width=6,
+            width=5,
             least=0,
         ),
         TimeSeries(
@@ -142,7 +152,7 @@ _SCANS = Band(
                 ),
             ),
             unit="opm",
-            width=6,
+            width=5,
             least=0,
         ),
         TimeSeries(
@@ -151,7 +161,7 @@ _SCANS = Band(
             "cause. The exporter's log names each.",
             queries=(Query(series("scan_issues"), "{{cause}} {{instance}}"),),
             unit="short",
-            width=6,
+            width=5,
             decimals=0,
             least=0,
             stepped=True,

@@ -1,8 +1,9 @@
 """Every query of every dashboard, asked of a real Prometheus that scrapes real exporters.
 
 The store is the sample's, served by a real registry over TLS and pushed to while it is watched, and
-a rule fires: so all that a dashboard can show is there. A second exporter watches another store, so
-that a join or a sum that mixes the two fails. What needs a day of history is asked of promtool.
+a rule fires: so all that a dashboard can show is there. A second exporter watches another store,
+so that a join or a sum that mixes the two fails; a third is in the middle of its first scan. What
+needs a day of history is asked of promtool.
 """
 
 import json
@@ -43,6 +44,8 @@ groups:
         expr: docker_registry_exporter_build_info == 1
         labels: {severity: warning}
 """
+# What a full scan that is over shows nothing of; one that is slow does.
+ONLY_DURING_A_FULL_SCAN = {("exporter.json", "Full scan")}
 SCRAPED = f'docker_registry_repository_tags{{repository="{REPOSITORY}"}}'
 API_ANSWERED = 'changes(docker_registry_api_requests_total{endpoint="tags"}[1m]) > 1'
 
@@ -101,6 +104,7 @@ class Scene:
     prometheus: Prometheus
     sample: Exporter
     other: Exporter
+    slow: Exporter
 
     def values(self, asked: Asked) -> dict[str, float]:
         """Ask a query whose series have one value for each exporter."""
@@ -111,7 +115,8 @@ class Scene:
 
     def lacks(self, asked: Asked) -> bool:
         """Tell whether a query gives no number for the exporter of the sample."""
-        instance = self.sample.address
+        is_short = asked[:2] in ONLY_DURING_A_FULL_SCAN
+        instance = self.slow.address if is_short else self.sample.address
         vector = self.prometheus.query(asked.substituted())
         own = [each for each in vector if each["metric"].get("instance") == instance]
         return not any(math.isfinite(float(each["value"][1])) for each in own)
@@ -135,7 +140,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         flags += ["--caprover.config-dir", str(home / "captain")]
         watching = running.enter_context(Exporter("--storage.root", registry.root, *flags))
         beside = running.enter_context(Exporter("--storage.root", other.root))
-        targets = [watching.address, beside.address]
+        pace = ["--scan.max-ops-per-second", "1"]
+        slow = running.enter_context(
+            Exporter("--storage.root", registry.root, *pace, until_ready=False)
+        )
+        targets = [watching.address, beside.address, slow.address]
         prometheus = running.enter_context(
             Prometheus(home / "prometheus", targets, job=JOB, rule_files=[home / "rules.yml"])
         )
@@ -146,7 +155,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         ) as client:
             client.push_image(REPOSITORY, "31", [noise("push", PUSHED_BYTES)])
         prometheus.wait_for(f"changes({SCRAPED}[1h]) > 0")
-        yield Scene(prometheus, watching, beside)
+        yield Scene(prometheus, watching, beside, slow)
 
 
 def make_certificate(home: Path) -> tuple[Path, Path, Path]:
@@ -190,7 +199,8 @@ def test_variables_offer_the_values_there_are(scene: Scene) -> None:
             vector = scene.prometheus.query(Asked("", "", "", selector).substituted())
             offered[variable["name"]] = {each["metric"][label] for each in vector}
     assert offered["job"] == {JOB}
-    assert offered["instance"] == {scene.sample.address, scene.other.address}
+    everyone = (scene.sample, scene.other, scene.slow)
+    assert offered["instance"] == {each.address for each in everyone}
     assert offered["repository"] >= {REPOSITORY, "tools/backup"}
 
 
