@@ -118,6 +118,10 @@ class DigestTable:
             self._length += 1
         return number
 
+    def compact(self) -> None:
+        """Let go of the room that was taken for more digests to come: up to as much again."""
+        self._numbers = dict(self._numbers)
+
     def _part(self) -> None:
         """Hold what is in this table apart: a copy of it has grown."""
         self._digests = self._digests[: self._length]

@@ -118,6 +118,7 @@ class BlobWalk:
                 self._keep_blobs(table, found.unknown)
             else:
                 self._keep_blobs(table, self._previous_blobs.get(prefix, ()))
+        table.digests.compact()
         return table
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -244,7 +245,8 @@ class RepositoryReader:
     def _read_tags(self, content: RepositoryContent, path: str) -> None:
         for parent, entry in self._entries(content, path, TAGS):
             if is_tag_name(entry.name) and is_directory(entry):
-                self._read_tag(content, entry.name, parent, path)
+                # repositories have many names in common
+                self._read_tag(content, sys.intern(entry.name), parent, path)
             else:
                 self._misplaced(entry, parent, path)
                 if not is_directory(entry):
