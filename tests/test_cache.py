@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +36,8 @@ from exporter.snapshot import StoreReading
 from exporter.storage import packing
 from exporter.storage.cache import InventoryCache, Kept
 from exporter.storage.cache_keeper import CacheKeeper
-from exporter.storage.memory import FULL_SECONDS, StoreMemory
-from exporter.storage.packing import KeptFigures, pack_known, unpack_figures, unpack_known
+from exporter.storage.memory import FULL_SECONDS, Known, StoreMemory
+from exporter.storage.packing import KeptFigures, KnownReader, pack_known, unpack_figures
 from exporter.storage.scanner import scan_store
 from exporter.storage.stamps import stamp_of
 from tests.exporter_process import REPOSITORY, Exporter, collect
@@ -636,11 +636,45 @@ def test_what_makes_no_sense_never_gets_into_a_scan(
     reason: str,
     change: Callable[[dict[str, object]], object],
 ) -> None:
-    packed = pack_known(kept_in(restarted.path, store.root).known)
+    (packed,) = pack_known(kept_in(restarted.path, store.root).known)
     content = msgspec.msgpack.decode(packed)
     change(content)
     with pytest.raises(CacheUnfitError, match=f"^{reason}$"):
-        unpack_known(msgspec.msgpack.encode(content))
+        read_known([msgspec.msgpack.encode(content)])
+
+
+def read_known(pieces: Iterable[bytes]) -> Known:
+    reader = KnownReader()
+    for each in pieces:
+        reader.add(each)
+    return reader.known()
+
+
+def test_what_is_known_of_a_large_store_is_kept_in_pieces(
+    store: StoreBuilder, restarted: Restarted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "PIECE_BLOBS", 3)
+    other = noise("other", 10)
+    store.blob(other, algorithm="sha512")
+    memory = StoreMemory(0.01)
+    scan_store(store.root, memory=memory)
+    pieces = list(pack_known(memory.known))
+    assert len(pieces) > 2
+    known = read_known(pieces)
+    assert described(known.inventory) == described(memory.known.inventory)
+    assert list(known.inventory.digests) == list(memory.known.inventory.digests)
+    assert (known.prefixes, known.repositories, known.found) == (
+        memory.known.prefixes,
+        memory.known.repositories,
+        memory.known.found,
+    )
+    cache = InventoryCache(restarted.path, store.root)
+    assert cache.save(Kept(memory.known, 1.0))
+    kept = cache.load()
+    assert kept is not None
+    assert described(kept.known.inventory) == described(memory.known.inventory)
+    edit(restarted.path, "DELETE FROM part WHERE name = 'known-1'")
+    assert cache.load() is None
 
 
 def test_figures_that_are_not_whole_are_refused(store: StoreBuilder) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ from exporter.storage.memory import Known
 from exporter.storage.packing import (
     MACHINE,
     KeptFigures,
+    KnownReader,
     pack_figures,
     pack_known,
     unpack_figures,
-    unpack_known,
 )
 from exporter.storage.state import is_in_store
 
@@ -93,6 +93,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     inode: int
     saved_at: float
     full_at: float
+    pieces: int
 
 
 class _Format(msgspec.Struct):
@@ -129,16 +130,14 @@ class InventoryCache:
             if place is None:
                 return False
             started = time.monotonic()
-            parts = self._parts(kept, *place)
             try:
-                self._write(parts)
+                size = self._write(kept, *place)
             except CacheUnfitError:
                 self._remove()
-                self._write(parts)
+                size = self._write(kept, *place)
         except (CacheUnfitError, CacheUnusableError) as error:
             self._say_once(f"the cache {self._name} is not used: {error}")
             return False
-        size = sum(map(len, parts.values()))
         details = fields(bytes=size, duration_seconds=time.monotonic() - started)
         _log.debug("kept what the scan knows", extra=details)
         return True
@@ -230,14 +229,15 @@ class InventoryCache:
             if (about.root, about.device, about.inode) != (root, device, inode):
                 where = "" if about.root == root else f", {printable(about.root)}"
                 raise CacheUnfitError(f"is of another store{where}")
-            parts = {name: _part(database, name) for name in (_KNOWN, _FIGURES)}
-        try:
-            known = unpack_known(parts[_KNOWN])
-            figures = None
-            if parts[_FIGURES]:
-                figures = unpack_figures(parts[_FIGURES], known.inventory)
-        except CacheUnfitError as error:
-            raise CacheUnfitError(f"is damaged ({error})") from error
+            reader = KnownReader()
+            for piece in range(about.pieces):
+                packed = _part(database, _piece_name(piece))
+                with _told_as_damage():
+                    reader.add(packed)
+            packed = _part(database, _FIGURES)
+        with _told_as_damage():
+            known = reader.known()
+            figures = unpack_figures(packed, known.inventory) if packed else None
         details = fields(
             path=self._name,
             blobs=len(known.inventory.sizes),
@@ -261,43 +261,59 @@ class InventoryCache:
             raise CacheUnfitError("was written in the future; has the clock been set back?")
         return about
 
-    def _parts(self, kept: Kept, root: str, device: int, inode: int) -> dict[str, bytes]:
-        about = _About(
-            format=_FORMAT,
-            program=__version__,
-            machine=MACHINE,
-            root=root,
-            device=device,
-            inode=inode,
-            saved_at=self._clock(),
-            full_at=kept.full_at,
-        )
-        return {
-            _ABOUT: msgspec.msgpack.encode(about),
-            _KNOWN: pack_known(kept.known),
-            _FIGURES: b"" if kept.figures is None else pack_figures(kept.figures),
-        }
-
-    def _write(self, parts: Mapping[str, bytes]) -> None:
-        """Replace what is in the file, in one transaction."""
+    def _write(self, kept: Kept, root: str, device: int, inode: int) -> int:
+        """Replace what is in the file, in one transaction; give how many bytes that were."""
         if not self._is_there():
             self._make_file()
+        size = 0
         with self._open() as database:
             database.execute("PRAGMA auto_vacuum = FULL")  # heeded while it is empty
             database.execute("BEGIN IMMEDIATE")
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(_TABLE)
             database.execute("DELETE FROM part")
-            database.executemany(
-                "INSERT INTO part VALUES (?, ?, ?)",
-                [(name, zlib.crc32(content), content) for name, content in parts.items()],
+            pieces = 0
+            for pieces, packed in enumerate(pack_known(kept.known), 1):
+                size += _put(database, _piece_name(pieces - 1), packed)
+            about = _About(
+                format=_FORMAT,
+                program=__version__,
+                machine=MACHINE,
+                root=root,
+                device=device,
+                inode=inode,
+                saved_at=self._clock(),
+                full_at=kept.full_at,
+                pieces=pieces,
             )
+            size += _put(database, _ABOUT, msgspec.msgpack.encode(about))
+            figures = b"" if kept.figures is None else pack_figures(kept.figures)
+            size += _put(database, _FIGURES, figures)
             database.execute("COMMIT")
             try:
                 if os.stat(self._path).st_mode & _OPEN_TO_OTHERS:
                     os.chmod(self._path, _FILE_MODE)
             except OSError as error:
                 raise CacheUnusableError(_not_allowed(error)) from error
+        return size
+
+
+def _piece_name(number: int) -> str:
+    return f"{_KNOWN}-{number}" if number else _KNOWN
+
+
+@contextmanager
+def _told_as_damage() -> Iterator[None]:
+    try:
+        yield
+    except CacheUnfitError as error:
+        raise CacheUnfitError(f"is damaged ({error})") from error
+
+
+def _put(database: sqlite3.Connection, name: str, content: bytes) -> int:
+    row = (name, zlib.crc32(content), content)
+    database.execute("INSERT INTO part VALUES (?, ?, ?)", row)
+    return len(content)
 
 
 def _part(database: sqlite3.Connection, name: str) -> bytes:

@@ -7,10 +7,11 @@ Numbers lie side by side as they do in memory, and the rest as MessagePack: 100,
 import gc
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -20,11 +21,12 @@ from exporter.digests import (
     DigestTable,
     parse_digest,
 )
-from exporter.errors import CacheUnfitError
+from exporter.errors import CacheUnfitError, CacheUnusableError
 from exporter.model import (
     UNKNOWN,
     Inventory,
     IssueCause,
+    Manifest,
     Repository,
 )
 from exporter.snapshot import BlobState, GcMode, StoreFigures
@@ -39,7 +41,13 @@ _SHA256_BYTES = 32
 MACHINE = f"{sys.byteorder} {hash((1, 2**40, -3, 2**62 + 1, 5))}"
 """Tells byte order, and how stamps come about: another build of Python may have other ones."""
 
+PIECE_BLOBS = 65_536
+"""So many in a piece take about 5 MB."""
+
 _PACKED = ("digests", "sizes")
+_UNPACKED = tuple(each.name for each in fields(Inventory) if each.name not in _PACKED)
+_NOTHING = Inventory()
+_Item = TypeVar("_Item")
 if TYPE_CHECKING:
     _Rest = Any
 else:
@@ -89,17 +97,38 @@ class KeptFigures:
     figures: StoreFigures
 
 
-def pack_known(known: Known) -> bytes:
-    """Write what a scan left. Raises CacheUnfitError where it holds names that are no text."""
+def pack_known(known: Known) -> Iterator[bytes]:
+    """Write what a scan left, in pieces: all at once would take more room than the scan does.
+
+    Raises CacheUnusableError where it holds names that are no text.
+    """
+    pieces = max(-(-len(known.inventory.digests) // PIECE_BLOBS), 1)
+    try:
+        for piece in range(pieces):
+            yield msgspec.msgpack.encode(_content(known, piece, pieces))
+    except UnicodeEncodeError as error:
+        raise CacheUnusableError("the store holds files with names that are not UTF-8") from error
+
+
+def _content(known: Known, piece: int, pieces: int) -> _Content:
+    """Give one piece: a share of all that there is much of, and in the first one the rest."""
     inventory = known.inventory
-    digests, sizes = inventory.digests, inventory.sizes
-    names = (each.name for each in fields(Inventory) if each.name not in _PACKED)
-    content = _Content(
-        digests=b"".join(each for each in digests if len(each) == _SHA256_BYTES),
-        others={number: each for number, each in enumerate(digests) if len(each) != _SHA256_BYTES},
-        sizes=sizes.tobytes(),
-        rest=_Rest(**{name: getattr(inventory, name) for name in names}),
-        prefixes=dict(known.prefixes),
+    start, end = piece * PIECE_BLOBS, (piece + 1) * PIECE_BLOBS
+    if piece:
+        rest = _Rest(**{name: getattr(_NOTHING, name) for name in _UNPACKED})
+    else:
+        rest = _Rest(**{name: getattr(inventory, name) for name in _UNPACKED})
+    rest.manifests = dict(_share(inventory.manifests.items(), piece, pieces))
+    rest.repositories = tuple(_share(inventory.repositories, piece, pieces))
+    digests = list(islice(inventory.digests, start, end))
+    return _Content(
+        digests=b"".join([each for each in digests if len(each) == _SHA256_BYTES]),
+        others={
+            number: each for number, each in enumerate(digests, start) if len(each) != _SHA256_BYTES
+        },
+        sizes=inventory.sizes[start:end].tobytes(),
+        rest=rest,
+        prefixes={} if piece else dict(known.prefixes),
         repositories={
             name: _Stamps(
                 dict(each.directories),
@@ -108,37 +137,76 @@ def pack_known(known: Known) -> bytes:
                 each.deleted,
                 each.is_clean,
             )
-            for name, each in known.repositories.items()
+            for name, each in _share(known.repositories.items(), piece, pieces)
         },
-        found=known.found,
+        found=None if piece else known.found,
     )
-    try:
-        return msgspec.msgpack.encode(content)
-    except UnicodeEncodeError as error:
-        raise CacheUnfitError("the store holds files with names that are not UTF-8") from error
 
 
-def unpack_known(packed: bytes) -> Known:
-    """Read what :func:`pack_known` wrote. Raises CacheUnfitError where it makes no sense."""
-    gc.disable()  # it would look through all that comes to be, again and again
+def _share(items: Collection[_Item], piece: int, pieces: int) -> Iterator[_Item]:
+    start, end = (len(items) * part // pieces for part in (piece, piece + 1))
+    return islice(items, start, end)
+
+
+class KnownReader:
+    """Reads what :func:`pack_known` wrote, piece by piece."""
+
+    def __init__(self) -> None:
+        self._digests: list[Digest] = []
+        self._sizes = array("q")
+        self._manifests: dict[BlobNumber, Manifest] = {}
+        self._repositories: list[Repository] = []
+        self._stamps: dict[str, RepositoryStamps] = {}
+        self._first: _Content | None = None
+
+    def add(self, packed: bytes) -> None:
+        """Take in the next piece. Raises CacheUnfitError where it makes no sense."""
+        with _collector_off(), _told_as_unfit():
+            content = msgspec.msgpack.decode(packed, type=_Content)
+            self._digests += _digests_of(content, len(self._digests))
+            self._sizes += _numbers_of(content.sizes)
+            self._manifests.update(content.rest.manifests)
+            self._repositories += content.rest.repositories
+            self._stamps |= {name: _stamps_of(each) for name, each in content.repositories.items()}
+        self._first = self._first or content
+
+    def known(self) -> Known:
+        """Give it all, once. Raises CacheUnfitError where it makes no sense."""
+        with _collector_off(), _told_as_unfit():
+            if self._first is None:
+                raise ValueError("nothing is there")
+            rest = msgspec.structs.asdict(self._first.rest)
+            rest["manifests"], rest["repositories"] = self._manifests, tuple(self._repositories)
+            if len({*self._digests}) < len(self._digests):
+                raise ValueError("a digest has two numbers")
+            known = Known(
+                inventory=Inventory(digests=DigestTable(self._digests), sizes=self._sizes, **rest),
+                prefixes=self._first.prefixes,
+                repositories=self._stamps,
+                found=self._first.found,
+            )
+            _check(known)
+        return known
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Keep Python's collector from looking through all that comes to be, again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        content = msgspec.msgpack.decode(packed, type=_Content)
-        known = Known(
-            inventory=Inventory(
-                digests=_table_of(content),
-                sizes=_numbers_of(content.sizes),
-                **msgspec.structs.asdict(content.rest),
-            ),
-            prefixes=content.prefixes,
-            repositories={name: _stamps_of(each) for name, each in content.repositories.items()},
-            found=content.found,
-        )
-        _check(known)
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
+def _told_as_unfit() -> Iterator[None]:
+    try:
+        yield
     except (msgspec.MsgspecError, ValueError) as error:
         raise CacheUnfitError(str(error)) from error
-    finally:
-        gc.enable()
-    return known
 
 
 def pack_figures(kept: KeptFigures) -> bytes:
@@ -165,14 +233,8 @@ def unpack_figures(packed: bytes, inventory: Inventory) -> KeptFigures:
     return kept
 
 
-def _table_of(content: _Content) -> DigestTable:
-    digests = _digests_of(content)
-    if len({*digests}) < len(digests):
-        raise ValueError("a digest has two numbers")
-    return DigestTable(digests)
-
-
-def _digests_of(content: _Content) -> list[Digest]:
+def _digests_of(content: _Content, first: BlobNumber) -> list[Digest]:
+    """Give the digests of one piece, the numbers of which begin with ``first``."""
     joined, others = content.digests, content.others
     if len(joined) % _SHA256_BYTES:
         raise ValueError("a digest is cut off")
@@ -180,12 +242,12 @@ def _digests_of(content: _Content) -> list[Digest]:
     usual = cast("list[Digest]", [joined[start : start + _SHA256_BYTES] for start in starts])
     if not others:
         return usual
-    total = len(usual) + len(others)
-    if not all(0 <= number < total and len(others[number]) != _SHA256_BYTES for number in others):
+    numbers = range(first, first + len(usual) + len(others))
+    if not all(each in numbers and len(others[each]) != _SHA256_BYTES for each in others):
         raise ValueError("a digest has a number out of range")
     _check_digests(others.values())
     remaining = iter(usual)
-    return [others[number] if number in others else next(remaining) for number in range(total)]
+    return [others[number] if number in others else next(remaining) for number in numbers]
 
 
 def _numbers_of(packed: bytes) -> "array[int]":
