@@ -11,6 +11,7 @@ from functools import partial
 from prometheus_client import disable_created_metrics
 
 from exporter import __version__
+from exporter.allocation import return_large_blocks
 from exporter.board import SnapshotBoard
 from exporter.caprover import CaproverReader
 from exporter.config import Settings
@@ -47,6 +48,7 @@ _STOP_SECONDS = 2.0
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises OutputError where the address cannot be bound."""
+    return_large_blocks()
     with stop_signals() as should_stop:
         _serve(settings, should_stop)
 

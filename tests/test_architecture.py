@@ -54,6 +54,7 @@ LAYERS = {
                         "exporter.plan.deletions"),
     "exporter.progress": ("exporter.storage",),
     "exporter.output": (),
+    "exporter.allocation": (),
     "exporter.plan": ("exporter.analysis", "exporter.output", "exporter.storage.layout"),
     "exporter.stop_signals": (),
     "exporter.verify": ("exporter.storage", "exporter.analysis", "exporter.progress",

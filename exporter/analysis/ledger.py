@@ -7,7 +7,7 @@ comes out is what comes out of an account from nothing.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.accounts import Account, draw_up, logical_bytes_of, targets_of
@@ -166,20 +166,45 @@ class Ledger:
     # by difference
 
     def _update(self, before: Inventory, inventory: Inventory) -> bool:
-        """Go on by what is different; False where that cannot be told, and all is to begin anew."""
+        """Go on by what is different; False where that cannot be told, and all is to begin anew.
+
+        One change after the other: what repositories reach takes much room.
+        """
         known = len(self._sizes)
-        changes = list(self._changes(before, inventory))
         reread = {number for number in _altered(before, inventory) if number < known}
-        if any(self._is_held_besides(number, changes) for number in reread):
+        if reread and self._are_held_besides(reread, before, inventory):
             return False
         self._make_room(inventory)
-        touched = set[BlobNumber]().union(*[each.touched() for each in changes])
-        self._count((number for number in touched if number < known), -1)
-        for change in changes:
+        self._count(range(known, len(self._sizes)), 1)
+        for change in self._changes(before, inventory):
+            touched = change.touched()
+            self._count(touched, -1)
             self._follow(change, before, inventory, reread)
-        touched.update(range(known, len(self._sizes)))
-        self._count(touched, 1)
+            self._count(touched, 1)
         return True
+
+    def _are_held_besides(
+        self, numbers: set[BlobNumber], before: Inventory, inventory: Inventory
+    ) -> bool:
+        """Tell whether repositories that are as they were reach any of some blobs."""
+        holders = {number: self._holders[number] for number in numbers}
+        for change in self._changes(before, inventory):
+            for number in numbers & change.then.all if change.then else ():
+                holders[number] -= 1
+        return any(holders.values())
+
+    def _changes(self, before: Inventory, inventory: Inventory) -> Iterator["_Change"]:
+        names = set()
+        for repository in inventory.repositories:
+            names.add(repository.name)
+            account = self._by_name.get(repository.name)
+            if account is None or account.repository is not repository:
+                then = None if account is None else reach_of(before.manifests, account.repository)
+                now = reach_of(inventory.manifests, repository)
+                yield _Change(account, then, repository, now)
+        for name in sorted(self._by_name.keys() - names):
+            account = self._by_name[name]
+            yield _Change(account, reach_of(before.manifests, account.repository), None, None)
 
     def _follow(
         self, change: "_Change", before: Inventory, inventory: Inventory, reread: set[BlobNumber]
@@ -204,24 +229,6 @@ class Ledger:
         number = self._last_number if old is None else old.number
         self._enter(number, inventory, repository, now, logical)
         self._move(number, change.then, now)
-
-    def _changes(self, before: Inventory, inventory: Inventory) -> Iterator["_Change"]:
-        names = set()
-        for repository in inventory.repositories:
-            names.add(repository.name)
-            account = self._by_name.get(repository.name)
-            if account is None or account.repository is not repository:
-                then = None if account is None else reach_of(before.manifests, account.repository)
-                now = reach_of(inventory.manifests, repository)
-                yield _Change(account, then, repository, now)
-        for name in self._by_name.keys() - names:
-            account = self._by_name[name]
-            yield _Change(account, reach_of(before.manifests, account.repository), None, None)
-
-    def _is_held_besides(self, number: BlobNumber, changes: Sequence["_Change"]) -> bool:
-        """Tell whether a repository that is as it was reaches a blob."""
-        changed = sum(each.then is not None and number in each.then.all for each in changes)
-        return self._holders[number] > changed
 
     def _enter(
         self,

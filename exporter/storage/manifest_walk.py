@@ -60,7 +60,7 @@ class ManifestWalk:
     def carry_on(self, named: Mapping[BlobNumber, None]) -> dict[BlobNumber, None]:
         """Take over what the previous scan read, which had the same numbers.
 
-        All that was named then is still ``named``. Gives what of that is to be read.
+        All that was named then still is, and besides what is ``named``. Gives what is to be read.
         """
         doubtful = doubtful_manifests(self._previous)
         self.manifests = dict(self._previous.manifests)

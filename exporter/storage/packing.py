@@ -41,8 +41,8 @@ _SHA256_BYTES = 32
 MACHINE = f"{sys.byteorder} {hash((1, 2**40, -3, 2**62 + 1, 5))}"
 """Tells byte order, and how stamps come about: another build of Python may have other ones."""
 
-PIECE_BLOBS = 65_536
-"""So many in a piece take about 5 MB."""
+PIECE_BLOBS = 16_384
+"""So many in a piece take about 1.3 MB."""
 
 _PACKED = ("digests", "sizes")
 _UNPACKED = tuple(each.name for each in fields(Inventory) if each.name not in _PACKED)

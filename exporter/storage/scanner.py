@@ -6,7 +6,7 @@ a blob without the manifest that references it. What vanishes meanwhile is no er
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -210,9 +210,10 @@ class _Scan:
         walk = ManifestWalk(
             self._table, self._blob_reader, self._workers, self._previous, find_known
         )
-        named = self._named_manifests()
-        if self._goes_on and self._known.inventory is self._previous and self._names_all(named):
-            named = walk.carry_on(named)
+        new = None
+        if self._goes_on and self._known.inventory is self._previous:
+            new = self._newly_named()
+        named = self._named_manifests() if new is None else walk.carry_on(new)
         walk.run(named, report)
         walk.measure_late()
         return walk
@@ -224,11 +225,23 @@ class _Scan:
             named.update(dict.fromkeys(_names_of(repository)))
         return named
 
-    def _names_all(self, named: Mapping[BlobNumber, None]) -> bool:
-        """Tell whether all that the previous scan found named is still named."""
-        now = self._walk.repositories
-        changed = (each for each in self._previous.repositories if now.get(each.name) is not each)
-        return all(number in named for each in changed for number in _names_of(each))
+    def _newly_named(self) -> dict[BlobNumber, None] | None:
+        """Give what changed repositories name; None where something is named no longer.
+
+        Most have not changed, and they may have a million names.
+        """
+        gone = {each.name: each for each in self._previous.repositories}
+        same: list[Repository] = []
+        new: dict[BlobNumber, None] = {}
+        for repository in self._walk.repositories.values():
+            if gone.get(repository.name) is repository:
+                same.append(gone.pop(repository.name))
+            else:
+                new.update(dict.fromkeys(_names_of(repository)))
+        unnamed = {number for each in gone.values() for number in _names_of(each)} - new.keys()
+        for repository in same if unnamed else ():
+            unnamed.difference_update(_names_of(repository))
+        return None if unnamed else new
 
 
 def _names_of(repository: Repository) -> Iterator[BlobNumber]:
