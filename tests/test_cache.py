@@ -43,7 +43,7 @@ from exporter.storage.stamps import stamp_of
 from tests.exporter_process import REPOSITORY, Exporter, collect
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, build_stepwise
 from tests.servers import DockerRegistry, RegistryClient
-from tests.test_rescan import SETTLED_SECONDS, described
+from tests.test_rescan import SETTLED_SECONDS, described, small_store
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 NOBODY = 65534
@@ -83,11 +83,7 @@ class Restarted:
 
 @pytest.fixture
 def store(tmp_path: Path) -> StoreBuilder:
-    store = StoreBuilder(tmp_path / "registry")
-    store.image("app", "1", [noise("base", 300), noise("one", 100)])
-    store.image("app", "2", [noise("base", 300), noise("two", 100)])
-    store.image("team/tool", "1", [noise("base", 300), noise("tool", 100)])
-    return store
+    return small_store(tmp_path / "registry")
 
 
 @pytest.fixture

@@ -82,6 +82,15 @@ def described(inventory: Inventory) -> dict[str, Any]:
     }
 
 
+def small_store(root: Path) -> StoreBuilder:
+    """Make a store of three images in two repositories, which share a layer."""
+    store = StoreBuilder(root)
+    store.image("app", "1", [noise("base", 300), noise("one", 100)])
+    store.image("app", "2", [noise("base", 300), noise("two", 100)])
+    store.image("team/tool", "1", [noise("base", 300), noise("tool", 100)])
+    return store
+
+
 class Rescanner:
     """Scans one store again and again."""
 
@@ -112,11 +121,7 @@ class Rescanner:
 
 @pytest.fixture
 def store(tmp_path: Path) -> StoreBuilder:
-    store = StoreBuilder(tmp_path / "registry")
-    store.image("app", "1", [noise("base", 300), noise("one", 100)])
-    store.image("app", "2", [noise("base", 300), noise("two", 100)])
-    store.image("team/tool", "1", [noise("base", 300), noise("tool", 100)])
-    return store
+    return small_store(tmp_path / "registry")
 
 
 @pytest.fixture

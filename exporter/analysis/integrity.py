@@ -1,6 +1,6 @@
 """What is not whole: blobs that are referenced and missing, tags that cannot be pulled."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 
 from exporter.analysis.reachability import RepositoryReach
 from exporter.digests import BlobNumber, format_digest
@@ -63,10 +63,6 @@ class PullCheck:
     def is_faultless(self) -> bool:
         """Whether nothing is wrong with any manifest."""
         return not self._faults
-
-    def all_sound(self, reaches: Sequence[RepositoryReach]) -> bool:
-        """Tell whether that is so of all repositories."""
-        return all(map(self.is_sound, self._inventory.repositories, reaches))
 
     def broken_tags(self, repository: Repository, reach: RepositoryReach) -> Iterator[BrokenTag]:
         """Give the tags of a repository that cannot be pulled whole."""
