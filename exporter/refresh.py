@@ -149,6 +149,7 @@ class StoreRefresher:
             duration_seconds=duration,
             last_success_at=time.time(),
         )
+        self._running.end()  # before that is published: what is ready is not under way
         self._board.post_scan(reading, status, self._conclusions)
         _log_scan(reading, known, duration, logging.INFO if places.everywhere else logging.DEBUG)
         if self._watcher is not None:

@@ -117,6 +117,13 @@ def test_metrics_come_as_openmetrics_for_prometheus(exporter: Exporter) -> None:
 
 
 def test_both_formats_say_the_same(exporter: Exporter) -> None:
+    # it begins to watch after its first scan, and looks once more at what it watches from then on
+    exporter.wait_for(
+        lambda metrics: (
+            metrics.value("docker_registry_watch_active") == 1
+            and (metrics.value("docker_registry_scans_total") or 0) > 1
+        )
+    )
     openmetrics = exporter.get("/metrics", accept="application/openmetrics-text").text
     told = {
         (sample.name, frozenset(sample.labels.items())): sample.value
