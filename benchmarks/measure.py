@@ -7,7 +7,6 @@ from pathlib import Path
 
 _KIB = 1024
 _TAIL = 2000
-_NANOSECONDS = 1_000_000_000
 _CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it
 
 
@@ -59,12 +58,6 @@ def first_scan_environment(state: Path) -> dict[str, str]:
 def cpu_seconds(process: int) -> float:
     """Give the processor time that a process has taken, all its threads, in nanosecond steps."""
     return time.clock_gettime((~process << 3) | _CPU_CLOCK_OF_PROCESS)
-
-
-def main_thread_seconds(process: int) -> float:
-    """Give the processor time that a process's first thread has taken."""
-    told = Path(f"/proc/{process}/task/{process}/schedstat").read_text()
-    return int(told.split()[0]) / _NANOSECONDS
 
 
 def peak_bytes(process: int) -> int:

@@ -10,7 +10,7 @@ from statistics import median
 from time import sleep
 
 from benchmarks.internals import Cost, Refreshing
-from benchmarks.measure import ProgramError, cpu_seconds, main_thread_seconds
+from benchmarks.measure import ProgramError, cpu_seconds
 from benchmarks.pushes import pushed, repositories_of, retagged
 from benchmarks.serve_process import Serve
 from benchmarks.setting import Bench, say
@@ -89,36 +89,29 @@ def _full(root: Path) -> Cost:
 
 
 def measure_watching(bench: Bench) -> Findings:
-    """Compare what ``serve`` takes while it waits and watches with a refresh of everything.
-
-    The loops' threads are all but the first, which serves HTTP and is told apart.
-    """
+    """Compare what all of ``serve`` takes while it waits and watches with a full refresh."""
     root = bench.root
     intervals = ScanSettings().interval / bench.watch_seconds
-    loops, whole, full = [], [], []
+    watching, full = [], []
     with bench.scratch() as state, Serve(root, state, "--scan.interval", "1h") as serve:
         serve.wait_until_ready()
         serve.page()  # from now on it renders what it publishes
         serve.wait_until_quiet()
         for number in bench.numbers():
             cost = _full(root)
-            before = cpu_seconds(serve.pid), main_thread_seconds(serve.pid)
+            before = cpu_seconds(serve.pid)
             sleep(bench.watch_seconds)
-            after = cpu_seconds(serve.pid), main_thread_seconds(serve.pid)
-            all_of_it, main = (intervals * (b - a) for a, b in zip(before, after, strict=True))
-            say(f"loops {seconds_text(all_of_it - main)}, HTTP {seconds_text(main)}")
+            took = intervals * (cpu_seconds(serve.pid) - before)
+            say(f"between two sweeps {seconds_text(took)}")
             if number:
-                loops.append(max(all_of_it - main, 0.0))
-                whole.append(all_of_it)
+                watching.append(took)
                 full.append(cost.cpu_seconds)
     return Findings(
-        {"watching": median(a / b for a, b in zip(loops, full, strict=True))},
+        {"watching": median(a / b for a, b in zip(watching, full, strict=True))},
         medians=[
             Median("full refresh, processor time (M)", seconds_text(median(full))),
-            Median("the loops between two sweeps, processor time (M)", seconds_text(median(loops))),
             Median(
-                "`serve` between two sweeps, with its HTTP server, processor time (M)",
-                seconds_text(median(whole)),
+                "`serve` between two sweeps, processor time (M)", seconds_text(median(watching))
             ),
         ],
     )

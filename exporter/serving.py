@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +29,7 @@ from exporter.metrics.instruments import (
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, StoreRefresher
 from exporter.scan_progress import RunningScan
 from exporter.snapshot import Snapshot
-from exporter.stop_signals import stop_signals
+from exporter.stop_signals import StopWish, stop_signals
 from exporter.storage.cache import InventoryCache
 from exporter.storage.cache_keeper import CacheKeeper
 from exporter.storage.filesystem import FilesystemProbe
@@ -49,11 +49,11 @@ _STOP_SECONDS = 2.0
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises OutputError where the address cannot be bound."""
     return_large_blocks()
-    with stop_signals() as should_stop:
-        _serve(settings, should_stop)
+    with stop_signals() as wish:
+        _serve(settings, wish)
 
 
-def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
+def _serve(settings: Settings, wish: StopWish) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     listener = bind(settings.web.listen_address)
     instruments = process_registry()
@@ -79,7 +79,7 @@ def _serve(settings: Settings, should_stop: Callable[[], bool]) -> None:
     address = replace(settings.web.listen_address, port=port)
     _log.info("listening", extra=fields(address=address, version=__version__))
     try:
-        serve_until(app, listener, should_stop)
+        serve_until(wish.then, app, listener)
     finally:
         stop.set()
         refresher.close()

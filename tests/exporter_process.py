@@ -24,6 +24,8 @@ from tests.servers import START_SECONDS, STOP_SECONDS, wait_until
 REPOSITORY = Path(__file__).parent.parent
 WAIT_SECONDS = 20.0
 
+_BETWEEN_SIGNALS_SECONDS = 0.01
+
 _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
 _LISTENING = re.compile(r"logger=serving msg=listening address=(127\.0\.0\.1:\d+)")
@@ -172,11 +174,13 @@ class Exporter:
         process.kill()
         process.wait(STOP_SECONDS)
 
-    def terminate(self, number: signal.Signals = signal.SIGTERM) -> Stopped:
-        """Send it a signal, wait for its end, and tell how it ended."""
+    def terminate(self, number: signal.Signals = signal.SIGTERM, times: int = 1) -> Stopped:
+        """Send it a signal, or some in a row, wait for its end, and tell how it ended."""
         process = self._running()
         started = time.monotonic()
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(_BETWEEN_SIGNALS_SECONDS)
         exit_code = process.wait(STOP_SECONDS)
         return Stopped(exit_code, time.monotonic() - started)
 

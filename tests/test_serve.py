@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from html import escape
 from pathlib import Path
 
@@ -114,6 +115,12 @@ def test_metrics_come_as_openmetrics_for_prometheus(exporter: Exporter) -> None:
     assert answer.text.endswith("\n# EOF\n")
     assert answer.text.count("# EOF") == 1
     assert "accept" in answer.headers["vary"].lower()
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nothing"])
+def test_each_answer_has_its_date(exporter: Exporter, path: str) -> None:
+    date = parsedate_to_datetime(exporter.get(path).headers["date"])
+    assert abs(date.timestamp() - time.time()) < 3
 
 
 def test_both_formats_say_the_same(exporter: Exporter) -> None:
@@ -384,6 +391,16 @@ def test_a_signal_stops_it_in_the_middle_of_a_scan(
     assert stopped.seconds < STOP_LIMIT_SECONDS
     assert "msg=stopped" in log
     assert "scanned the store" not in log
+    assert "Traceback" not in log
+
+
+def test_a_signal_that_comes_while_it_stops_changes_nothing(tmp_path: Path) -> None:
+    with Exporter("--storage.root", tmp_path, until_ready=False) as exporter:
+        exporter.get("/-/healthy")
+        stopped = exporter.terminate(signal.SIGTERM, times=20)
+        log = exporter.log
+    assert stopped.exit_code == 0
+    assert log.count("msg=stopped") == 1
     assert "Traceback" not in log
 
 

@@ -1,11 +1,15 @@
 """The pages, and what each answers."""
 
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
 from exporter.scan_progress import ScanProgress
@@ -58,7 +62,8 @@ def create_app(
             Route("/metrics", _answer_inline(metrics)),
             Route("/-/healthy", _answer_inline(healthy)),
             Route("/-/ready", _answer_inline(ready)),
-        ]
+        ],
+        middleware=[Middleware(_Dated)],
     )
     app.router.redirect_slashes = False  # /metrics/ is no page of ours
     return app
@@ -73,3 +78,18 @@ def _answer_inline(
         return handler(request)
 
     return endpoint
+
+
+class _Dated:
+    """Gives each answer its date, as RFC 9110 (6.6.1) asks of a server that has a clock."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Date"] = formatdate(usegmt=True)
+            await send(message)
+
+        await self._app(scope, receive, send_dated)
