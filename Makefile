@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TEST_WORKERS ?= 3
+# Where PYTEST_FLAGS choose tests, none may be left of one kind: pytest then ends with 5.
+run_tests = $(BIN)/python -m coverage run -m pytest $(1) $(PYTEST_FLAGS) || (( $$? == 5 ))
 SOURCES := exporter tests demo benchmarks alerts dashboards
 
 .PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules packages clean
@@ -19,7 +22,8 @@ demo: $(VENV)/.runtime ## serve a sample store, and have an alert fire where Pro
 
 test: packages $(VENV)/.test check ## run all checks and all tests
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest $(PYTEST_FLAGS)
+	$(call run_tests,-m "not alone" -n $(TEST_WORKERS) --dist loadgroup)
+	$(call run_tests,-m alone)
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report $(if $(shell command -v docker-registry),,--fail-under=0)
 

@@ -38,7 +38,8 @@ def stop_signals() -> Iterator[StopWish]:
     """Take SIGTERM and SIGINT as a wish to stop; gives what tells whether one has come.
 
     To be entered before anything starts and left after everything has stopped: as the first process
-    of a container, a signal that nobody has asked for is lost.
+    of a container, a signal that nobody has asked for is lost. Once one has come, more of them do
+    not matter any more: they are ignored until the process ends.
     """
     wish = StopWish()
     before = {
@@ -48,4 +49,4 @@ def stop_signals() -> Iterator[StopWish]:
         yield wish
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if wish() else handler)

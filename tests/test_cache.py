@@ -349,6 +349,7 @@ def test_a_full_scan_that_failed_is_still_due(store: StoreBuilder, tmp_path: Pat
     assert memory.is_full_due
 
 
+@pytest.mark.alone
 def test_what_is_due_at_the_start_comes_right_after_the_first_scan(
     store: StoreBuilder, restarted: Restarted
 ) -> None:

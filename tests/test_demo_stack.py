@@ -21,6 +21,8 @@ from tests.demo_process import STOP_SECONDS, Demo, answers, get, is_gone
 from tests.exporter_process import REPOSITORY
 from tests.servers import START_SECONDS, free_port, require, wait_until
 
+pytestmark = pytest.mark.alone
+
 MINUTE = 60.0
 ALERT = "DockerRegistryStorageLimitApproaching"
 NEITHER = (

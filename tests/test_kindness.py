@@ -26,6 +26,8 @@ from exporter.storage.workers import Workers
 from tests.exporter_process import Exporter
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.alone
+
 IDLE = psutil.IOPRIO_CLASS_IDLE
 
 
@@ -97,6 +99,8 @@ def test_where_low_priority_is_not_allowed_work_goes_on_and_says_so(
 
 
 def test_who_interrupts_work_at_low_priority_makes_it_end() -> None:
+    # in the background of a shell that signal is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = threading.Event()
 
     def work(was_interrupted: Callable[[], bool]) -> None:
@@ -105,8 +109,11 @@ def test_who_interrupts_work_at_low_priority_makes_it_end() -> None:
             time.sleep(0.001)
         ended.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        at_low_priority(work)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            at_low_priority(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.is_set()
 
 

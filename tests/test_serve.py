@@ -24,6 +24,8 @@ from tests.exporter_process import Exporter, Metrics, run_exporter
 from tests.monitoring import Prometheus
 from tests.servers import require, wait_until
 
+pytestmark = pytest.mark.xdist_group("serve")
+
 OFTEN = ("--scan.interval", "100ms")
 STOP_LIMIT_SECONDS = 5.0
 SCRAPE_LIMIT_SECONDS = 0.05
@@ -452,6 +454,7 @@ def seconds_of_scrapes(exporter: Exporter, scrapes: int) -> list[float]:
     return sorted(times)
 
 
+@pytest.mark.alone
 def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_own_head(
     exporter: Exporter,
 ) -> None:
@@ -460,6 +463,7 @@ def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_own_head(
     assert times[len(times) // 2] < 0.02
 
 
+@pytest.mark.alone
 def test_scrapes_of_a_thousand_repositories_are_fast_while_scans_go_on(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path / "registry")
     for number in range(REPOSITORIES):

@@ -30,6 +30,8 @@ from exporter.storage.watcher import Watcher
 from tests.exporter_process import Exporter, Metrics
 from tests.servers import DockerRegistry, RegistryClient, wait_until
 
+pytestmark = pytest.mark.alone
+
 SHOWN_WITHIN_SECONDS = 3.0
 
 
