@@ -33,11 +33,9 @@ _NOTES = """\
   5 s. What was written in those 5 s before a sweep is read again by the next sweep, too.
 - After a push that events told of, a second, shorter look is taken at what began to be watched just
   then. It is in the second table, not in the ratio.
-- The loops between two sweeps: the processor time, user and system, of all threads of a running
-  `serve` but the first, over {watch:g} s in which nothing changes and nobody scrapes, times what
-  makes that 5 minutes, the default interval; over the processor time of a full refresh. The first
-  thread serves HTTP, and wakes ten times a second to see whether it should stop: the second table
-  has what that adds.
+- All of `serve` between two sweeps: the processor time, user and system, of all threads of a
+  running `serve`, over {watch:g} s in which nothing changes and nobody scrapes, times what makes
+  that 5 minutes, the default interval; over the processor time of a full refresh.
 - Ready: from the start of the process until `/-/ready` answers 200; polled every 5 ms.
 - Peak memory is `VmHWM` of a running `serve` after its first scan, sweeps, a change of 1 % of the
   tags, and scrapes. On ten times M it is measured once.

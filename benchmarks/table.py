@@ -44,7 +44,7 @@ TARGETS = (
     Target("du", "M", "`collect` / `du -s`", 0.45, 0.34),
     Target("cold", "M, cold", "`collect` / `du -s`", 0.28, 0.23),
     Target("unchanged", "M", "exact refresh with nothing changed / full", 0.10, 0.06),
-    Target("watching", "M", "the loops between two sweeps, watching / full", 0.005, 0.001),
+    Target("watching", "M", "all of `serve` between two sweeps, watching / full", 0.005, 0.001),
     Target("push", "M", "refresh after one push, by the sweep / full", 0.12),
     Target("event", "M", "refresh after one push, woken by its events / full", 0.03),
     Target("retag", "M", "refresh after 1 % of the tags changed / full", 0.25, 0.20),

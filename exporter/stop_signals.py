@@ -26,7 +26,7 @@ class StopWish:
         if self._has_come:
             callback()
 
-    def note(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+    def note(self, _number: int, _frame: FrameType | None) -> None:
         """Take note that it has come: a handler of signals."""
         self._has_come = True
         for callback in self._callbacks:

@@ -55,7 +55,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Wait until it is time to stop, and wake up for nothing else.
 
-        Uvicorn's own loop looks ten times a second, a hundred times the cost of watching a store.
+        Uvicorn's own loop looks ten times a second, some twenty times the cost of watching a store.
         """
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
