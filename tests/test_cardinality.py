@@ -25,8 +25,6 @@ from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, S
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.in_process import run_command
 
-pytestmark = pytest.mark.xdist_group("cardinality")
-
 OMITTED = "docker_registry_repositories_omitted"
 TAGS = "docker_registry_repository_tags"
 PER_REPOSITORY = [metric.name for metric in CATALOGUE if "repository" in metric.labels]

@@ -29,8 +29,6 @@ from tests.exporter_process import Exporter
 from tests.monitoring import Prometheus
 from tests.servers import DockerRegistry, RegistryClient, require, wait_until
 
-pytestmark = pytest.mark.xdist_group("dashboard_queries")
-
 JOB = "registry-storage"
 REPOSITORY = "captain/img-captain-shop"
 PUSHED_BYTES = 300_000

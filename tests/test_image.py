@@ -29,8 +29,6 @@ from packaging.utils import canonicalize_name
 
 from tests.servers import free_port, require
 
-pytestmark = pytest.mark.xdist_group("image")
-
 REPOSITORY = Path(__file__).parent.parent
 UID = 65532
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")

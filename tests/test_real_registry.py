@@ -29,8 +29,6 @@ from tests.servers import (
     image_manifest,
 )
 
-pytestmark = pytest.mark.xdist_group("real_registry")
-
 INTERVAL = ("--scan.interval", "200ms")
 PASSWORD_VARIABLE = "REGISTRY_EXPORTER_REGISTRY_PASSWORD"
 CLOCK_SECONDS = 1.0

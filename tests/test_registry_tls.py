@@ -26,8 +26,6 @@ from tests.fake_registry import (
 )
 from tests.servers import DockerRegistry, free_port
 
-pytestmark = pytest.mark.xdist_group("registry_tls")
-
 NOT_AFTER = datetime(2040, 2, 3, 4, 5, 6, tzinfo=UTC)
 EXPIRED = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
 

@@ -13,8 +13,6 @@ from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from tests.in_process import Outcome, run_command
 
-pytestmark = pytest.mark.xdist_group("report")
-
 NOW = 1_780_000_000.0
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "report.schema.json").read_text())
 _TYPES: dict[str, type | tuple[type, ...]] = {

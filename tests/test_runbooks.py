@@ -29,8 +29,6 @@ from tests.runbook_pages import (
     queries_of,
 )
 
-pytestmark = pytest.mark.xdist_group("runbooks")
-
 NOW = 1_750_000_000.0
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 MITIGATION = {"What must not be run, and why", "Check that it helped"}

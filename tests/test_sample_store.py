@@ -16,8 +16,6 @@ from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from tests.servers import DockerRegistry, RegistryClient, require
 
-pytestmark = pytest.mark.xdist_group("sample_store")
-
 NOW = 1_790_000_000.0
 DAY = 86400
 SHOP = "captain/img-captain-shop"

@@ -24,8 +24,6 @@ from tests.exporter_process import Exporter, Metrics, run_exporter
 from tests.monitoring import Prometheus
 from tests.servers import require, wait_until
 
-pytestmark = pytest.mark.xdist_group("serve")
-
 OFTEN = ("--scan.interval", "100ms")
 STOP_LIMIT_SECONDS = 5.0
 SCRAPE_LIMIT_SECONDS = 0.05
