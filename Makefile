@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 run_tests = $(BIN)/python -m coverage run -m pytest $(1) $(PYTEST_FLAGS)
 SOURCES := exporter tests demo benchmarks alerts dashboards
 
-.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules packages clean
+.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -23,8 +23,8 @@ test: packages $(VENV)/.test check ## run all checks and all tests
 	@rm -f .coverage .coverage.*
 	@# Where PYTEST_FLAGS choose tests, none may be left of one kind, and pytest ends with 5.
 	@none=0; \
-	$(call run_tests,-m "not alone" -n $(TEST_WORKERS) --dist loadfile) || { (( $$? == 5 )); none=1; }; \
-	$(call run_tests,-m alone) || (( $$? == 5 && ! none ))
+	$(call run_tests,-m "not alone and not soak" -n $(TEST_WORKERS) --dist loadfile) || { (( $$? == 5 )); none=1; }; \
+	$(call run_tests,-m "alone and not soak") || (( $$? == 5 && ! none ))
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report $(if $(shell command -v docker-registry),,--fail-under=0)
 
@@ -55,6 +55,9 @@ bench-analysis: $(VENV)/.runtime ## measure what foretelling the collector adds 
 
 bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,000 repositories
 	$(BIN)/python -m benchmarks.rules $(BENCH_FLAGS)
+
+reliability: packages $(VENV)/.test ## show what it promises under attack, load and failure; writes docs/reliability.md
+	$(BIN)/python -m pytest -m "reliability and not soak" --reliability-page docs/reliability.md $(PYTEST_FLAGS)
 
 lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)

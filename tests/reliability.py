@@ -1,0 +1,107 @@
+"""The page of what the exporter has shown under attack, load and failure: written by the run."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+Record = Callable[[str, str], None]
+"""Takes what is promised, as a sentence, and what was measured."""
+
+_OPTION = "--reliability-page"
+_SECTIONS = {
+    "web": "Attacks and load on its HTTP server",
+    "faults": "Faults around it",
+    "change": "A store that changes while it is read",
+    "privilege": "Least privilege",
+    "supply": "What it is made of",
+    "fuzz": "Made-up input",
+    "soak": "Twenty minutes under load",
+}
+_HEAD = """# What it has shown under attack, load and failure
+
+Written by `make reliability`, `make fuzz` and `make soak`, not by hand. Each line is a promise that
+a test holds, and the figure of one run; the tests fail where a promise is not kept. All but the soak
+are part of `make test`, which gives what takes minutes less time. Figures depend on the machine.
+"""
+_HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run has recorded: rows of promise and figure, by section."""
+
+    rows: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def page(self, before: str, today: str) -> str:
+        """Write the page: its own sections, and those of ``before`` it did not touch."""
+        parts = [_HEAD]
+        earlier = _sections(before)
+        for section, title in _SECTIONS.items():
+            rows = self.rows.get(section)
+            if rows:
+                lines = [f"| {promise} | {figure} |" for promise, figure in rows]
+                body = "\n".join((f"Run on {today}.\n", "| promise | shown |", "|---|---|", *lines))
+                parts.append(f"## {title}\n\n{body}\n")
+            elif title in earlier:
+                parts.append(f"## {title}\n\n{earlier[title]}\n")
+        return "\n".join(parts)
+
+
+def _sections(page: str) -> dict[str, str]:
+    """Take a page apart: each section's text by its title."""
+    _, *parts = _HEADING.split(page)
+    return {title: text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+_FINDINGS = pytest.StashKey[Findings]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names the page."""
+    parser.addoption(
+        _OPTION,
+        type=Path,
+        help="write what the tests marked reliability have shown, and give those that take "
+        "minutes all the time they promise",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with nothing."""
+    config.stash[_FINDINGS] = Findings()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the page, where the run was asked for it and everything it promises was shown."""
+    page: Path | None = session.config.getoption(_OPTION)
+    if page is not None and exitstatus == pytest.ExitCode.OK:
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+        today = datetime.now(tz=UTC).date().isoformat()
+        page.write_text(session.config.stash[_FINDINGS].page(before, today), encoding="utf-8")
+
+
+@pytest.fixture
+def at_length(request: pytest.FixtureRequest) -> bool:
+    """Whether to take all the time that is promised, as where the page is written, or a part."""
+    return request.config.getoption(_OPTION) is not None
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Iterator[Record]:
+    """Give what records a figure: in the section that the test's mark ``reliability`` names."""
+    mark = request.node.get_closest_marker("reliability")
+    assert mark is not None, "mark the test: pytest.mark.reliability(SECTION)"
+    (section,) = mark.args
+    assert section in _SECTIONS, f"no such section: {section}"
+    shown = []
+
+    def note(promise: str, figure: str) -> None:
+        shown.append((promise, figure))
+
+    yield note
+    assert shown, "the test is marked, and has recorded nothing"
+    request.config.stash[_FINDINGS].rows.setdefault(section, []).extend(shown)

@@ -1,0 +1,21 @@
+"""The page of what was shown: each run writes its own sections and keeps the others."""
+
+from tests.reliability import Findings
+
+
+def test_a_run_writes_its_sections_in_order_and_keeps_those_of_others() -> None:
+    soak = Findings({"soak": [("memory stays", "1.01 of minute two")]})
+    first = soak.page("", "2026-01-02")
+    assert "## Twenty minutes under load\n\nRun on 2026-01-02.\n" in first
+    assert "| memory stays | 1.01 of minute two |" in first
+
+    web = Findings({"web": [("200 clients", "3 ms")]})
+    second = web.page(first, "2026-02-03")
+
+    assert second.index("| 200 clients | 3 ms |") < second.index("| memory stays |")
+    assert "Run on 2026-01-02." in second
+    assert "Run on 2026-02-03." in second
+    assert web.page(second, "2026-02-03") == second
+    newer = Findings({"soak": [("memory stays", "1.02 of minute two")]}).page(second, "2026-03-04")
+    assert "1.01" not in newer
+    assert newer.count("## ") == 2
