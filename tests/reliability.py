@@ -24,8 +24,9 @@ _SECTIONS = {
 _HEAD = """# What it has shown under attack, load and failure
 
 Written by `make reliability`, `make fuzz` and `make soak`, not by hand. Each line is a promise that
-a test holds, and the figure of one run; the tests fail where a promise is not kept. All but the soak
-are part of `make test`, which gives what takes minutes less time. Figures depend on the machine.
+a test holds, and the figure of one run; the tests fail where a promise is not kept. All but the
+soak are part of `make test`, which gives what takes minutes less time. Figures depend on the
+machine.
 """
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
