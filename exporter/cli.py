@@ -234,6 +234,9 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.web.access import access_by  # noqa: PLC0415 - see above
+
+    access_by(settings.web.config.file).close()
     output.write(effective_configuration(settings))
     return _DONE
 
@@ -241,7 +244,7 @@ def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextI
 def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.web.healthcheck import ask_health  # noqa: PLC0415 - see above
 
-    output.write(ask_health(settings.web.listen_address))
+    output.write(ask_health(settings.web.listen_address, settings.web.config.file))
     return _DONE
 
 

@@ -15,10 +15,12 @@ from exporter.alert_thresholds import AlertSettings
 from exporter.quantities import ListenAddress
 from exporter.setting_types import (
     Address,
+    Connections,
     Counts,
     Dialect,
     Duration,
     FilePath,
+    HeaderSize,
     ImagePrefix,
     NamePatterns,
     Operations,
@@ -125,11 +127,30 @@ class MetricsSettings(SettingsGroup):
     )
 
 
+class WebConfigSettings(SettingsGroup):
+    """Who may see the pages, and how connections are encrypted."""
+
+    file: FilePath | None = Field(
+        None,
+        description="TLS, users and response headers, in the format of Prometheus' exporters; "
+        "read again when it changes",
+    )
+
+
 class WebSettings(SettingsGroup):
-    """The HTTP server."""
+    """The HTTP server, and how much its clients may take."""
 
     listen_address: Address = Field(
         ListenAddress("", 10996), description="where to serve, e.g. 127.0.0.1:10996"
+    )
+    config: WebConfigSettings = WebConfigSettings()
+    max_connections: Connections = Field(
+        256, description="so many connections at a time; a new one closes the oldest idle one"
+    )
+    request_timeout: Duration = Field(10.0, description="for a client to send a request")
+    response_timeout: Duration = Field(60.0, description="for a client to take an answer")
+    max_header_bytes: HeaderSize = Field(
+        16 * 1024, description="size of a request's head, e.g. 16KiB"
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from exporter import __version__
 from exporter.allocation import return_large_blocks
 from exporter.board import SnapshotBoard
 from exporter.caprover import CaproverReader
-from exporter.config import Settings
+from exporter.config import Settings, WebSettings
 from exporter.errors import ApiUnavailableError
 from exporter.gather import analysis_options, subject_of
 from exporter.logs import fields
@@ -38,13 +39,18 @@ from exporter.storage.layout import printable
 from exporter.storage.priority import lower_priority
 from exporter.storage.state import state_file
 from exporter.storage.watcher import Watcher
+from exporter.web.access import access_by
 from exporter.web.app import create_app
+from exporter.web.connections import Bounds
 from exporter.web.server import bind, serve_until
 
 _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
 _STOP_SECONDS = 2.0
+_OTHER_FILES = 128
+"""Files and directories that are open at the same time while the store is scanned and watched."""
+
 _SWITCH_SECONDS = 0.0005
 """How long a scrape waits beside a scan, each time it needs the interpreter's lock: with the usual
 5 ms one scrape in a hundred of 10,000 series took 50 ms and more, with this one 20."""
@@ -60,6 +66,8 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings, wish: StopWish) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    access = access_by(settings.web.config.file)
+    bounds = _bounds(settings.web)
     listener = bind(settings.web.listen_address)
     instruments = process_registry()
     observe = ApiInstruments(instruments)
@@ -79,16 +87,33 @@ def _serve(settings: Settings, wish: StopWish) -> None:
         store=printable(str(settings.storage.root)),
         is_working=lambda: all(loop.is_alive() for loop in loops),
         read_progress=lambda: running.progress,
+        guards=access.guards,
     )
     port = listener.getsockname()[1]
     address = replace(settings.web.listen_address, port=port)
     _log.info("listening", extra=fields(address=address, version=__version__))
     try:
-        serve_until(wish.then, app, listener)
+        serve_until(wish.then, app, listener, bounds, access.context)
     finally:
         stop.set()
+        access.close()
         refresher.close()
         _stop(loops)
+
+
+def _bounds(web: WebSettings) -> Bounds:
+    """Give what clients may take: never so many connections that no file could be opened."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = web.max_connections
+    if limit != resource.RLIM_INFINITY and most > limit - _OTHER_FILES:
+        most = max(limit - _OTHER_FILES, 1)
+        _log.warning(
+            "no more than %d connections at a time, as a process may open %d files (ulimit -n): "
+            "raise that, or lower --web.max-connections",
+            most,
+            limit,
+        )
+    return Bounds(most, web.request_timeout, web.response_timeout, web.max_header_bytes)
 
 
 def _keeper(settings: Settings, listener: CacheInstruments) -> CacheKeeper | None:

@@ -23,6 +23,8 @@ _LONGEST_SECONDS = 366 * 86400.0
 _MOST_BYTES = 2**63
 _MOST_TAGS = 10**9
 _MOST_OPERATIONS = 10**9
+_LEAST_HEADER, _MOST_HEADER = 1024, 1024 * 1024
+_MOST_CONNECTIONS = 100_000
 _PREFIX = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
 
 
@@ -130,6 +132,8 @@ Seconds = Annotated[
     PlainSerializer(_write_seconds),
 ]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0, lt=_MOST_BYTES)]
+HeaderSize = Annotated[int, BeforeValidator(_size), Field(ge=_LEAST_HEADER, le=_MOST_HEADER)]
+Connections = Annotated[int, Field(gt=0, le=_MOST_CONNECTIONS)]
 Operations = Annotated[int, Field(gt=0, le=_MOST_OPERATIONS)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]

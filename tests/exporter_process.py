@@ -77,10 +77,13 @@ class Exporter:
         *arguments: str | Path,
         environment: Mapping[str, str] | None = None,
         until_ready: bool = True,
+        scheme: str = "http",
+        client: httpx.Client | None = None,
     ) -> None:
         """Prepare it; with ``until_ready`` its start waits for the first scan.
 
         What it keeps over a restart goes with it, unless ``environment`` says where to keep that.
+        ``client`` is asked with, and closed in the end; it knows the certificate and the password.
         """
         self._arguments = [str(argument) for argument in arguments]
         self._state = tempfile.TemporaryDirectory()
@@ -88,7 +91,8 @@ class Exporter:
         self._environment = environment_of(state | dict(environment or {}))
         self._until_ready = until_ready
         self._process: subprocess.Popen[bytes] | None = None
-        self._http = httpx.Client(trust_env=False, timeout=10)
+        self._scheme = scheme
+        self._http = client or httpx.Client(trust_env=False, timeout=10)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the context ends
         self.address = ""
 
@@ -111,7 +115,7 @@ class Exporter:
     @property
     def url(self) -> str:
         """Where it serves."""
-        return f"http://{self.address}"
+        return f"{self._scheme}://{self.address}"
 
     @property
     def process_id(self) -> int:

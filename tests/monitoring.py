@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -25,14 +25,19 @@ class Prometheus(Server):
         job: str = "registry-storage",
         rule_files: Sequence[Path] = (),
         alertmanagers: Sequence[str] = (),
+        scrape: Mapping[str, object] | None = None,
     ) -> None:
-        """Prepare it; its configuration and its data go to ``config_dir``."""
+        """Prepare it; its configuration and its data go to ``config_dir``.
+
+        ``scrape`` is what its scrape configuration says beside the targets, e.g. a password.
+        """
         self.config_dir = config_dir
         self._program = require("prometheus")
         self._targets = targets
         self._job = job
         self._rule_files = rule_files
         self._alertmanagers = alertmanagers
+        self._scrape = scrape or {}
         self._port = free_port()
         super().__init__(f"http://127.0.0.1:{self._port}")
 
@@ -58,7 +63,11 @@ class Prometheus(Server):
                 "alertmanagers": [{"static_configs": [{"targets": list(self._alertmanagers)}]}]
             },
             "scrape_configs": [
-                {"job_name": self._job, "static_configs": [{"targets": list(self._targets)}]}
+                {
+                    "job_name": self._job,
+                    "static_configs": [{"targets": list(self._targets)}],
+                    **self._scrape,
+                }
             ],
         }
         self.config_dir.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ LAYERS = {
     "exporter.strict_yaml": (),
     "exporter.board": ("exporter.analysis",),
     "exporter.refresh": ("exporter.board", "exporter.storage", "exporter.analysis"),
-    "exporter.web": ("exporter.metrics",),
+    "exporter.web": ("exporter.metrics", "exporter.strict_yaml"),
     "exporter.report": ("exporter.metrics", "exporter.analysis", "exporter.storage",
                         "exporter.plan.deletions"),
     "exporter.progress": ("exporter.storage",),

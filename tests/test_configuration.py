@@ -47,6 +47,11 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "metrics.include-repositories": ("team/.{1,30}", ["team/.{1,30}"]),
     "metrics.exclude-repositories": ("team/pr-[0-9]+\n.*/cache", ["team/pr-[0-9]+", ".*/cache"]),
     "web.listen-address": ("[::1]:9090", "[::1]:9090"),
+    "web.config.file": (FILE, FILE),
+    "web.max-connections": ("12", 12),
+    "web.request-timeout": ("3s", "3s"),
+    "web.response-timeout": ("2m", "120s"),
+    "web.max-header-bytes": ("8KiB", 8192),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
     "alerts.storage-almost-full.warning": ("0.25", 0.25),
@@ -217,6 +222,10 @@ def test_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
         "metrics.include-repositories": [],
         "metrics.exclude-repositories": [],
         "web.listen-address": ":10996",
+        "web.max-connections": 256,
+        "web.request-timeout": "10s",
+        "web.response-timeout": "60s",
+        "web.max-header-bytes": 16384,
         "log.level": "info",
         "log.format": "logfmt",
     }
@@ -394,7 +403,7 @@ def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path, comman
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--web.config.file", "web.yml"),
+        ("--web.tls", "web.yml"),
     ],
     ids=" ".join,
 )

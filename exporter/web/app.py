@@ -1,6 +1,7 @@
 """The pages, and what each answers."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 
 from starlette.applications import Starlette
@@ -15,6 +16,9 @@ from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
 from exporter.scan_progress import ScanProgress
 from exporter.web.landing import landing_page
 
+_SLICE_BYTES = 64 * 1024
+_PAGES_AT_A_TURN = 4
+
 
 def create_app(
     exposition: Exposition,
@@ -22,21 +26,25 @@ def create_app(
     store: str,
     is_working: Callable[[], bool],
     read_progress: Callable[[], ScanProgress | None] = lambda: None,
+    guards: Sequence[Middleware] = (),
 ) -> Starlette:
     """Make the application.
 
     ``store`` is the store's root directory, for display; ``is_working`` tells whether the loops
-    behind it are alive, ``read_progress`` how far the full scan is that runs now.
+    behind it are alive, ``read_progress`` how far the full scan is that runs now; ``guards`` stand
+    before all pages.
     """
+    turns = _Turns(_PAGES_AT_A_TURN)
 
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        await turns.wait()
         page_format = choose_format(request.headers.get("accept", ""))
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
         if gzip:
             headers["Content-Encoding"] = "gzip"
         page = exposition.page(page_format, gzip=gzip)
-        return Response(page, headers=headers, media_type=page_format.content_type)
+        return _SlicedResponse(page, headers=headers, media_type=page_format.content_type)
 
     def healthy(_: Request) -> Response:
         if is_working():
@@ -59,11 +67,11 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/", _answer_inline(landing)),
-            Route("/metrics", _answer_inline(metrics)),
+            Route("/metrics", metrics),
             Route("/-/healthy", _answer_inline(healthy)),
             Route("/-/ready", _answer_inline(ready)),
         ],
-        middleware=[Middleware(_Dated)],
+        middleware=[Middleware(_Dated), *guards],
     )
     app.router.redirect_slashes = False  # /metrics/ is no page of ours
     return app
@@ -78,6 +86,34 @@ def _answer_inline(
         return handler(request)
 
     return endpoint
+
+
+class _Turns:
+    """Lets so many go on in each turn of the event loop, so that others come in between.
+
+    Two hundred scrapers at once would else have it busy for half a second with one turn.
+    """
+
+    def __init__(self, at_a_turn: int) -> None:
+        self._free = asyncio.Semaphore(at_a_turn)
+
+    async def wait(self) -> None:
+        """Wait for one's turn."""
+        await self._free.acquire()
+        asyncio.get_running_loop().call_soon(self._free.release)
+
+
+class _SlicedResponse(Response):
+    """Sends a large page piece by piece as its client takes it: what is waited for is no copy."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        status, headers = self.status_code, self.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        rest = memoryview(self.body)
+        while len(rest) > _SLICE_BYTES:
+            body, rest = rest[:_SLICE_BYTES], rest[_SLICE_BYTES:]
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": rest})
 
 
 class _Dated:

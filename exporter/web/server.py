@@ -3,19 +3,25 @@
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 
 from exporter.errors import OutputError
 from exporter.quantities import ListenAddress
+from exporter.web.acceptor import Acceptor
+from exporter.web.connections import Bounds, ConnectionTable
+from exporter.web.protocol import BoundedProtocol
 
 _STOP_SECONDS = 2
 _BACKLOG = 128
 
 StopListener = Callable[[Callable[[], object]], None]
+Context = Callable[[], ssl.SSLContext | None]
 
 
 def bind(address: ListenAddress) -> socket.socket:
@@ -41,16 +47,34 @@ def bind(address: ListenAddress) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the process's signals alone, so that a stop that was asked for is no failure."""
+    """Accepts connections within bounds, and leaves the process's signals alone.
 
-    def __init__(self, config: uvicorn.Config, when_to_stop: StopListener) -> None:
+    So a stop that was asked for is no failure.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, when_to_stop: StopListener, bounds: Bounds, context: Context
+    ) -> None:
         super().__init__(config)
         self._when_to_stop = when_to_stop
+        table = ConnectionTable(bounds.connections)
+        make_protocol = partial(BoundedProtocol, config, self.server_state, bounds, table)
+        self._acceptor = Acceptor(make_protocol, context, bounds, table)
+        self.servers = []
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing; the caller does."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        if not sockets:
+            raise ValueError("there is no socket to accept from")
+        (listener,) = sockets
+        listener.setblocking(False)  # noqa: FBT003 - the library's
+        self._accepting = asyncio.create_task(self._acceptor.accept_from(listener))
+        self.started = True
 
     async def main_loop(self) -> None:
         """Wait until it is time to stop, and wake up for nothing else.
@@ -64,13 +88,28 @@ class _Server(uvicorn.Server):
                 loop.call_soon_threadsafe(stop.set)
 
         self._when_to_stop(wake)
-        await stop.wait()
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopped, self._accepting}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and let what is being answered end."""
+        self._accepting.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._accepting
+        await super().shutdown(sockets)
 
 
-def serve_until(when_to_stop: StopListener, app: Starlette, listener: socket.socket) -> None:
+def serve_until(
+    when_to_stop: StopListener,
+    app: Starlette,
+    listener: socket.socket,
+    bounds: Bounds,
+    context: Context = lambda: None,
+) -> None:
     """Serve until it is time to stop; open connections get two seconds to finish.
 
-    ``when_to_stop`` is given what to call then, from whichever thread.
+    ``when_to_stop`` is given what to call then, from whichever thread; ``context`` gives what the
+    next TLS handshake uses, None where connections are plain.
     """
     config = uvicorn.Config(
         app,
@@ -84,5 +123,6 @@ def serve_until(when_to_stop: StopListener, app: Starlette, listener: socket.soc
         date_header=False,  # it is renewed by the loop that is not run; the pages have their own
         proxy_headers=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
+        h11_max_incomplete_event_size=bounds.header_bytes,
     )
-    _Server(config, when_to_stop).run(sockets=[listener])
+    _Server(config, when_to_stop, bounds, context).run(sockets=[listener])
