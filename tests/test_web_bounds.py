@@ -37,6 +37,7 @@ HEALTHY_SECONDS = 1.0
 MOST_GROWTH_BYTES = 48 * 1024 * 1024
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 MIB = 1024 * 1024
+STOP_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -367,10 +368,21 @@ def test_nonsense_is_refused_and_fills_no_log(bounded: Exporter, record: Record)
     record("What is no HTTP is refused without a line in the log", f"{len(nonsense) * 10} attempts")
 
 
-@pytest.mark.reliability("web")
-def test_handshakes_that_never_end_shut_nobody_out(
-    store: StoreBuilder, tmp_path: Path, record: Record
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """What an exporter with TLS needs, and its clients."""
+
+    config: Path
+    context: ssl.SSLContext
+
+    @property
+    def client(self) -> httpx.Client:
+        """A new client that trusts it."""
+        return httpx.Client(trust_env=False, timeout=10, verify=self.context)
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Encrypted:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
@@ -378,13 +390,57 @@ def test_handshakes_that_never_end_shut_nobody_out(
     config.write_text("tls_server_config: {cert_file: cert.pem, key_file: cert.pem}")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    client = httpx.Client(trust_env=False, timeout=10, verify=context)
-    opened = 4 * CONNECTIONS
+    return Encrypted(config, context)
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+@pytest.mark.reliability("web")
+def test_it_stops_whatever_its_clients_do(
+    store: StoreBuilder, encrypted: Encrypted, record: Record, has_tls: bool
+) -> None:
+    flags = ("--storage.root", store.root, *(("--web.config.file", encrypted.config) * has_tls))
+    scheme = "https" if has_tls else "http"
     with (
-        Exporter("--storage.root", store.root, *BOUNDED, "--web.config.file", config,
-                 scheme="https", client=client) as running,
+        Exporter(*flags, scheme=scheme, client=encrypted.client) as running,
         ExitStack() as stack,
-    ):  # fmt: skip
+    ):
+
+        def begun() -> socket.socket:
+            connected = stack.enter_context(connect(running, 4096))
+            if has_tls:
+                context = encrypted.context
+                connected = context.wrap_socket(connected, server_hostname="127.0.0.1")
+            return stack.enter_context(connected)
+
+        some = 5
+        for content in (b"", b"GET /", SCRAPE, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"):
+            for _ in range(some):
+                begun().sendall(content)
+        for _ in range(some):
+            stack.enter_context(connect(running)).sendall(b"\x16\x03\x01")
+        wait_until(lambda: connections(running) >= 5 * some, "they are not there", 5)
+        stopped = running.terminate()
+        assert stopped.exit_code == 0
+        assert stopped.seconds < STOP_SECONDS
+        assert running.log.splitlines()[-1].endswith("msg=stopped")
+        assert "level=error" not in running.log
+    record(
+        f"It stops though {5 * some} connections{' with TLS' if has_tls else ''} are idle, half a "
+        "request or handshake, or do not take their answer",
+        f"exit code 0 after {stopped.seconds:.1f} s",
+    )
+
+
+@pytest.mark.reliability("web")
+def test_handshakes_that_never_end_shut_nobody_out(
+    store: StoreBuilder, encrypted: Encrypted, record: Record
+) -> None:
+    opened = 4 * CONNECTIONS
+    flags = ("--storage.root", store.root, *BOUNDED, "--web.config.file", encrypted.config)
+    with (
+        Exporter(*flags, scheme="https", client=encrypted.client) as running,
+        ExitStack() as stack,
+    ):
         before = memory(running)
         half = []
         slowest = 0.0
@@ -393,7 +449,9 @@ def test_handshakes_that_never_end_shut_nobody_out(
             half[-1].sendall(b"\x16\x03\x01\x02\x00")
             if number % CONNECTIONS == 0:
                 started = time.monotonic()
-                assert httpx.get(f"{running.url}/-/healthy", verify=context, trust_env=False).text
+                assert httpx.get(
+                    f"{running.url}/-/healthy", verify=encrypted.context, trust_env=False
+                ).text
                 slowest = max(slowest, time.monotonic() - started)
         growth = memory(running) - before
         wait_until(lambda: connections(running) <= CONNECTIONS, "there are too many", 5)

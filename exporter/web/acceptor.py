@@ -17,7 +17,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _OURS = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 _RETRY_SECONDS = 0.1
 _Begin = Callable[[socket.socket, Connection], Awaitable[None]]
-_TLS_SHUTDOWN_SECONDS = 5.0
+_TLS_SHUTDOWN_SECONDS = 1.0
 
 # What each TLS connection takes from its start: the usual 256 KiB are for those that receive much.
 sslproto.SSLProtocol.max_size = 16 * 1024

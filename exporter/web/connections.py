@@ -89,6 +89,12 @@ class ConnectionTable:
         """Take note that one is closed."""
         self._open.pop(connection, None)
 
+    def close(self, up_to: Claim) -> None:
+        """Close those whose claim is no better."""
+        for each in list(self._open):
+            if each.claim <= up_to:
+                each.abort()
+
     def make_room(self, reason: str) -> None:
         """Close one, if there is any; the log tells ``reason`` once a minute."""
         oldest = min(self._open, key=lambda each: each.claim, default=None)

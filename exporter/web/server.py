@@ -14,10 +14,11 @@ from starlette.applications import Starlette
 from exporter.errors import OutputError
 from exporter.quantities import ListenAddress
 from exporter.web.acceptor import Acceptor
-from exporter.web.connections import Bounds, ConnectionTable
+from exporter.web.connections import Bounds, Claim, ConnectionTable
 from exporter.web.protocol import BoundedProtocol
 
-_STOP_SECONDS = 2
+_STOP_SECONDS = 2.0
+_STOP_POLL_SECONDS = 0.02
 _BACKLOG = 128
 
 StopListener = Callable[[Callable[[], object]], None]
@@ -57,10 +58,9 @@ class _Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._when_to_stop = when_to_stop
-        table = ConnectionTable(bounds.connections)
-        make_protocol = partial(BoundedProtocol, config, self.server_state, bounds, table)
-        self._acceptor = Acceptor(make_protocol, context, bounds, table)
-        self.servers = []
+        self._table = ConnectionTable(bounds.connections)
+        make_protocol = partial(BoundedProtocol, config, self.server_state, bounds, self._table)
+        self._acceptor = Acceptor(make_protocol, context, bounds, self._table)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -92,11 +92,20 @@ class _Server(uvicorn.Server):
         await asyncio.wait({stopped, self._accepting}, return_when=asyncio.FIRST_COMPLETED)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and let what is being answered end."""
+        """Accept no more, and let what is being answered end, if that does not take long."""
         self._accepting.cancel()
         with suppress(asyncio.CancelledError):
             await self._accepting
-        await super().shutdown(sockets)
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        self._table.close(Claim.IDLE)
+        deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
+        while len(self._table) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_STOP_POLL_SECONDS)
+        self._table.close(Claim.ANSWERING)
+        await asyncio.sleep(_STOP_POLL_SECONDS)  # for the sockets to be closed
 
 
 def serve_until(
@@ -122,7 +131,6 @@ def serve_until(
         server_header=False,
         date_header=False,  # it is renewed by the loop that is not run; the pages have their own
         proxy_headers=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
         h11_max_incomplete_event_size=bounds.header_bytes,
     )
     _Server(config, when_to_stop, bounds, context).run(sockets=[listener])
