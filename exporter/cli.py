@@ -234,10 +234,13 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.web.access import access_by  # noqa: PLC0415 - see above
+    from exporter.storage.privilege import read_privilege, warnings_of  # noqa: PLC0415 - see above
+    from exporter.web.access import access_by  # noqa: PLC0415 - the same
 
     access_by(settings.web.config.file).close()
     output.write(effective_configuration(settings))
+    warnings = warnings_of(read_privilege(settings.storage.root))
+    _complain(*(f"serve, started like this, warns: {warning}" for warning in warnings))
     return _DONE
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import disable_created_metrics
 
@@ -37,6 +38,7 @@ from exporter.storage.cache_keeper import CacheKeeper
 from exporter.storage.filesystem import FilesystemProbe
 from exporter.storage.layout import printable
 from exporter.storage.priority import lower_priority
+from exporter.storage.privilege import warn_of_privilege
 from exporter.storage.state import state_file
 from exporter.storage.watcher import Watcher
 from exporter.web.access import access_by
@@ -169,7 +171,7 @@ def _loops(
             refresher.note_failure,
             refresher.pause,
             refresher.finish,
-            prepare=lower_priority,
+            prepare=partial(_begin_reading, settings.storage.root),
         ),
     ]
     if settings.caprover.config_dir is not None:
@@ -196,6 +198,12 @@ def _loops(
 
         loops.append(Loop("asking the registry's API", ask, interval, stop))
     return loops
+
+
+def _begin_reading(root: Path) -> None:
+    """Prepare the thread that reads the store: only it may be held up by a mount that hangs."""
+    lower_priority()
+    warn_of_privilege(root)
 
 
 def _stop(loops: list[Loop]) -> None:

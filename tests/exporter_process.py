@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -79,17 +79,20 @@ class Exporter:
         until_ready: bool = True,
         scheme: str = "http",
         client: httpx.Client | None = None,
+        under: Sequence[str] = (),
     ) -> None:
         """Prepare it; with ``until_ready`` its start waits for the first scan.
 
         What it keeps over a restart goes with it, unless ``environment`` says where to keep that.
         ``client`` is asked with, and closed in the end; it knows the certificate and the password.
+        ``under`` is a command that runs what follows it, and becomes that.
         """
         self._arguments = [str(argument) for argument in arguments]
         self._state = tempfile.TemporaryDirectory()
         state = {"XDG_STATE_HOME": self._state.name}
         self._environment = environment_of(state | dict(environment or {}))
         self._until_ready = until_ready
+        self._under = under
         self._process: subprocess.Popen[bytes] | None = None
         self._scheme = scheme
         self._http = client or httpx.Client(trust_env=False, timeout=10)
@@ -127,6 +130,19 @@ class Exporter:
         """What it has printed so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    @property
+    def complaints(self) -> list[str]:
+        """The warnings and errors of its log, but for those that tests give reason for.
+
+        Their stores can be written to, and often root runs them.
+        """
+        return [
+            line
+            for line in self.log.splitlines()
+            if ("level=warning" in line or "level=error" in line)
+            and "logger=storage.privilege " not in line
+        ]
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Get a page; ``accept_encoding="gzip"`` sends ``Accept-Encoding: gzip``."""
@@ -191,7 +207,7 @@ class Exporter:
     def _start(self) -> None:
         flags = ["serve", "--web.listen-address", "127.0.0.1:0", *self._arguments]
         self._process = subprocess.Popen(
-            [*_COMMAND, *flags],
+            [*self._under, *_COMMAND, *flags],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
