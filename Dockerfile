@@ -37,14 +37,16 @@ FROM ${PYTHON_IMAGE}
 
 # The base image's own pip would only be one more thing to patch: nothing is installed at run time.
 # Its standard library comes without bytecode, which nobody could write later: compiled here, once,
-# or anew in every health check.
+# or anew in every health check. And no program may lend root's rights (su, mount): CapRover and
+# swarm have no setting for no-new-privileges.
 RUN if python -m pip --version >/dev/null 2>&1; then \
       python -m pip uninstall --yes --root-user-action=ignore pip \
        && rm -f /usr/local/bin/pip; \
     fi \
  && python -m compileall -q \
       -x '/(ensurepip|idlelib|lib2to3|pydoc_data|site-packages|tkinter|turtledemo|unittest)/' \
-      "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+      "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+ && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 
 COPY --from=build /opt/venv /opt/venv
 # The only place that is written to. Under another --user, mount a directory of that user here.

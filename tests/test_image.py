@@ -13,24 +13,55 @@ import os
 import platform
 import re
 import shutil
+import signal
+import stat
 import subprocess
 import sys
+import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import httpx
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.servers import free_port, require
+from demo.store import noise
+from tests.confinement import (
+    beside,
+    child_of,
+    confined,
+    files_of,
+    internet_sockets,
+    named_sockets,
+    open_sockets,
+    private_network,
+    rights,
+)
+from tests.exporter_process import Metrics
+from tests.reliability import Record
+from tests.servers import (
+    START_SECONDS,
+    STOP_SECONDS,
+    DockerRegistry,
+    RegistryClient,
+    free_port,
+    require,
+    wait_until,
+)
 
 REPOSITORY = Path(__file__).parent.parent
 UID = 65532
+STRANGER = 54321
+STATE = "/var/lib/registry-storage-exporter"
+PORT = 10996
+DEVICES = {"/dev/null", "/dev/urandom"}
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 # Where pip's settings name a file, and the settings that decide where it finds packages.
 PIP_FILES = ("cert", "client-cert")
@@ -522,3 +553,157 @@ def test_container_serves_is_healthy_and_stops(image: Image, store: Path, state:
         finally:
             server.kill()
     assert run_inside(image, store, state, *check, **settings).returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.reliability("privilege")
+def test_no_program_of_the_image_gives_anybody_rights(image: Image, record: Record) -> None:
+    programs = [path for path in image.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    lending = [path for path in programs if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)]
+    assert lending == []
+    record(
+        "No program in the image runs with the rights of its owner or group",
+        f"{len(lending)} of {len(programs)} files",
+    )
+
+
+def of_nobody(image: Image, **settings: str) -> dict[str, str]:
+    """Give the environment of a user whom nothing knows: without a home."""
+    environment = image.environment(settings)
+    del environment["HOME"]
+    return environment
+
+
+@contextmanager
+def served(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
+    """Run ``serve`` in a container; give its process, and see that it stops as it should."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as outer,
+    ):
+
+        def listens() -> bool:
+            assert outer.poll() is None, log.read_text()
+            return "msg=listening" in log.read_text()
+
+        try:
+            wait_until(listens, "the exporter does not listen", START_SECONDS)
+            process_id = child_of(outer.pid)
+            assert process_id is not None
+            yield process_id
+            os.kill(process_id, signal.SIGTERM)
+            assert outer.wait(STOP_SECONDS) == 0
+        finally:
+            outer.kill()
+
+
+def page_of(path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{PORT}{path}", trust_env=False, timeout=10)
+
+
+def has_seen_all(metrics: Metrics) -> bool:
+    names = ("scan_success", "scan_complete", "watch_active", "api_up")
+    return all(metrics.value(f"docker_registry_{name}") == 1 for name in names)
+
+
+def assert_it_serves(store: Path) -> None:
+    """See that it tells of the store, the disk and the registry what is so."""
+    wait_until(lambda: has_seen_all(Metrics.parse(page_of("/metrics").text)), "not all is seen", 20)
+    metrics = Metrics.parse(page_of("/metrics").text)
+    sizes = [path.stat().st_size for path in (store / "docker").rglob("data")]
+    assert len(sizes) == 4
+    assert metrics.total("docker_registry_blob_bytes") == sum(sizes)
+    tags = {"team/app": 1.0}
+    for source in ("repository_tags", "api_repository_tags"):
+        assert metrics.by("repository", f"docker_registry_{source}") == tags
+    for path in ("/-/healthy", "/-/ready", "/"):
+        assert page_of(path).status_code == httpx.codes.OK
+
+
+def assert_it_has_no_rights(process_id: int) -> None:
+    nothing = {f"Cap{kind}": {"0" * 16} for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
+    somebody = {"\t".join([str(STRANGER)] * 4)}
+    assert rights(process_id) == nothing | {
+        "Uid": somebody,
+        "Gid": somebody,
+        "Groups": {""},
+        "NoNewPrivs": {"1"},
+    }
+
+
+def assert_it_talks_to_nobody_else(process_id: int, registry: int) -> None:
+    """See that its sockets are its listener, what came in there, and what goes to the registry."""
+    own = open_sockets(process_id)
+    sockets = [each for each in internet_sockets(process_id) if each.inode in own]
+    assert [each.port for each in sockets if each.listens] == [PORT]
+    assert {each.protocol for each in sockets} <= {"tcp", "tcp6"}
+    for each in sockets:
+        assert each.port == PORT or each.peer_port == registry, each
+    assert named_sockets(process_id) == []
+
+
+def writable_for(image: Image, process_id: int) -> set[str]:
+    """List what can be written to, as the process itself would find it."""
+    find = ("find", "/", "-path", "/proc", "-prune", "-o", "!", "-type", "l", "-writable", "-print")
+    done = subprocess.run(
+        beside(process_id, STRANGER, *find),
+        env=of_nobody(image),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert all(line.endswith("Permission denied") for line in done.stderr.splitlines())
+    return set(done.stdout.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.reliability("privilege")
+@pytest.mark.parametrize("keeps", [True, False], ids=["keeps", "keeps nothing"])
+def test_it_serves_anybody_without_any_right(
+    image: Image, store: Path, state: Path, tmp_path: Path, keeps: bool, record: Record
+) -> None:
+    os.chown(state, STRANGER, STRANGER)
+    log = tmp_path / "log"
+    with (
+        private_network(),
+        DockerRegistry(store) as registry,
+        RegistryClient(registry.url) as client,
+    ):
+        client.push_image("team/app", "1", [noise("one", 5000), noise("two", 50)])
+        environment = of_nobody(image, REGISTRY_EXPORTER_REGISTRY_URL=registry.url)
+        start = (*image.config["Entrypoint"], *image.config["Cmd"])
+        command = confined(image.root, store, state if keeps else None, STRANGER, *start)
+        before, started = files_of(image.root, store), time.monotonic()
+        with served(command, environment, log) as process_id:
+            assert_it_serves(store)
+            seconds = time.monotonic() - started
+            assert_it_has_no_rights(process_id)
+            assert_it_talks_to_nobody_else(process_id, httpx.URL(registry.url).port or 0)
+            writable = writable_for(image, process_id) - DEVICES
+            check = beside(process_id, STRANGER, *image.config["Healthcheck"]["Test"][1:])
+            assert output_of(*check, **environment) == "healthy\n"
+        assert files_of(image.root, store) == before
+    kept = {path.name: path.stat() for path in state.iterdir()}
+    lines = log.read_text().splitlines()
+    said = [re.search(r" level=(\w+) logger=\S+ msg=(\"[^\"]*\"|\S+)", line) for line in lines]
+    first, *others, last = [each[2] for each in said if each and each[1] == "info"]
+    assert (first, set(others), last) == ("listening", {'"scanned the store"'}, "stopped")
+    complaints = [each[2] if each else "" for each in said if each is None or each[1] != "info"]
+    if keeps:
+        assert complaints == []
+        assert writable == {STATE, f"{STATE}/inventory.sqlite"}
+        assert list(kept) == ["inventory.sqlite"]
+        assert stat.S_IMODE(kept["inventory.sqlite"].st_mode) == 0o600
+        assert kept["inventory.sqlite"].st_uid == STRANGER
+        wrote = f"wrote {kept['inventory.sqlite'].st_size} bytes to its state directory alone"
+    else:
+        reason = f"Read-only file system; give a --cache.path that uid {STRANGER} may write to"
+        assert complaints == [f'"the cache {STATE}/inventory.sqlite is not used: {reason}"']
+        assert writable == set()
+        wrote = "wrote nothing, and its log says so in one line"
+    record(
+        f"The image, read-only, {'with' if keeps else 'without'} a state directory, as uid "
+        f"{STRANGER} with no entry in passwd, no home, no capability and no network but the "
+        "registry's, serves right figures and is healthy",
+        f"after {seconds:.1f} s; {wrote}; 1 listener",
+    )
