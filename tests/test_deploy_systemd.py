@@ -1,6 +1,7 @@
 """systemd accepts the unit, and the unit leaves the exporter nothing to do but read and serve."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,11 +12,12 @@ from exporter.config import Settings
 from exporter.config_sources import setting_paths, variable_name
 from tests.deployments import DEPLOY, environment_file, unit
 from tests.in_process import run_command
+from tests.reliability import Record
 
 NAME = "registry-storage-exporter.service"
 HOME = DEPLOY / "systemd"
 UNIT = unit(NAME)
-DROP_INS = ["registry-api.conf", "root-owned-store.conf"]
+DROP_INS = ["network.conf", "registry-api.conf", "root-owned-store.conf"]
 PROGRAM = "/opt/registry-storage-exporter/bin/registry-storage-exporter"
 
 SANDBOX = {
@@ -44,6 +46,10 @@ SANDBOX = {
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
     "SystemCallArchitectures": "native",
 }
+
+
+WORST_EXPOSURE = 2.0
+"""Of 10, as systemd rates it; what is left is a network, and files that others may read too."""
 
 
 def verify(directory: Path, *drop_ins: str, **replacements: str) -> str:
@@ -80,6 +86,25 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drop_in", DROP_INS)
 def test_systemd_accepts_the_unit_with_a_drop_in(tmp_path: Path, drop_in: str) -> None:
     assert verify(tmp_path, drop_in) == ""
+
+
+@pytest.mark.reliability("privilege")
+def test_systemd_finds_the_service_hardly_exposed(tmp_path: Path, record: Record) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
+    copy = tmp_path / NAME
+    shutil.copy(HOME / NAME, copy)
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", copy],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rated = re.search(r"exposure level for \S+: ([\d.]+) (\w+)", done.stdout)
+    assert rated, done.stdout + done.stderr
+    assert float(rated[1]) <= WORST_EXPOSURE
+    record("`systemd-analyze security` rates the unit, from 0 to 10", f"{rated[1]} ({rated[2]})")
 
 
 def test_systemd_would_tell_of_a_directive_that_it_does_not_know(tmp_path: Path) -> None:
@@ -123,6 +148,10 @@ def test_the_password_comes_as_a_credential_and_is_in_no_file_of_settings(tmp_pa
     secret.write_text("of-a-test\n")
     outcome = run_command("check-config", environment=given | {setting: str(secret)})
     assert outcome.exit_code == 0, outcome.complaints
+
+
+def test_the_network_is_this_host_until_more_is_added() -> None:
+    assert unit("network.conf") == {"IPAddressDeny": ["any"], "IPAddressAllow": ["localhost"]}
 
 
 def test_reading_what_only_root_may_read_takes_one_capability_and_no_more() -> None:
