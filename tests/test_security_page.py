@@ -1,0 +1,41 @@
+"""The threat model names tests that are there, settings that exist, and pages that it links to."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.exporter_process import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "security.md"
+POLICY = REPOSITORY / "SECURITY.md"
+MOST_LINES = 130
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = re.findall(r"`(test_\w+)`", PAGE.read_text("utf-8"))
+    sources = {path.stem: path.read_text("utf-8") for path in (REPOSITORY / "tests").glob("*.py")}
+    assert len(named) >= 20
+    for name in named:
+        assert name in sources or any(f"\ndef {name}(" in text for text in sources.values()), name
+
+
+@pytest.mark.parametrize("page", [PAGE, POLICY], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text("utf-8"))
+    assert targets
+    for target in targets:
+        assert (page.parent / target).exists(), target
+
+
+def test_the_threat_model_is_one_page_that_readers_find() -> None:
+    assert len(PAGE.read_text("utf-8").splitlines()) <= MOST_LINES
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    assert "(docs/security.md)" in readme
+    assert "(SECURITY.md)" in readme
+
+
+def test_the_policy_promises_the_version_that_is_current_and_makes_up_no_address() -> None:
+    text = POLICY.read_text("utf-8")
+    assert "latest release" in text
+    assert re.findall(r"\S+@\S+\.\w+", text) == []
