@@ -102,7 +102,9 @@ class _Server(uvicorn.Server):
             connection.shutdown()
         self._table.close(Claim.IDLE)
         deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
-        while len(self._table) and asyncio.get_running_loop().time() < deadline:
+        while (  # noqa: ASYNC110 - it is over soon
+            len(self._table) and asyncio.get_running_loop().time() < deadline
+        ):
             await asyncio.sleep(_STOP_POLL_SECONDS)
         self._table.close(Claim.ANSWERING)
         await asyncio.sleep(_STOP_POLL_SECONDS)  # for the sockets to be closed
