@@ -5,7 +5,9 @@ import shutil
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from exporter.model import (
 )
 from exporter.scan_progress import ScanProgress
 from exporter.snapshot import BlobState, StoreFigures
+from exporter.storage.links import PATIENCE_SECONDS
 from exporter.storage.scanner import scan_store
 
 needs_other_user = pytest.mark.skipif(
@@ -568,25 +571,6 @@ def test_an_unreadable_link_keeps_the_tags_last_known_target(
 # change
 
 
-def test_a_tag_whose_link_is_not_there_yet_is_waited_for(store: StoreBuilder) -> None:
-    digest = store.image("app", "1")
-    link = store.tag_link("app", "1")
-    link.unlink()
-    writer = threading.Timer(0.008, link.write_text, (digest,))
-    done = False
-
-    def start(progress: ScanProgress) -> None:
-        nonlocal done
-        if progress.stage == "blobs" and not done:
-            done = True
-            writer.start()
-
-    inventory = scan_store(store.root, on_progress=start)
-    writer.join()
-    assert inventory.issues == ()
-    assert inventory.repositories[0].tags[0].target is not None
-
-
 def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuilder) -> None:
     digest = store.image("app", "1")
     link = store.tag_link("app", "1")
@@ -601,6 +585,46 @@ def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuild
     inventory = scan_store(store.root, on_progress=rewrite)
     assert stages
     assert inventory.issues == ()
+
+
+@pytest.mark.parametrize("kind", ["tag", "new tag", "revision"])
+def test_a_link_whose_writing_takes_long_on_a_busy_disk_is_waited_for(
+    store: StoreBuilder, kind: str
+) -> None:
+    digest = store.image("app", "1")
+    link = store.revision_link("app", digest) if kind == "revision" else store.tag_link("app", "1")
+    if kind == "new tag":
+        link.unlink()  # its directory is there before it
+    else:
+        link.write_bytes(b"")
+    writer = threading.Timer(0.06, lambda: link.write_text(digest))
+    writer.start()
+    inventory = scan_store(store.root)
+    writer.join()
+    assert inventory.issues == ()
+    assert inventory.repositories[0].tags[0].target is not None
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("is_there", [True, False])
+def test_links_that_stay_empty_or_away_are_waited_for_once_and_not_again_in_the_next_scan(
+    store: StoreBuilder, is_there: bool
+) -> None:
+    for number in range(20):
+        store.image("app", str(number))
+        link = store.tag_link("app", str(number))
+        link.unlink()
+        if is_there:
+            link.touch()
+    moments = [time.monotonic()]
+    first = scan_store(store.root)
+    moments.append(time.monotonic())
+    second = scan_store(store.root, first)
+    moments.append(time.monotonic())
+    assert len(first.issues) == len(second.issues) == 20
+    first_seconds, second_seconds = (b - a for a, b in pairwise(moments))
+    assert PATIENCE_SECONDS < first_seconds < 3 * PATIENCE_SECONDS
+    assert first_seconds - second_seconds > PATIENCE_SECONDS / 2
 
 
 def test_a_push_between_blobs_and_repositories_is_seen_whole(store: StoreBuilder) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from itertools import count
 
 from exporter.digests import (
     Digest,
@@ -23,7 +24,6 @@ from exporter.model import (
     Repository,
 )
 from exporter.storage.layout import (
-    MAX_LINK_BYTES,
     REPOSITORIES,
     REVISIONS,
     TAGS,
@@ -32,6 +32,7 @@ from exporter.storage.layout import (
     is_tag_name,
     parse_link,
 )
+from exporter.storage.links import LinkReader
 from exporter.storage.reading import (
     GONE,
     WRONG_KIND,
@@ -39,7 +40,6 @@ from exporter.storage.reading import (
     is_directory,
     look_at,
     open_directory,
-    read_file,
     refuse_symlink,
 )
 from exporter.storage.repository_content import (
@@ -54,11 +54,6 @@ from exporter.storage.strays import StrayCounter
 
 _LINK = "link"
 _CURRENT = "current"
-_REWRITE_RETRIES = 5
-_REWRITE_SECONDS = 0.001
-"""A link is empty for about 0.2 ms while version 2 of the registry writes it."""
-_APPEAR_RETRIES = 20
-"""A new tag's directory is there a few milliseconds before its link, on a busy registry."""
 _DELETION_SECONDS = 0.02
 """Far more than the registry takes from the deletion of a manifest to that of its tags."""
 _NEVER = 0.0
@@ -73,6 +68,7 @@ class RepositoryReader:
         store: int,
         issues: IssueLog,
         strays: StrayCounter,
+        links: LinkReader,
         known: KnownLinks | None = None,
         settled_before: int = 0,
     ) -> None:
@@ -83,6 +79,7 @@ class RepositoryReader:
         self._store = store
         self._issues = issues
         self._strays = strays
+        self._links = links
         self._known = known
         self._settled_before = settled_before
 
@@ -218,7 +215,7 @@ class RepositoryReader:
             return
         where = f"{path}/{name}/{_LINK}"
         try:
-            link, status = _read_link(f"{name}/{_LINK}", parent)
+            link, status = self._links.read(f"{name}/{_LINK}", parent, where)
         except GONE:
             content.deleted.append(digest)
             return
@@ -290,19 +287,18 @@ class RepositoryReader:
 
         Raises OSError.
         """
-        for _ in range(_APPEAR_RETRIES):
-            try:
-                return self._read_current(tag, parent)
-            except FileNotFoundError:
-                if look_at(tag, parent, where, self._issues) is None:
-                    raise
-            time.sleep(_REWRITE_SECONDS)
-        return self._read_current(tag, parent)
+        for tries in count(1):
+            with suppress(FileNotFoundError):
+                return self._read_current(tag, parent, where)
+            is_there = look_at(tag, parent, where, self._issues) is not None
+            if not (is_there and self._links.pause(where, tries)):
+                break
+        return self._read_current(tag, parent, where)
 
-    def _read_current(self, tag: str, parent: int) -> tuple[bytes, os.stat_result]:
+    def _read_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
         current = f"{tag}/{_CURRENT}"
         refuse_symlink(current, parent)
-        return _read_link(f"{current}/{_LINK}", parent)
+        return self._links.read(f"{current}/{_LINK}", parent, where)
 
     def _note_link_error(self, error: OSError, path: str) -> bool:
         """Note why a link could not be read; tell whether that is because it is no link."""
@@ -312,17 +308,6 @@ class RepositoryReader:
         else:
             self._issues.add_error(error, path)
         return is_damaged
-
-
-def _read_link(path: str, parent: int) -> tuple[bytes, os.stat_result]:
-    """Read a link, again where it is being rewritten. Raises OSError."""
-    link, status = read_file(path, parent, MAX_LINK_BYTES)
-    for _ in range(_REWRITE_RETRIES if not link else 0):
-        time.sleep(_REWRITE_SECONDS)
-        link, status = read_file(path, parent, MAX_LINK_BYTES)
-        if link:
-            break
-    return link, status
 
 
 def _link_of(digest: Digest) -> str:

@@ -17,6 +17,7 @@ from exporter.model import (
 )
 from exporter.storage.blob_table import BlobTable
 from exporter.storage.layout import REVISIONS, TAGS
+from exporter.storage.links import LinkReader
 from exporter.storage.memory import Recollection
 from exporter.storage.reading import IssueLog
 from exporter.storage.repositories import RepositoryReader
@@ -70,6 +71,7 @@ class RepositoryWalk:
         self._stamps: dict[str, RepositoryStamps] = {}
         self._has_oddities = True
         self._before = {each.name: each for each in previous.repositories}
+        self._links = LinkReader({each.path for each in previous.issues})
         self.found = FoundRepositories()
         self.repositories: dict[str, Repository] = {}
 
@@ -122,17 +124,19 @@ class RepositoryWalk:
             return _RepositoryRead(name, None, before.uploads, issues, strays)
         marks, digests = self.found.marks[name], self._previous.digests
         uploads = UploadReader(self._store, issues, strays)
-        links = None
+        known = None
         if stamps is not None and before is not None:
-            reader = RepositoryReader(self._store, issues, strays)
+            reader = RepositoryReader(self._store, issues, strays, self._links)
             if (
                 stamps.is_whole
                 and before.directories - {TAGS_DIRECTORY} == marks & ALL_DIRECTORIES
                 and reader.is_unchanged(before, stamps, digests)
             ):
                 return _RepositoryRead(name, None, uploads.read(name), issues, strays)
-            links = KnownLinks(before, stamps, digests)
-        reader = RepositoryReader(self._store, issues, strays, links, self._settled_before)
+            known = KnownLinks(before, stamps, digests)
+        reader = RepositoryReader(
+            self._store, issues, strays, self._links, known, self._settled_before
+        )
         content = reader.read(name, marks)
         return _RepositoryRead(name, content, uploads.read(name), issues, strays)
 
