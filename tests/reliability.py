@@ -1,7 +1,7 @@
 """The page of what the exporter has shown under attack, load and failure: written by the run."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +59,7 @@ def _sections(page: str) -> dict[str, str]:
 
 
 _FINDINGS = pytest.StashKey[Findings]()
+_PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,6 +86,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         page.write_text(session.config.stash[_FINDINGS].page(before, today), encoding="utf-8")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether a test passed: only then has it shown anything."""
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
+
+
 @pytest.fixture
 def at_length(request: pytest.FixtureRequest) -> bool:
     """Whether to take all the time that is promised, as where the page is written, or a part."""
@@ -104,5 +116,7 @@ def record(request: pytest.FixtureRequest) -> Iterator[Record]:
         shown.append((promise, figure))
 
     yield note
+    if not request.node.stash.get(_PASSED, False):
+        return
     assert shown, "the test is marked, and has recorded nothing"
     request.config.stash[_FINDINGS].rows.setdefault(section, []).extend(shown)

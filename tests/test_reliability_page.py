@@ -1,6 +1,10 @@
 """The page of what was shown: each run writes its own sections and keeps the others."""
 
+import pytest
+
 from tests.reliability import Findings
+
+pytest_plugins = ("pytester",)
 
 
 def test_a_run_writes_its_sections_in_order_and_keeps_those_of_others() -> None:
@@ -19,3 +23,28 @@ def test_a_run_writes_its_sections_in_order_and_keeps_those_of_others() -> None:
     newer = Findings({"soak": [("memory stays", "1.02 of minute two")]}).page(second, "2026-03-04")
     assert "1.01" not in newer
     assert newer.count("## ") == 2
+
+
+def test_a_test_that_passes_must_have_recorded_something_and_one_that_is_skipped_need_not(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nmarkers = reliability(section)")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.reliability("soak")
+
+        def test_records(record):
+            record("memory stays", "1.01 of minute two")
+
+        def test_records_nothing(record):
+            pass
+
+        def test_is_skipped(record):
+            pytest.skip("the server is not installed")
+        """
+    )
+    done = pytester.runpytest_inprocess("-p", "tests.reliability")
+    done.assert_outcomes(passed=2, skipped=1, errors=1)
+    done.stdout.fnmatch_lines("*the test is marked, and has recorded nothing*")
