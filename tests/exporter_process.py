@@ -29,6 +29,16 @@ _BETWEEN_SIGNALS_SECONDS = 0.01
 _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
 _LISTENING = re.compile(r"logger=serving msg=listening address=(127\.0\.0\.1:\d+)")
+_OF_THE_STORE = re.compile(
+    r"docker_registry_(?!scan_(duration|last_success|progress)|scans_|filesystem_|watch|cache_|api_)"
+)
+
+_UNREMARKABLE = re.compile(r"ts=\S+ level=(debug|info) ")
+_EXPLAINED = {
+    'msg="running as root: ': "in a container the tests run as root",
+    'msg="the store can be written to, ': "it runs as the user that the registry runs as",
+}
+"""Warnings that a test cannot be without, by what they begin with, and why."""
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 """A sample's name and its pairs of label and value."""
@@ -56,6 +66,12 @@ class Metrics(dict[Series, float]):
     def by(self, label: str, name: str) -> dict[str, float]:
         """Give the values of a metric that has one label, by that label's value."""
         return {dict(pairs)[label]: value for (each, pairs), value in self.items() if each == name}
+
+    def of_the_store(self) -> Self:
+        """Give those that any exporter must tell of a store, whenever and however it scanned it."""
+        return type(self)(
+            (series, value) for series, value in self.items() if _OF_THE_STORE.match(series[0])
+        )
 
     def total(self, name: str) -> float:
         """Add up all series of a metric."""
@@ -272,6 +288,15 @@ def collect(
     if done.returncode != 0:
         raise RuntimeError(f"collect ended with {done.returncode}:\n{done.stderr}")
     return Metrics.parse(done.stdout)
+
+
+def unexplained_lines(log: str) -> list[str]:
+    """Give what ``serve`` logged beyond the usual run of things and what has an explanation."""
+    return [
+        line
+        for line in log.splitlines()
+        if not _UNREMARKABLE.match(line) and not any(each in line for each in _EXPLAINED)
+    ]
 
 
 def environment_of(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,0 +1,194 @@
+"""A store that is pushed to, deleted from and collected while it is read is told of truly."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.analysis.conclusions import AnalysisOptions, Analyst
+from exporter.analysis.store import reaches_of
+from exporter.digests import format_digest
+from exporter.model import Inventory
+from exporter.snapshot import BlobState, BlobTotal, GcMode, StoreReading
+from exporter.storage.memory import StoreMemory
+from exporter.storage.scanner import scan_store
+from tests.exporter_process import Exporter, Metrics, collect, unexplained_lines
+from tests.registry_load import Load
+from tests.registry_truth import Image, Truth, sizes_of
+from tests.reliability import Record
+from tests.servers import DockerRegistry
+from tests.test_rescan import described
+
+SECONDS, LONG_SECONDS = 12.0, 120.0
+"""In a usual run of the tests, and where the page of reliability is written."""
+
+SETTLED_SECONDS = (5.0, 0.02)
+"""The usual one, and one with which far more is taken over from the scan before."""
+
+SHOWN_SECONDS = 3.0
+"""So long may pass until what is watched shows."""
+
+
+class Follower:
+    """Scans a store again and again by what has changed, and holds each scan against the truth."""
+
+    def __init__(
+        self, root: Path, truth: Truth, settled_seconds: float = SETTLED_SECONDS[0]
+    ) -> None:
+        self._root = root
+        self._truth = truth
+        self._memory = StoreMemory(settled_seconds)
+        self._analyst = Analyst(AnalysisOptions())
+        self._doubted: set[str] = set()
+        self.inventory: Inventory | None = None
+        self.scans = 0
+        self.doubted_once = 0
+        self.compared = 0
+
+    def scan(self) -> StoreReading:
+        begun = time.time()
+        self.inventory = scan_store(self._root, self.inventory, memory=self._memory)
+        ended = time.time()
+        reading, _ = self._analyst.analyse(self.inventory, None)
+        held = sizes_of(self._truth.held.throughout(begun, ended))
+        tagged = self._truth.tagged.throughout(begun, ended)
+        self._check_sizes(held)
+        self._check_states(reading, held, sizes_of(tagged))
+        assert reading.figures.integrity is not None
+        broken = {(tag.repository, tag.tag) for tag in reading.figures.integrity.broken_tags}
+        assert not broken & tagged.keys()
+        self.scans += 1
+        self.compared += len(held)
+        return reading
+
+    def _check_sizes(self, held: dict[str, int]) -> None:
+        assert self.inventory is not None
+        digests = map(format_digest, self.inventory.digests)
+        sizes = dict(zip(digests, self.inventory.sizes, strict=True))
+        assert {digest: sizes.get(digest) for digest in held} == held
+
+    def _check_states(
+        self, reading: StoreReading, held: dict[str, int], tagged: dict[str, int]
+    ) -> None:
+        inventory = reading.inventory
+        reaches = reaches_of(inventory)
+        reached = set[int]().union(*(each.all for each in reaches))
+        needed = set[int]().union(*(each.tagged for each in reaches))
+        digests = [format_digest(digest) for digest in inventory.digests]
+        assert not tagged.keys() - {digests[number] for number in needed}
+        if inventory.references_known:
+            loose = [
+                number
+                for number, size in enumerate(inventory.sizes)
+                if size >= 0 and number not in reached
+            ]
+            total = BlobTotal(len(loose), sum(inventory.sizes[number] for number in loose))
+            assert reading.figures.blobs[BlobState.UNREFERENCED] == total
+            doubted = held.keys() & {digests[number] for number in loose}
+        else:  # then none is called unreferenced
+            assert reading.figures.blobs[BlobState.UNREFERENCED] == BlobTotal()
+            doubted = set()
+        assert not doubted & self._doubted, "unreferenced twice in a row, and needed all the time"
+        self.doubted_once += len(doubted)
+        self._doubted = doubted
+
+
+def check_page(page: Metrics, truth: Truth) -> None:
+    """Hold the bytes that a page tells of against what was there all through its scan."""
+    ended = page.value("docker_registry_scan_last_success_timestamp_seconds")
+    duration = page.value("docker_registry_scan_duration_seconds")
+    bytes_by_state = page.by("state", "docker_registry_blob_bytes")
+    assert ended is not None
+    assert duration is not None
+    begun = ended - duration - SHOWN_SECONDS
+    tagged = sum(sizes_of(truth.tagged.throughout(begun, ended)).values())
+    held = sum(sizes_of(truth.held.throughout(begun, ended)).values())
+    assert bytes_by_state["tagged"] >= tagged
+    assert bytes_by_state["tagged"] + bytes_by_state["untagged"] >= held
+
+
+def bytes_on_disk(root: Path) -> int:
+    return sum(
+        Path(directory, "data").stat().st_size
+        for directory, _, files in os.walk(root / "docker" / "registry" / "v2" / "blobs")
+        if "data" in files
+    )
+
+
+def total_bytes(reading: StoreReading) -> int:
+    return sum(total.bytes for total in reading.figures.blobs.values())
+
+
+@pytest.mark.reliability("change")
+def test_a_registry_under_load_is_told_of_truly_by_each_scan_and_to_the_byte_in_the_end(
+    tmp_path: Path, at_length: bool, record: Record
+) -> None:
+    seconds = LONG_SECONDS if at_length else SECONDS
+    registry = DockerRegistry(tmp_path / "registry")
+    root = registry.root
+    root.mkdir()  # and nothing in it, as before the first push
+    flags = ("--storage.root", root, "--scan.interval", "100ms")
+    with registry:
+        load = Load(registry.url, registry.garbage_collect, collect_seconds=seconds / 5)
+        followers = [Follower(root, load.truth, settled) for settled in SETTLED_SECONDS]
+        with Exporter(*flags) as exporter:
+            with load:
+                until = time.monotonic() + seconds
+                while time.monotonic() < until:
+                    load.check()
+                    for follower in followers:
+                        follower.scan()
+                    check_page(exporter.metrics(), load.truth)
+            fresh = scan_store(root)
+            readings = [follower.scan() for follower in followers]
+            for reading in readings:
+                assert described(reading.inventory) == described(fresh)
+                assert total_bytes(reading) == bytes_on_disk(root)
+            expected = collect(root).of_the_store()
+            page = exporter.wait_for(lambda page: page.of_the_store() == expected)
+            log = exporter.log
+    before = bytes_on_disk(root)
+    registry.garbage_collect()
+    foretold = page.value("docker_registry_gc_reclaimable_bytes", mode=GcMode.DEFAULT)
+    assert before - bytes_on_disk(root) == foretold
+    assert page.value("docker_registry_scan_failures_total") == 0
+    assert unexplained_lines(log) == []
+    scans = page.value("docker_registry_scans_total")
+    assert scans is not None
+    done = load.done
+    assert min(done[each] for each in ("pushes", "deletions", "retags")) > seconds / 2
+    assert done["collector runs"] >= 3
+    assert min(scans, *(follower.scans for follower in followers)) > seconds
+    assert all(follower.compared > 0 for follower in followers)
+    doubted = sum(follower.doubted_once for follower in followers)
+    read = sum(follower.scans for follower in followers)
+    record(
+        "Scans beside pushes, retags, deletions and collector runs of a real registry: no failure, "
+        "no blob of an image that stays called `unreferenced` twice in a row",
+        f"{read + scans:,.0f} scans, {done['pushes']:,} pushes, {done['retags']:,} of them retags, "
+        f"{done['deletions']:,} deletions, {done['collector runs']} collector runs in "
+        f"{seconds:.0f} s; {doubted} blobs called so once",
+    )
+    record(
+        "Afterwards its figures equal a scan of everything, and the disk to the byte; and the "
+        "collector frees what was foretold",
+        f"{before:,} bytes, {foretold:,.0f} of them freed",
+    )
+
+
+def test_a_blob_that_is_needed_and_called_unreferenced_twice_is_found_out(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    truth = Truth()
+    digest = store.image("app", "1", [noise("layer", 100)])
+    store.image("app", "2", [noise("other", 100)])
+    size = store.blob_path(digest).stat().st_size
+    truth.held.begin(("app", digest), Image(digest, {digest: size}))
+    follower = Follower(tmp_path, truth)
+    follower.scan()
+    store.delete_revision("app", digest)  # and the truth is not told
+    follower.scan()
+    with pytest.raises(AssertionError, match="twice in a row"):
+        follower.scan()
+    assert follower.doubted_once == 1
