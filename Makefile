@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 run_tests = $(BIN)/python -m coverage run -m pytest $(1) $(PYTEST_FLAGS)
 SOURCES := exporter tests demo benchmarks alerts dashboards
 
-.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability packages clean
+.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability soak packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -58,6 +58,10 @@ bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,
 
 reliability: packages $(VENV)/.test ## show what it promises under attack, load and failure; writes docs/reliability.md
 	$(BIN)/python -m pytest -m "reliability and not soak" --reliability-page docs/reliability.md $(PYTEST_FLAGS)
+
+soak: packages $(VENV)/.test ## run for twenty minutes beside a registry under load; writes its part of docs/reliability.md
+	@# What is shortened by SOAK_SECONDS shows nothing to write down.
+	$(BIN)/python -m pytest -m soak $(if $(SOAK_SECONDS),,--reliability-page docs/reliability.md) $(PYTEST_FLAGS)
 
 lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)
