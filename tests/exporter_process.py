@@ -35,10 +35,9 @@ _OF_THE_STORE = re.compile(
 
 _UNREMARKABLE = re.compile(r"ts=\S+ level=(debug|info) ")
 _EXPLAINED = {
-    'msg="running as root: ': "in a container the tests run as root",
-    'msg="the store can be written to, ': "it runs as the user that the registry runs as",
+    "logger=storage.privilege ": "root often runs the tests, and their stores can be written to",
 }
-"""Warnings that a test cannot be without, by what they begin with, and why."""
+"""What is in warnings that a test cannot be without, and why."""
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 """A sample's name and its pairs of label and value."""
@@ -149,15 +148,11 @@ class Exporter:
 
     @property
     def complaints(self) -> list[str]:
-        """The warnings and errors of its log, but for those that tests give reason for.
-
-        Their stores can be written to, and often root runs them.
-        """
+        """What it has printed beyond the usual run of things and what has an explanation."""
         return [
             line
             for line in self.log.splitlines()
-            if ("level=warning" in line or "level=error" in line)
-            and "logger=storage.privilege " not in line
+            if not _UNREMARKABLE.match(line) and not any(each in line for each in _EXPLAINED)
         ]
 
     def get(self, path: str, **headers: str) -> httpx.Response:
@@ -288,15 +283,6 @@ def collect(
     if done.returncode != 0:
         raise RuntimeError(f"collect ended with {done.returncode}:\n{done.stderr}")
     return Metrics.parse(done.stdout)
-
-
-def unexplained_lines(log: str) -> list[str]:
-    """Give what ``serve`` logged beyond the usual run of things and what has an explanation."""
-    return [
-        line
-        for line in log.splitlines()
-        if not _UNREMARKABLE.match(line) and not any(each in line for each in _EXPLAINED)
-    ]
 
 
 def environment_of(extra: Mapping[str, str] | None = None) -> dict[str, str]:
