@@ -5,8 +5,6 @@ that would have to be switched off: each could carry credentials to a place nobo
 """
 
 import asyncio
-import os
-import socket
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from pydantic import SecretStr
 
 from exporter import __version__
 from exporter.errors import ApiUnavailableError
+from exporter.registry_failures import reason_of, words_of
 from exporter.storage.layout import printable
 
 CONCURRENCY = 8
@@ -110,10 +109,11 @@ class Connection:
 
     async def _fetch(self, url: httpx.URL, authorization: str | None, setting: str) -> Answer:
         headers = _HEADERS | ({"Authorization": authorization} if authorization else {})
+        stage = _Stage()
         try:
             # httpx's own limits hold for each read: a server that drips would never meet them.
             async with asyncio.timeout(self._seconds):
-                request = httpx.Request("GET", url, headers=headers)
+                request = httpx.Request("GET", url, headers=headers, extensions={"trace": stage})
                 response = await self._transport.handle_async_request(request)
                 try:
                     wanted = response.status_code in _WITH_BODY
@@ -122,12 +122,11 @@ class Connection:
                     await response.aclose()
         except TimeoutError:
             raise ApiUnavailableError(
-                f"{shown(url)} did not answer within {self._seconds:g} s; "
-                "see whether the registry hangs, or raise --registry.timeout"
+                f"{shown(url)} did not answer within {self._seconds:g} s; {stage.mend}"
             ) from None
         except (httpx.HTTPError, OSError, ValueError) as error:
             raise ApiUnavailableError(
-                f"{shown(url)} did not answer: {_reason(error, setting)}"
+                f"{shown(url)} did not answer: {reason_of(error, setting)}"
             ) from error
         return Answer(url, response.status_code, response.headers, body)
 
@@ -141,6 +140,24 @@ class Connection:
                     "check that --registry.url leads to the registry"
                 )
         return bytes(body)
+
+
+class _Stage:
+    """Follows one request: where it stands when it is given up tells what to look at."""
+
+    def __init__(self) -> None:
+        self.mend = "see whether the registry hangs, or raise --registry.timeout"
+        self._usual_mend = self.mend
+
+    async def __call__(self, event: str, _: object) -> None:
+        """Take in what httpcore does, see its trace extension."""
+        if event == "connection.connect_tcp.started":
+            self.mend = (
+                "there was no connection yet: see whether the name server answers "
+                "(getent hosts), and whether a firewall is in between"
+            )
+        elif event == "connection.connect_tcp.complete":
+            self.mend = self._usual_mend
 
 
 def parse_address(text: str) -> httpx.URL | None:
@@ -190,7 +207,7 @@ def open_transport(endpoint: RegistryEndpoint) -> httpx.AsyncHTTPTransport:
         except (OSError, ValueError) as error:
             raise ApiUnavailableError(
                 f"the certificates in {printable(str(endpoint.ca_file))} cannot be read "
-                f"({_words(error)}); --registry.ca-file must name a PEM file"
+                f"({words_of(error)}); --registry.ca-file must name a PEM file"
             ) from error
     limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
     return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
@@ -246,42 +263,6 @@ def redirect_target(answer: Answer) -> str | None:
         return "an address that makes no sense"
 
 
-def _reason(error: BaseException, setting: str) -> str:
-    root = _system_error(error) or error
-    if isinstance(root, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({root.verify_message}); "
-            "renew it, or name the CA that signed it in --registry.ca-file"
-        )
-    if isinstance(root, ssl.SSLError):
-        return f"TLS failed ({_words(root)}); check scheme and port of {setting}"
-    if isinstance(root, socket.gaierror | UnicodeError):
-        return f"{_words(root)}; check the host in {setting}"
-    return f"{_words(root)}; see whether a server runs there, and look at its log"
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    """Find what the system said, below the exceptions that httpx and its libraries made of it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            return error
-        if isinstance(error, BaseExceptionGroup):  # a host with several addresses: one for each
-            error = error.exceptions[0]
-        else:
-            error = error.__cause__ or error.__context__  # httpcore cuts off its causes
-    return None
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError):
-        return getattr(error, "reason", None) or str(error)
-    if isinstance(error, socket.gaierror):
-        return str(error.strerror)
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)  # asyncio's own text repeats the address
-    return str(error) or type(error).__name__
-
-
 def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
     """Give the end of the served certificate's validity, in Unix seconds; None without TLS.
 
@@ -301,7 +282,7 @@ def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
         ) from None
     except (OSError, ValueError) as error:
         raise ApiUnavailableError(
-            f"{shown(url)} served no certificate: {_reason(error, _URL_SETTING)}"
+            f"{shown(url)} served no certificate: {reason_of(error, _URL_SETTING)}"
         ) from error
 
 
