@@ -251,6 +251,18 @@ def test_a_store_whose_last_repository_was_removed_holds_only_garbage(store: Sto
     assert unreferenced(inventory) == 3
 
 
+def test_a_store_of_which_all_repositories_are_gone_at_once_holds_no_garbage(
+    store: StoreBuilder,
+) -> None:
+    for name in ("app", "tool"):
+        store.image(name, "1")
+    before = scan(store)
+    for name in ("app", "tool"):
+        shutil.rmtree(store.repository_path(name))
+    with pytest.raises(StoreUnreadableError, match="is it unmounted"):
+        scan(store, before)
+
+
 def test_a_link_to_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(tmp_path / "nowhere")
     with pytest.raises(StoreUnreadableError, match="mounted"):

@@ -37,6 +37,7 @@ from exporter.storage.reading import (
     WRONG_KIND,
     IssueLog,
     is_directory,
+    mend_of,
     open_directory,
     read_file,
     refuse_symlink,
@@ -126,7 +127,8 @@ class BlobReader:
         except FileNotFoundError:
             return []  # nothing was pushed yet
         except OSError as error:
-            raise StoreUnreadableError(f"cannot list {path}: {error.strerror}") from error
+            message = f"cannot list {path}: {error.strerror}; {mend_of(error)}"
+            raise StoreUnreadableError(message) from error
         return found
 
     def scan_prefix(

@@ -24,6 +24,9 @@ WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
 _SMALL = 4096
 """So much is asked for in any case: a file may grow between being measured and being read."""
 
+_FAILED = frozenset(
+    {errno.ECONNABORTED, errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESTALE}
+)
 _CAUSES = {
     errno.EACCES: IssueCause.PERMISSION,
     errno.EPERM: IssueCause.PERMISSION,
@@ -72,6 +75,13 @@ class IssueLog:
     def sorted(self) -> tuple[ScanIssue, ...]:
         """Give the issues in a stable order."""
         return tuple(sorted(self._issues.values(), key=lambda issue: (issue.cause, issue.path)))
+
+
+def mend_of(error: OSError) -> str:
+    """Say what to do about a directory that cannot be read."""
+    if error.errno in _FAILED:
+        return "its disk or its mount has failed; mend that, unmount it and mount it again"
+    return f"it must be a directory that uid {os.geteuid()} may read"
 
 
 def is_directory(entry: "os.DirEntry[str]") -> bool:

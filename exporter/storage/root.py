@@ -7,6 +7,7 @@ from pathlib import Path
 
 from exporter.errors import StoreUnreadableError
 from exporter.storage.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH, printable
+from exporter.storage.reading import mend_of
 from exporter.storage.strays import StrayCounter
 
 
@@ -56,7 +57,7 @@ def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -
     mend = "give the registry's root directory, the one that holds docker/registry/v2"
     candidates = (root.parent, root.parent.parent, root.parent.parent.parent)
     for candidate in (*candidates, *(root / name for name in os.listdir(root))):
-        if candidate.joinpath(*VERSION_PATH).is_dir():
+        if os.path.isdir(candidate.joinpath(*VERSION_PATH)):  # False too where it may not look
             mend = f"did you mean {candidate}?"
             break
     raise StoreUnreadableError(f"{path} holds {printable(others[0])} but no {missing}/: {mend}")
@@ -72,8 +73,8 @@ def _main_directory(path: Path, root: Path) -> Iterator[int]:
             mend = "it is listed, so a link to nowhere; is what it points to mounted?"
         raise StoreUnreadableError(f"{path} does not exist: {mend}") from error
     except OSError as error:
-        mend = f"it must be a directory that uid {os.geteuid()} may read"
-        raise StoreUnreadableError(f"cannot open {path}: {error.strerror}; {mend}") from error
+        message = f"cannot open {path}: {error.strerror}; {mend_of(error)}"
+        raise StoreUnreadableError(message) from error
     try:
         yield descriptor
     finally:
@@ -84,7 +85,8 @@ def _list(directory: int, path: Path) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError as error:
-        raise StoreUnreadableError(f"cannot list {path}: {error.strerror}") from error
+        message = f"cannot list {path}: {error.strerror}; {mend_of(error)}"
+        raise StoreUnreadableError(message) from error
 
 
 def _count_beside(

@@ -81,7 +81,7 @@ def scan_store(
     pace = Pace(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
     is_paced = max_ops_per_second is not None and places.everywhere
     workers = Workers((lambda amount: pace.spend(amount, should_stop)) if is_paced else None)
-    is_cache = (root / CACHE_STATE).exists()
+    is_cache = os.path.exists(root / CACHE_STATE)
     recollection = Recollection() if memory is None else memory.recall(previous, places)
     try:
         scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
@@ -189,7 +189,10 @@ class _Scan:
                 if issue.path.startswith(f"{BLOBS}/"):
                     raise StoreUnreadableError(f"cannot read {issue.path}: {issue.detail}")
             raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
-        is_bare = self._walk.found.is_missing or not has_blobs
+        # one repository may have been removed by hand; all of several at once are a lost mount
+        is_bare = (
+            self._walk.found.is_missing or not has_blobs or len(self._previous.repositories) > 1
+        )
         if self._previous.repositories and not self._walk.repositories and is_bare:
             raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
 
