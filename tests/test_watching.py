@@ -4,8 +4,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,15 @@ from watchdog.observers.inotify_c import (
 
 from demo.store import StoreBuilder, noise
 from exporter.board import SnapshotBoard
-from exporter.model import Inventory
 from exporter.refresh import StoreRefresher
 from exporter.storage import watcher as watcher_module
 from exporter.storage.changes import Changes
 from exporter.storage.filesystem import Mount
 from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
 from exporter.storage.scanner import scan_store
-from exporter.storage.watcher import Watcher
 from tests.exporter_process import Exporter, Metrics
 from tests.servers import DockerRegistry, RegistryClient, wait_until
+from tests.watched_store import watched
 
 pytestmark = pytest.mark.alone
 
@@ -41,49 +39,6 @@ def is_watching(metrics: Metrics) -> bool:
 
 def has_tags(tags: int) -> Callable[[Metrics], bool]:
     return lambda metrics: metrics.value("docker_registry_tags") == tags
-
-
-class Listener:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.watches = -1
-        self.is_whole: bool | None = None
-        self.overflows = 0
-
-    def tell(self, watches: int, *, is_whole: bool) -> None:
-        self.watches, self.is_whole = watches, is_whole
-
-    def overflowed(self) -> None:
-        self.overflows += 1
-
-
-class Watched:
-    """A store that is watched, with what was noticed."""
-
-    def __init__(self, root: Path, max_watches: int = 1000) -> None:
-        self.root = root
-        self.listener = Listener()
-        self.changes = Changes(quiet_seconds=0.05, longest_seconds=0.5)
-        self.watcher = Watcher(root, self.changes, self.listener, max_watches)
-
-    def follow(self, inventory: Inventory | None = None) -> Places:
-        """Watch what is there now."""
-        return self.watcher.follow(inventory or scan_store(self.root))
-
-    def noticed(self) -> Places:
-        """Give what is noticed within a second."""
-        self.changes.wait(1.0)
-        return self.changes.take()
-
-
-@contextmanager
-def watched(root: Path, max_watches: int = 1000) -> Iterator[Watched]:
-    each = Watched(root, max_watches)
-    try:
-        yield each
-    finally:
-        each.watcher.stop()
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ _REPOSITORY_DIRECTORIES = (
     f"{MANIFESTS}/{REVISIONS}/sha256",
     UPLOADS,
 )
+_VERSION = f"/{'/'.join(VERSION_PATH)}"
 _Owner = str
 """What a watch is for: a path from the root that begins with a slash, or a repository's name."""
 
@@ -87,12 +88,15 @@ class Watcher:
         self._paths: dict[_Owner, int] = {}
         self._repositories: dict[str, dict[str, int]] = {}
         self._followed: dict[str, Repository] = {}
+        self._main: tuple[tuple[int, int] | None, ...] = ()
 
     def follow(self, inventory: Inventory) -> Places:
         """Watch what a scan has found; give the places that were not watched before.
 
         They may have changed between the scan and now.
         """
+        if not self._is_off:
+            self._leave_replaced()
         if self._is_off or not self._begin():
             self._listener.tell(0, is_whole=False)
             return Places()
@@ -127,6 +131,26 @@ class Watcher:
         self._is_off = True
         if self._notify is not None:
             self._notify.stop()
+
+    def _leave_replaced(self) -> None:
+        """Begin anew where another store has come to the place of the one that is watched.
+
+        Watches stay with the directories, and none tells of a mount over them, or of a link on the
+        way to them that now points elsewhere.
+        """
+        main = tuple(_identity(f"{self._root}{path}") for path in _main_paths())
+        if main == self._main:
+            return
+        self._main = main
+        old, self._notify = self._notify, None
+        with self._lock:
+            self._owners.clear()
+            self._paths.clear()
+            self._repositories.clear()
+            self._followed.clear()
+        if old is not None:
+            old.stop()
+            old.join()  # what it still tells has the numbers of watches that are gone
 
     # what watchdog calls, in a thread of its own
 
@@ -197,17 +221,12 @@ class Watcher:
 
     def _wanted_paths(self, names: set[str]) -> Iterator[_Owner]:
         """Give what is watched beside the insides of repositories."""
-        path = ""
-        yield "/"
-        for part in VERSION_PATH:
-            path = f"{path}/{part}"
-            yield path
-        yield f"{path}/{BLOBS}"
+        yield from _main_paths()
+        path = _VERSION
         for algorithm in _directories(f"{self._store}/{BLOBS}"):
             yield f"{path}/{BLOBS}/{algorithm}"
             for prefix in _directories(f"{self._store}/{BLOBS}/{algorithm}"):
                 yield f"{path}/{BLOBS}/{algorithm}/{prefix}"
-        yield f"{path}/{REPOSITORIES}"
         above = {
             "/".join(name.split("/")[:depth])
             for name in names
@@ -243,6 +262,24 @@ class Watcher:
         if message not in self._said:
             self._said.add(message)
             _log.warning("%s", message)
+
+
+def _main_paths() -> Iterator[_Owner]:
+    """Give the way to the store and its two halves."""
+    yield "/"
+    for depth in range(len(VERSION_PATH)):
+        yield f"/{'/'.join(VERSION_PATH[: depth + 1])}"
+    yield f"{_VERSION}/{BLOBS}"
+    yield f"{_VERSION}/{REPOSITORIES}"
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tell which directory is at a path, whatever its name; None where none can be seen."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _places_of(owner: _Owner) -> Places:

@@ -1,0 +1,54 @@
+"""A store whose changes are watched for, with what was noticed of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporter.model import Inventory
+from exporter.storage.changes import Changes
+from exporter.storage.memory import Places
+from exporter.storage.scanner import scan_store
+from exporter.storage.watcher import Watcher
+
+
+class Listener:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.watches = -1
+        self.is_whole: bool | None = None
+        self.overflows = 0
+
+    def tell(self, watches: int, *, is_whole: bool) -> None:
+        self.watches, self.is_whole = watches, is_whole
+
+    def overflowed(self) -> None:
+        self.overflows += 1
+
+
+class Watched:
+    """A store that is watched, with what was noticed."""
+
+    def __init__(self, root: Path, max_watches: int = 1000) -> None:
+        self.root = root
+        self.listener = Listener()
+        self.changes = Changes(quiet_seconds=0.05, longest_seconds=0.5)
+        self.watcher = Watcher(root, self.changes, self.listener, max_watches)
+
+    def follow(self, inventory: Inventory | None = None) -> Places:
+        """Watch what is there now."""
+        return self.watcher.follow(inventory or scan_store(self.root))
+
+    def noticed(self) -> Places:
+        """Give what is noticed within a second."""
+        self.changes.wait(1.0)
+        return self.changes.take()
+
+
+@contextmanager
+def watched(root: Path, max_watches: int = 1000) -> Iterator[Watched]:
+    each = Watched(root, max_watches)
+    try:
+        yield each
+    finally:
+        each.watcher.stop()
