@@ -3,10 +3,14 @@
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 _FIELDS = "fields"
+_REMIND_SECONDS = 3600.0
+_MOST_MESSAGES = 100
 
 
 def fields(**values: object) -> dict[str, dict[str, object]]:
@@ -22,6 +26,51 @@ def set_up_logging(level: str, log_format: str) -> None:
     for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("watchdog").setLevel(logging.ERROR)  # what it warns of is said once, here
+
+
+class TroubleLog:
+    """Logs a trouble when it begins, once an hour while it lasts, and that it is over.
+
+    What is tried again and again fails again and again: the log says it once.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        over: str,
+        *,
+        remind_seconds: float = _REMIND_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin without one; ``over`` is what to say when there is none any more."""
+        self._logger = logger
+        self._over = over
+        self._remind_seconds = remind_seconds
+        self._clock = clock
+        self._since: float | None = None
+        self._due: dict[str, float] = {}
+
+    def tell(
+        self, message: str, level: int = logging.WARNING, error: BaseException | None = None
+    ) -> None:
+        """Take in that it is there, or still is; ``error`` is logged with its traceback."""
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        if now < self._due.get(message, now):
+            level = logging.DEBUG
+        else:
+            if len(self._due) >= _MOST_MESSAGES:
+                self._due.clear()
+            self._due[message] = now + self._remind_seconds
+        self._logger.log(level, "%s", message, exc_info=error)
+
+    def end(self) -> None:
+        """Take in that there is none."""
+        if self._since is not None:
+            self._logger.info("%s", self._over, extra=fields(seconds=self._clock() - self._since))
+            self._since = None
+            self._due.clear()
 
 
 def _event(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:

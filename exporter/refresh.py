@@ -5,6 +5,7 @@ long scan does not hide a filesystem that fills up.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from exporter.analysis.conclusions import (
 )
 from exporter.board import SnapshotBoard
 from exporter.errors import ExporterError, ScanCancelledError
-from exporter.logs import fields
-from exporter.model import Inventory
+from exporter.logs import TroubleLog, fields
+from exporter.model import Inventory, IssueCause
 from exporter.scan_progress import ProgressListener, RunningScan, ScanProgress
 from exporter.snapshot import CaproverStatus, ScanStatus, StoreReading
 from exporter.storage.changes import Changes
@@ -126,6 +127,7 @@ class StoreRefresher:
             places = EVERYWHERE
             self._sweep_at = started + self._interval
         self._has_failed = True  # until it has not
+        self._running.begin()
         try:
             self._scan(places, started)
         finally:
@@ -230,7 +232,9 @@ def _log_scan(reading: StoreReading, known: Inventory | None, duration: float, l
     old = set(known.issues) if known else set()
     new = [issue for issue in reading.inventory.issues if issue not in old]
     for issue in new[:_ISSUES_LOGGED]:
-        details = fields(cause=issue.cause, path=issue.path, detail=issue.detail)
+        is_closed = issue.cause is IssueCause.PERMISSION
+        mend = {"mend": f"let uid {os.geteuid()} read it"} if is_closed else {}
+        details = fields(cause=issue.cause, path=issue.path, detail=issue.detail, **mend)
         _log.warning("cannot read a part of the store", extra=details)
     if len(new) > _ISSUES_LOGGED:
         _log.warning("and %d more parts that cannot be read", len(new) - _ISSUES_LOGGED)
@@ -262,6 +266,7 @@ class Loop(threading.Thread):
         self._pause = pause or stop.wait
         self._on_end = on_end
         self._prepare = prepare
+        self._trouble = TroubleLog(_log, f"{name} works again")
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
@@ -273,6 +278,7 @@ class Loop(threading.Thread):
             try:
                 if failure is None:
                     self._action()
+                    self._trouble.end()
                 else:
                     self._on_failure(failure)
                 failure = None
@@ -289,6 +295,7 @@ class Loop(threading.Thread):
         if isinstance(error, ScanCancelledError):
             _log.info("the scan was stopped")
         elif isinstance(error, ExporterError):
-            _log.error("%s failed: %s", self.name, error)
+            self._trouble.tell(f"{self.name} failed: {error}", logging.ERROR)
         else:
-            _log.error("%s failed, which is a bug", self.name, exc_info=error)
+            message = f"{self.name} failed, which is a bug: {error!r}"
+            self._trouble.tell(message, logging.ERROR, error)

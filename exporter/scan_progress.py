@@ -64,18 +64,21 @@ class Advance:
 
 
 class RunningScan:
-    """Holds how far the full scan is that runs now.
+    """Holds how far the scan is that runs now.
 
     Written by the thread that scans and read by others; what is read is always whole, as one
     reference is swapped.
 
     Attributes:
-        progress: None while no full scan runs.
+        progress: of a full scan; None while none runs.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        """Hold nothing yet; ``clock`` gives seconds, of whatever beginning."""
         self.progress: ScanProgress | None = None
+        self._clock = clock
+        self._told_at: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -83,11 +86,22 @@ class RunningScan:
         progress = self.progress
         return None if progress is None else progress.ratio
 
+    @property
+    def still_seconds(self) -> float:
+        """How long a scan, full or not, has told nothing of getting on; 0 while none runs."""
+        told_at = self._told_at
+        return 0.0 if told_at is None else self._clock() - told_at
+
+    def begin(self) -> None:
+        """Take in that a scan begins."""
+        self._told_at = self._clock()
+
     def tell(self, progress: ScanProgress) -> None:
         """Take in how far a scan is."""
+        self._told_at = self._clock()
         if progress.is_full:
             self.progress = progress
 
     def end(self) -> None:
         """Take in that it has ended, in whatever way."""
-        self.progress = None
+        self.progress = self._told_at = None

@@ -32,6 +32,7 @@ from exporter.metrics.instruments import (
 from exporter.refresh import FILESYSTEM_INTERVAL_SECONDS, Loop, StoreRefresher
 from exporter.scan_progress import RunningScan
 from exporter.snapshot import Snapshot
+from exporter.standstill import CHECK_SECONDS, StandstillWarner
 from exporter.stop_signals import StopWish, stop_signals
 from exporter.storage.cache import InventoryCache
 from exporter.storage.cache_keeper import CacheKeeper
@@ -74,7 +75,8 @@ def _serve(settings: Settings, wish: StopWish) -> None:
     instruments = process_registry()
     observe = ApiInstruments(instruments)
     watching = WatchInstruments(instruments)
-    running = RunningScan()
+    running = RunningScan(time.monotonic)
+    warner = StandstillWarner(settings.storage.root, running)
     ScanProgressCollector(instruments, lambda: running.ratio)
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
     board = SnapshotBoard(exposition.publish, analysis_options(settings))
@@ -82,6 +84,7 @@ def _serve(settings: Settings, wish: StopWish) -> None:
     keeper = _keeper(settings, CacheInstruments(instruments))
     refresher = _refresher(settings, board, watching, keeper, running, stop)
     loops = _loops(settings, board, observe, refresher, stop)
+    loops.append(Loop("watching over scans", warner.check, CHECK_SECONDS, stop))
     for loop in loops:
         loop.start()
     app = create_app(
@@ -90,6 +93,7 @@ def _serve(settings: Settings, wish: StopWish) -> None:
         is_working=lambda: all(loop.is_alive() for loop in loops),
         read_progress=lambda: running.progress,
         guards=access.guards,
+        read_standstill=lambda: running.still_seconds,
     )
     port = listener.getsockname()[1]
     address = replace(settings.web.listen_address, port=port)

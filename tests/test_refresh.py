@@ -49,6 +49,28 @@ def test_a_loop_outlives_whatever_goes_wrong(
     assert set(told) == {error}
     assert f"acting failed: {error}" in caplog.text or "acting failed, which is" in caplog.text
     assert ("no room to tell" in caplog.text) == telling_fails
+    assert len(caplog.records) == 1 + telling_fails  # though it went wrong four times
+
+
+def test_a_loop_says_that_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
+    stop = threading.Event()
+    attempts: list[int] = []
+
+    def act() -> None:
+        attempts.append(1)
+        if len(attempts) < 4:
+            raise StoreUnreadableError("gone")
+
+    loop = Loop("acting", act, 0.01, stop)
+    with caplog.at_level(logging.INFO):
+        loop.start()
+        wait_until(lambda: len(attempts) > 5, "the loop does not go on", 10)
+        stop.set()
+        loop.join(5)
+    assert [each.getMessage() for each in caplog.records] == [
+        "acting failed: gone",
+        "acting works again",
+    ]
 
 
 def test_a_loop_tries_again_sooner_after_a_failure() -> None:

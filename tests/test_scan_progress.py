@@ -16,6 +16,7 @@ from exporter.metrics.instruments import SCAN_PROGRESS, ScanProgressCollector
 from exporter.refresh import StoreRefresher
 from exporter.scan_progress import Advance, RunningScan, ScanProgress
 from exporter.snapshot import Snapshot
+from exporter.standstill import WARN_SECONDS, StandstillWarner
 from exporter.storage.memory import StoreMemory
 from exporter.storage.scanner import scan_store
 from exporter.web.landing import landing_page
@@ -154,3 +155,33 @@ def test_the_log_tells_how_far_a_long_scan_is(
     assert fields[-1]["ratio"] == 1
     assert fields[-1]["stage"] == "manifests"
     assert {"ratio", "stage", "done", "total"} == set(fields[0])
+
+
+def test_a_scan_that_does_not_get_on_is_said_once_and_so_is_that_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    running = RunningScan(lambda: now[0])
+    warner = StandstillWarner(Path("/srv"), running)
+
+    def said_after(seconds: float) -> list[str]:
+        caplog.clear()
+        now[0] += seconds
+        warner.check()
+        return [each.getMessage() for each in caplog.records]
+
+    with caplog.at_level(logging.INFO):
+        assert said_after(2 * WARN_SECONDS) == []  # no scan runs
+        running.begin()
+        assert said_after(WARN_SECONDS - 1) == []
+        running.tell(ScanProgress("blobs", 1, 256, is_full=False))
+        assert said_after(WARN_SECONDS - 1) == []
+        (warning,) = said_after(1)
+        assert said_after(1) == []
+        running.tell(ScanProgress("blobs", 2, 256))
+        assert said_after(1) == ["the scan of /srv goes on"]
+        assert said_after(WARN_SECONDS) != []
+        running.end()
+        assert said_after(WARN_SECONDS) == ["the scan of /srv goes on"]
+    assert warning.startswith("the scan of /srv has read nothing more for 60 s; is a disk or a")
+    assert running.still_seconds == 0

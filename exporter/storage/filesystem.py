@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from exporter.logs import TroubleLog
 from exporter.model import FilesystemUsage
 from exporter.storage.layout import VERSION_PATH
 
@@ -100,6 +101,8 @@ class FilesystemProbe:
         self._read = read
         self._thread: threading.Thread | None = None
         self._usage: FilesystemUsage | None = None
+        self._error: OSError | None = None
+        self._trouble = TroubleLog(_log, f"the filesystem of {root} answers again")
 
     def read(self) -> FilesystemUsage | None:
         """Give the usage; None where it cannot be read, or not within ``timeout`` seconds.
@@ -107,18 +110,24 @@ class FilesystemProbe:
         A read that hangs is left alone and none is started beside it.
         """
         if self._thread is None:
-            self._usage = None
+            self._usage = self._error = None
             self._thread = threading.Thread(target=self._fetch, daemon=True, name="statvfs")
             self._thread.start()
         self._thread.join(self._timeout)
         if self._thread.is_alive():
-            _log.warning("the filesystem of %s does not answer; is its mount hanging?", self._root)
+            problem = "does not answer; is its mount hanging?"
+            self._trouble.tell(f"the filesystem of {self._root} {problem}")
             return None
         self._thread = None
+        if self._error is None:
+            self._trouble.end()
+        else:
+            reason = self._error.strerror
+            self._trouble.tell(f"cannot read the filesystem of {self._root}: {reason}")
         return self._usage
 
     def _fetch(self) -> None:
         try:
             self._usage = self._read(self._root)
         except OSError as error:
-            _log.warning("cannot read the filesystem of %s: %s", self._root, error.strerror)
+            self._error = error

@@ -18,6 +18,7 @@ from exporter.web.landing import landing_page
 
 _SLICE_BYTES = 64 * 1024
 _PAGES_AT_A_TURN = 4
+_STANDS_STILL_SECONDS = 5.0
 
 
 def create_app(
@@ -27,12 +28,14 @@ def create_app(
     is_working: Callable[[], bool],
     read_progress: Callable[[], ScanProgress | None] = lambda: None,
     guards: Sequence[Middleware] = (),
+    read_standstill: Callable[[], float] = lambda: 0.0,
 ) -> Starlette:
     """Make the application.
 
     ``store`` is the store's root directory, for display; ``is_working`` tells whether the loops
-    behind it are alive, ``read_progress`` how far the full scan is that runs now; ``guards`` stand
-    before all pages.
+    behind it are alive, ``read_progress`` how far the full scan is that runs now,
+    ``read_standstill`` for how many seconds a scan has not got on. ``guards`` stand before all
+    pages.
     """
     turns = _Turns(_PAGES_AT_A_TURN)
 
@@ -59,6 +62,11 @@ def create_app(
         reason = snapshot.scan.failure or "the first scan is not done yet"
         if progress is not None:
             reason += f" ({progress})"
+        seconds = read_standstill()
+        if seconds >= _STANDS_STILL_SECONDS:
+            reason += (
+                f"; it has read nothing more for {seconds:.0f} s: is the store's mount hanging?"
+            )
         return PlainTextResponse(f"not ready: {reason}\n", 503)
 
     def landing(_: Request) -> Response:
