@@ -12,7 +12,7 @@ from tests.servers import DockerRegistry, RegistryClient
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
-pytest_plugins = ("tests.reliability",)
+pytest_plugins = ("tests.mounts", "tests.reliability")
 
 USERNAME = "captain"
 PASSWORD = "secret-password"

@@ -1,0 +1,142 @@
+"""The store on a mount that hangs: a real filesystem whose server stops answering."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.exporter_process import Exporter
+from tests.faults import (
+    INTERVAL_SECONDS,
+    LAST_SUCCESS,
+    OFTEN,
+    SCANS,
+    STOPPED_WITHIN_SECONDS,
+    SUCCESS,
+    Scrapes,
+    assert_answers,
+    build_store,
+    lines,
+    of_the_store,
+    seconds_until,
+    succeeds,
+)
+from tests.mirror_filesystem import MirrorFilesystem
+from tests.mounts import Mounts
+from tests.reliability import Record
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.reliability("faults")
+
+HANGS = "does not answer; is its mount hanging?"
+
+
+@pytest.fixture
+def mirror(mounts: Mounts, tmp_path: Path) -> Iterator[MirrorFilesystem]:
+    """Show a store on a filesystem that can hang, at ``registry`` in the test's directory."""
+    build_store(tmp_path / "disk")
+    place = tmp_path / "registry"
+    place.mkdir()
+    with MirrorFilesystem(tmp_path / "disk", place, mounts) as filesystem:
+        yield filesystem
+
+
+def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_itself(
+    mirror: MirrorFilesystem, tmp_path: Path, record: Record
+) -> None:
+    flags = ("--storage.root", tmp_path / "registry", *OFTEN, "--alerts.scan-stale.critical", "3s")
+    with Exporter(*flags) as exporter:
+        before = exporter.wait_for(lambda page: page.total(SCANS) > 1)
+        mirror.hang()
+        with Scrapes(exporter) as scrapes:
+            wait_until(lambda: HANGS in exporter.log, "that it hangs is not told", 15)
+            hung = exporter.metrics()
+            stale = exporter.metrics()
+            age = time.time() - stale.total(LAST_SUCCESS)
+        healthy = exporter.get("/-/healthy")
+        mirror.answer()
+        scans = stale.total(SCANS)
+        seconds = seconds_until(
+            exporter,
+            lambda page: (
+                succeeds(page)
+                and page.total(SCANS) > scans
+                and page.value("docker_registry_filesystem_size_bytes") is not None
+            ),
+            "it does not go on",
+        )
+        after = exporter.metrics()
+        mirror.hang()
+        scans = exporter.metrics().total(SCANS)
+        time.sleep(3 * INTERVAL_SECONDS)  # so that a scan hangs
+        stopped = exporter.terminate()
+        log = exporter.log
+    assert_answers(scrapes)
+    assert healthy.status_code == httpx.codes.OK
+    assert of_the_store(hung) == of_the_store(stale) == of_the_store(before) == of_the_store(after)
+    assert stale.value(LAST_SUCCESS) == hung.value(LAST_SUCCESS)
+    threshold = stale.value(
+        "docker_registry_alert_threshold", alert="ScanStale", severity="critical"
+    )
+    assert threshold is not None
+    assert age > threshold  # which is all that the alert compares
+    assert stale.value("docker_registry_filesystem_size_bytes") is None  # unknown, not old
+    assert len(lines(log, f"the filesystem of {tmp_path / 'registry'} {HANGS}")) == 1
+    assert len(lines(log, "answers again")) == 1
+    assert stopped.exit_code == 0
+    assert stopped.seconds < STOPPED_WITHIN_SECONDS
+    assert "Traceback" not in log
+    record(
+        "While the store's mount hangs, /metrics and /-/healthy answer",
+        f"{scrapes.count} times, the slowest in {1000 * scrapes.slowest:.0f} ms",
+    )
+    record("When the mount answers again, scans go on by themselves", f"after {seconds:.1f} s")
+    record("SIGTERM ends it while a scan hangs, with exit code 0", f"in {stopped.seconds:.1f} s")
+
+
+def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
+    mirror: MirrorFilesystem, tmp_path: Path, record: Record
+) -> None:
+    mirror.hang()
+    flags = ("--storage.root", tmp_path / "registry", *OFTEN)
+    started = time.monotonic()
+    with Exporter(*flags, until_ready=False) as exporter:
+        listens = time.monotonic() - started
+        with Scrapes(exporter) as scrapes:
+            wait_until(
+                lambda: "is the store's mount hanging?" in exporter.get("/-/ready").text,
+                "the reason is not told",
+                20,
+            )
+            ready, metrics, log = exporter.get("/-/ready"), exporter.metrics(), exporter.log
+        mirror.answer()
+        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        again = exporter.get("/-/ready")
+    assert_answers(scrapes)
+    assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert ready.text.startswith("not ready: the first scan is not done yet; it has read nothing")
+    assert metrics.value(SUCCESS) is None
+    assert metrics.value("process_start_time_seconds") is not None  # what ScanStale counts from
+    assert len(lines(log, HANGS)) <= 1
+    assert again.status_code == httpx.codes.OK
+    record(
+        "A mount that hangs at the start: it listens, says that it is not ready and why, and "
+        "becomes ready when the mount answers",
+        f"listens after {listens:.1f} s, ready {seconds:.1f} s after the mount answers",
+    )
+
+
+def test_it_ends_while_its_first_scan_hangs(
+    mirror: MirrorFilesystem, tmp_path: Path, record: Record
+) -> None:
+    mirror.hang()
+    with Exporter("--storage.root", tmp_path / "registry", until_ready=False) as exporter:
+        stopped = exporter.terminate()
+        log = exporter.log
+    assert stopped.exit_code == 0
+    assert stopped.seconds < STOPPED_WITHIN_SECONDS
+    assert "msg=stopped" in log
+    assert "Traceback" not in log
+    record("SIGTERM ends it while the first scan hangs", f"in {stopped.seconds:.1f} s")

@@ -1,0 +1,331 @@
+"""The registry stopped, restarted, with certificates that are no good, or with a name nobody knows.
+
+Meanwhile the exporter serves its store. All of it happens for real: with the registry's own
+program, certificates that it serves, and a name server that does not answer.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from demo.store import StoreBuilder, noise
+from tests.exporter_process import Exporter, Metrics
+from tests.faults import (
+    INTERVAL_SECONDS,
+    OFTEN,
+    STOPPED_WITHIN_SECONDS,
+    Scrapes,
+    assert_answers,
+    lines,
+    scanned_again,
+    seconds_until,
+)
+from tests.mounts import Mounts
+from tests.name_server import NameServer
+from tests.reliability import Record
+from tests.servers import DockerRegistry, wait_until
+
+pytestmark = pytest.mark.reliability("faults")
+
+RESOLVER_SECONDS = 3
+UP = "docker_registry_api_up"
+NOT_AFTER = "docker_registry_api_certificate_not_after_timestamp_seconds"
+FAILED = "asking the registry's API failed: "
+WORKS_AGAIN = "asking the registry's API works again"
+OF_THE_API = ("repositories", "tags", "tag_differences", "repository_tags")
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give a store with two tags."""
+    store = StoreBuilder(tmp_path / "registry")
+    for tag in ("1", "2"):
+        store.image("shop/web", tag, [noise(tag, 100)])
+    return store.root
+
+
+def is_up(metrics: Metrics) -> bool:
+    return metrics.value(UP) == 1
+
+
+def is_down(metrics: Metrics) -> bool:
+    return metrics.value(UP) == 0
+
+
+def seconds_until_up(exporter: Exporter) -> float:
+    return seconds_until(exporter, is_up, "the API is not asked again")
+
+
+def assert_absent(metrics: Metrics) -> None:
+    """Look that nothing of what the API told last is told, as it may be old."""
+    names = {f"docker_registry_api_{each}" for each in OF_THE_API}
+    assert not {name for name, _ in metrics if name in names}
+
+
+def assert_whole(metrics: Metrics) -> None:
+    assert metrics.value("docker_registry_api_tags") == 2
+    assert metrics.value("docker_registry_api_tag_differences") == 0
+
+
+# Stopped and restarted
+
+
+def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
+    root: Path, record: Record
+) -> None:
+    with (
+        DockerRegistry(root) as registry,
+        Exporter("--storage.root", root, "--registry.url", registry.url, *OFTEN) as exporter,
+        Scrapes(exporter) as scrapes,
+    ):
+        before = exporter.wait_for(is_up)
+        registry.stop()
+        down = exporter.wait_for(is_down)
+        exporter.wait_for(scanned_again(down))
+        failed = requests_failed(down)
+        later = exporter.wait_for(lambda page: requests_failed(page) >= failed + 3)
+        registry.start()
+        seconds = seconds_until_up(exporter)
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "that it is over is not told", 5)
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert_whole(before)
+    assert_absent(down)
+    assert_absent(later)
+    assert_whole(after)
+    (line,) = lines(log, FAILED)
+    assert f"{registry.url}/v2/ did not answer: Connection refused; see whether a server" in line
+    assert len(lines(log, WORKS_AGAIN)) == 1
+    record(
+        "A registry that is stopped and started again: its API's metrics are absent meanwhile, "
+        "one line in the log says so, scans go on, and it is asked again by itself",
+        f"{seconds:.1f} s after the start, with --scan.interval {INTERVAL_SECONDS} s",
+    )
+
+
+def requests_failed(metrics: Metrics) -> float:
+    asked = "docker_registry_api_requests_total"
+    return metrics.value(asked, endpoint="ping", code="error") or 0
+
+
+# Certificates
+
+
+class Served(NamedTuple):
+    """A certificate with its key, what the log says of it, and until when it is valid."""
+
+    certificate: bytes
+    key: bytes
+    says: str
+    mend: str
+    not_after: datetime | None = None
+
+
+PAST, FUTURE = datetime(2019, 1, 1, tzinfo=UTC), datetime(2040, 2, 3, tzinfo=UTC)
+EXPIRED = datetime(2020, 2, 3, tzinfo=UTC)
+
+
+def issued(
+    authority: trustme.CA,
+    says: str,
+    mend: str,
+    name: str = HOST,
+    not_before: datetime = PAST,
+    not_after: datetime = FUTURE,
+) -> Served:
+    leaf = authority.issue_cert(name, not_before=not_before, not_after=not_after)
+    chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
+    return Served(chain, leaf.private_key_pem.bytes(), says, mend, not_after)
+
+
+def self_signed(says: str, mend: str) -> Served:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    signed = builder.not_valid_before(PAST).not_valid_after(FUTURE).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return Served(signed.public_bytes(pem), key.private_bytes(pem, *plain), says, mend, FUTURE)
+
+
+def bad_certificates(authority: trustme.CA) -> dict[str, Served]:
+    ca_file = "name the CA that signed it, or itself, in --registry.ca-file"
+    soon = datetime.now(tz=UTC) + timedelta(days=3)
+    return {
+        "expired": issued(
+            authority,
+            "certificate has expired",
+            "renew it, and restart the registry so that it serves the new one",
+            not_after=EXPIRED,
+        ),
+        "not yet valid": issued(
+            authority,
+            "certificate is not yet valid",
+            "it is not valid yet: compare the clocks of both hosts",
+            not_before=soon,
+        ),
+        "for another name": issued(
+            authority,
+            "IP address mismatch",
+            "--registry.url must have a name that is in it",
+            name="other.example",
+        ),
+        "self-signed": self_signed("self-signed certificate", ca_file),
+        "of another authority": issued(
+            trustme.CA(), "unable to get local issuer certificate", ca_file
+        ),
+    }
+
+
+def says(exporter: Exporter, known: int, text: str) -> Callable[[], bool]:
+    """Give what tells that the log holds a text beyond what is known of it."""
+    return lambda: text in exporter.log[known:]
+
+
+class TlsRegistry:
+    """A registry whose certificate is replaced while it is stopped."""
+
+    def __init__(self, root: Path, home: Path, served: Served) -> None:
+        self._files = home / "certificate.pem", home / "key.pem"
+        self._write(served)
+        self.server = DockerRegistry(root, tls=self._files)
+
+    def serve(self, served: Served) -> None:
+        self.server.stop()
+        self._write(served)
+        self.server.start()
+
+    def _write(self, served: Served) -> None:
+        for path, content in zip(self._files, served[:2], strict=True):
+            path.write_bytes(content)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    """Give a CA, with its certificate in ``ca.pem``."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return authority
+
+
+def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_renewed(
+    authority: trustme.CA, root: Path, tmp_path: Path, record: Record
+) -> None:
+    good = issued(authority, "", "")
+    registry = TlsRegistry(root, tmp_path, good)
+    slowest = 0.0
+    bad = bad_certificates(authority)
+    flags = ("--registry.url", registry.server.url, "--registry.ca-file", tmp_path / "ca.pem")
+    with (
+        registry.server,
+        Exporter("--storage.root", root, *flags, *OFTEN) as exporter,
+        Scrapes(exporter) as scrapes,
+    ):
+        assert_whole(exporter.wait_for(is_up))
+        for name, served in bad.items():
+            known = len(exporter.log)
+            registry.serve(served)
+            wait_until(says(exporter, known, served.says), f"{name}: not told", 10)
+            down = exporter.wait_for(scanned_again(exporter.metrics()))
+            registry.serve(good)
+            slowest = max(slowest, seconds_until_up(exporter))
+            assert is_down(down)
+            assert_absent(down)
+            assert served.not_after is not None
+            assert down.value(NOT_AFTER) == served.not_after.timestamp()
+            (line,) = lines(exporter.log[known:], FAILED, "certificate is not trusted")
+            assert f"certificate is not trusted ({served.says}" in line
+            assert line.endswith(f'{served.mend}"')
+        after = exporter.metrics()
+    assert_answers(scrapes)
+    assert_whole(after)
+    assert after.value(NOT_AFTER) == FUTURE.timestamp()
+    record(
+        f"A certificate that is {', '.join(bad)}: one line each with the mend, the API's metrics "
+        "are absent, the end of what is served is told, and once renewed it is asked again",
+        f"within {slowest:.1f} s",
+    )
+
+
+# Names
+
+
+@pytest.fixture
+def plain_registry(root: Path) -> Iterator[DockerRegistry]:
+    """Run a registry beside the store."""
+    with DockerRegistry(root) as registry:
+        yield registry
+
+
+def test_a_name_that_does_not_exist_is_told_once_until_it_does(
+    plain_registry: DockerRegistry, root: Path, tmp_path: Path, mounts: Mounts, record: Record
+) -> None:
+    del mounts  # without the right to mount there is no other name server
+    url = plain_registry.url.replace(HOST, "registry.invalid")
+    flags = ("--storage.root", root, "--registry.url", url, *OFTEN)
+    with (
+        NameServer("unknown") as names,
+        Exporter(*flags, under=names.prefix(tmp_path, RESOLVER_SECONDS)) as exporter,
+        Scrapes(exporter) as scrapes,
+    ):
+        down = exporter.wait_for(is_down)
+        later = exporter.wait_for(scanned_again(down))
+        names.mode = "address"
+        seconds = seconds_until_up(exporter)
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert names.queries > 0
+    assert_absent(later)
+    assert_whole(after)
+    (line,) = lines(log, FAILED)
+    assert "did not answer: Name or service not known; check the host in --registry.url" in line
+    record(
+        "The registry's name does not exist: one line says so, scans go on, and it is asked again",
+        f"{seconds:.1f} s after the name is there",
+    )
+
+
+def test_a_name_server_that_does_not_answer_stops_neither_scans_nor_scrapes_nor_the_end(
+    plain_registry: DockerRegistry, root: Path, tmp_path: Path, mounts: Mounts, record: Record
+) -> None:
+    del mounts  # as above
+    url = plain_registry.url.replace(HOST, "registry.example")
+    flags = ("--storage.root", root, "--registry.url", url, "--registry.timeout", "1s", *OFTEN)
+    with (
+        NameServer("silent") as names,
+        Exporter(*flags, under=names.prefix(tmp_path, RESOLVER_SECONDS)) as exporter,
+    ):
+        with Scrapes(exporter) as scrapes:
+            scanning = exporter.wait_for(scanned_again(exporter.metrics()))
+            down = exporter.wait_for(is_down)
+            names.mode = "address"
+            seconds = seconds_until_up(exporter)
+        after = exporter.metrics()
+        names.mode = "silent"
+        queries = names.queries
+        wait_until(lambda: names.queries > queries, "no name is looked up", 10)
+        stopped = exporter.terminate()
+        log = exporter.log
+    assert_answers(scrapes)
+    assert scanning.value(UP) is None  # the first answer is still waited for
+    assert_absent(down)
+    assert_whole(after)
+    line = lines(log, FAILED)[0]
+    assert "did not answer within 1 s; there was no connection yet: see whether the name" in line
+    assert stopped.exit_code == 0
+    assert stopped.seconds < STOPPED_WITHIN_SECONDS
+    assert "Traceback" not in log
+    record(
+        "While the name server does not answer, scans and scrapes go on",
+        f"{scrapes.count} answers, the slowest in {1000 * scrapes.slowest:.0f} ms",
+    )
+    record("The registry is asked again when it does", f"after {seconds:.1f} s")
+    record("SIGTERM ends it while a name is looked up", f"in {stopped.seconds:.1f} s")

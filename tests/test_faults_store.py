@@ -1,0 +1,411 @@
+"""The store unmounted, replaced, closed, or on a mount that hangs, while the exporter serves it.
+
+All of it happens for real: with mounts where this user may make them, another user, and a
+filesystem that stops answering.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.storage.scanner import scan_store
+from tests.exporter_process import Exporter, Metrics
+from tests.faults import (
+    COMPLETE,
+    INTERVAL_SECONDS,
+    LAST_SUCCESS,
+    OFTEN,
+    SUCCESS,
+    Scrapes,
+    assert_answers,
+    build_store,
+    lines,
+    of_the_store,
+    scanned_again,
+    seconds_until,
+    succeeds,
+)
+from tests.mirror_filesystem import MirrorFilesystem
+from tests.mounts import Mounts, is_mounted, unprivileged
+from tests.reliability import Record
+from tests.servers import wait_until
+from tests.watched_store import watched
+
+pytestmark = pytest.mark.reliability("faults")
+
+FAILURES = "docker_registry_scan_failures_total"
+FAILED = "reading the store failed: "
+WORKS_AGAIN = "reading the store works again"
+
+
+def fails(metrics: Metrics) -> bool:
+    return metrics.value(SUCCESS) == 0
+
+
+def is_partial(metrics: Metrics) -> bool:
+    return metrics.value(COMPLETE) == 0
+
+
+def failed_again(metrics: Metrics) -> Callable[[Metrics], bool]:
+    """Give what tells that two more scans have failed since."""
+    failures = metrics.total(FAILURES)
+    return lambda page: page.total(FAILURES) >= failures + 2
+
+
+# Unmounted and mounted again
+
+
+def put_on_a_filesystem(mounts: Mounts, place: Path) -> None:
+    """Mount a filesystem of its own, with the same store on it each time."""
+    disk = Path(tempfile.mkdtemp(dir=place.parent))
+    mounts.tmpfs(disk)
+    build_store(disk)
+    mounts.bind(disk, place)  # whole at once
+    mounts.unmount(disk)
+
+
+def bind_directory(mounts: Mounts, place: Path) -> None:
+    """Show a directory there."""
+    disk = place.with_name("disk")
+    if not disk.exists():
+        build_store(disk)
+    mounts.bind(disk, place)
+
+
+@pytest.mark.parametrize("mount", [put_on_a_filesystem, bind_directory])
+def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
+    mount: Callable[[Mounts, Path], None], mounts: Mounts, tmp_path: Path, record: Record
+) -> None:
+    place = tmp_path / "registry"
+    place.mkdir()
+    mount(mounts, place)
+    with Exporter("--storage.root", place, *OFTEN) as exporter, Scrapes(exporter) as scrapes:
+        before = exporter.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
+        mounts.unmount(place)
+        failed = exporter.wait_for(fails, "the unmounted store is not told")
+        later = exporter.wait_for(failed_again(failed))
+        mount(mounts, place)
+        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        after = exporter.wait_for(
+            lambda page: (
+                page.value("docker_registry_watch_active") == 1
+                and page.total("docker_registry_watched_directories")
+                == before.total("docker_registry_watched_directories")
+            ),
+            "not all is watched again",
+        )
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "that it is over is not told", 5)
+        log = exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(before)
+    assert of_the_store(failed) == of_the_store(later) == of_the_store(before)
+    assert of_the_store(after) == of_the_store(before)
+    assert later.value(LAST_SUCCESS) == failed.value(LAST_SUCCESS)
+    (line,) = lines(log, FAILED)
+    assert "level=error" in line
+    assert f"{place} held a store and holds none now: is it unmounted?" in line
+    assert len(lines(log, WORKS_AGAIN)) == 1
+    assert "Traceback" not in log
+    kind = "a filesystem" if mount is put_on_a_filesystem else "a bind mount"
+    record(
+        f"A store on {kind} is unmounted and mounted again: the last good figures stay, one line "
+        "in the log says so, and it goes on by itself",
+        f"{seconds:.1f} s after the mount, with --scan.interval {INTERVAL_SECONDS} s",
+    )
+
+
+def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted_anew(
+    mounts: Mounts, tmp_path: Path, record: Record
+) -> None:
+    source, place = tmp_path / "disk", tmp_path / "registry"
+    build_store(source)
+    place.mkdir()
+    with (
+        MirrorFilesystem(source, place, mounts) as mirror,
+        Exporter("--storage.root", place, *OFTEN) as exporter,
+        Scrapes(exporter) as scrapes,
+    ):
+        before = exporter.metrics()
+        mirror.die()
+        failed = exporter.wait_for(fails, "the dead mount is not told")
+        later = exporter.wait_for(failed_again(failed))
+        mounts.unmount(place, lazily=True)
+        mirror.start()
+        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(before) == of_the_store(later) == of_the_store(after)
+    line = lines(log, FAILED)[0]
+    assert f"cannot open {place}: " in line
+    assert "its disk or its mount has failed; mend that, unmount it and mount it again" in line
+    assert len(lines(log, FAILED)) == len(set(lines(log, FAILED))) <= 2  # dead, then unmounted
+    assert "Traceback" not in log
+    record(
+        "A mount whose server dies fails at once, and is read again when it is mounted anew",
+        f"{seconds:.1f} s after the mount",
+    )
+
+
+# Replaced
+
+
+def exchange(mounts: Mounts, place: Path, other: Path) -> None:
+    """Rename both."""
+    del mounts
+    place.rename(place.with_name("away"))
+    other.rename(place)
+    place.with_name("away").rename(other)
+
+
+def flip_link(mounts: Mounts, place: Path, other: Path) -> None:
+    """Have the link at ``place`` point elsewhere, and ``other`` to where it pointed."""
+    del mounts
+    target = place.readlink()
+    new = place.with_name("new")
+    new.symlink_to(other.resolve())
+    new.rename(place)
+    other.unlink()
+    other.symlink_to(target)
+
+
+def mount_over(mounts: Mounts, place: Path, other: Path) -> None:
+    """Hide it below another, or show it again."""
+    if is_mounted(place):
+        mounts.unmount(place, lazily=True)
+    else:
+        mounts.bind(other, place)
+
+
+REPLACEMENTS = [exchange, flip_link, mount_over]
+Replace = Callable[[Mounts, Path, Path], None]
+
+
+@pytest.fixture
+def two_stores(tmp_path: Path) -> tuple[Path, Path]:
+    """Give the places of a store and of a larger one, both of them symbolic links."""
+    places = tmp_path / "registry", tmp_path / "other"
+    for place, apps in zip(places, (3, 5), strict=True):
+        disk = tmp_path / f"disk-{apps}"
+        build_store(disk, apps)
+        place.symlink_to(disk)
+    return places
+
+
+def directories(places: tuple[Path, Path], replace: Replace) -> tuple[Path, Path]:
+    """Give the places as ``replace`` needs them."""
+    if replace is flip_link:
+        return places
+    return places[0].resolve(), places[1].resolve()
+
+
+def name_of(replace: Replace) -> str:
+    return replace.__name__.replace("_", " ")
+
+
+def has_apps(apps: int) -> Callable[[Metrics], bool]:
+    def holds(page: Metrics) -> bool:
+        return succeeds(page) and page.value("docker_registry_repositories") == apps
+
+    return holds
+
+
+@pytest.mark.parametrize("replace", REPLACEMENTS)
+def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
+    replace: Replace, two_stores: tuple[Path, Path], mounts: Mounts, record: Record
+) -> None:
+    place, other = directories(two_stores, replace)
+    with Exporter("--storage.root", place, *OFTEN) as exporter, Scrapes(exporter) as scrapes:
+        exporter.wait_for(has_apps(3))
+        before = exporter.metrics()
+        seconds = []
+        for apps in (5, 3):
+            replace(mounts, place, other)
+            seconds.append(seconds_until(exporter, has_apps(apps), "the new store is not told"))
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(after) == of_the_store(before)
+    assert len(lines(log, FAILED)) <= (2 if replace is exchange else 0)  # between two renames
+    assert "Traceback" not in log
+    record(
+        f"A store that is replaced by another ({name_of(replace)}) is told as it is now, and no "
+        "blob of either as garbage",
+        f"after {max(seconds):.1f} s",
+    )
+
+
+@pytest.mark.parametrize("replace", REPLACEMENTS)
+def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
+    replace: Replace, two_stores: tuple[Path, Path], mounts: Mounts, record: Record
+) -> None:
+    place, other = directories(two_stores, replace)
+    seconds = []
+    with watched(place) as each:
+        each.follow()
+        for name in ("shop/app-4", "shop/app-0"):
+            replace(mounts, place, other)
+            assert each.follow(scan_store(place)).everywhere
+            assert each.listener.is_whole
+            each.changes.wait(0.2)
+            each.changes.take()
+            link = StoreBuilder(place).tag_link(name, "1")
+            started = time.monotonic()
+            link.write_bytes(link.read_bytes())
+            assert each.noticed().repositories == {name}
+            seconds.append(time.monotonic() - started)
+    record(
+        f"What replaced a store ({name_of(replace)}) is watched for changes",
+        f"a changed tag is noticed after {max(seconds):.2f} s",
+    )
+
+
+def test_a_store_of_which_all_repositories_are_gone_at_once_is_no_garbage(
+    mounts: Mounts, tmp_path: Path, record: Record
+) -> None:
+    store = build_store(tmp_path / "registry")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    place = store.version_path / "repositories"
+    with Exporter("--storage.root", store.root, *OFTEN) as exporter, Scrapes(exporter) as scrapes:
+        before = exporter.metrics()
+        mounts.bind(empty, place)
+        failed = exporter.wait_for(failed_again(exporter.wait_for(fails)))
+        mounts.unmount(place, lazily=True)
+        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        log = exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(failed) == of_the_store(before)
+    (line,) = lines(log, FAILED)
+    assert "held a store and holds none now: is it unmounted?" in line
+    record(
+        "Blobs whose repositories are hidden by an empty mount are never called garbage",
+        f"{scrapes.most_garbage:g} in {scrapes.count} answers; back after {seconds:.1f} s",
+    )
+
+
+# Unreadable
+
+
+@pytest.fixture
+def public_store() -> Iterator[StoreBuilder]:
+    """Give a store to which other users have a way."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield build_store(Path(place) / "registry")
+
+
+@contextmanager
+def closed(place: Path) -> Iterator[None]:
+    """Let nobody read or enter it."""
+    mode = place.stat().st_mode
+    place.chmod(0)
+    try:
+        yield
+    finally:
+        place.chmod(mode)
+
+
+class Closed(NamedTuple):
+    """A place that is closed, whether the whole scan fails then, and what the log says."""
+
+    place: Path
+    whole: bool
+    says: str
+
+
+def closed_places(store: StoreBuilder) -> list[Closed]:
+    digest = store.image("shop/app-0", "1", [noise("base", 500), noise("0 1", 90)])
+    repository = store.repository_path("shop/app-0")
+    blobs = store.version_path / "blobs"
+    prefix = store.blob_path(digest).parents[1]
+    return [
+        Closed(store.root, True, f"cannot open {store.root}: Permission denied; "),
+        Closed(store.version_path, True, f"cannot open {store.version_path}: Permission denied; "),
+        Closed(blobs, True, "cannot list blobs: Permission denied"),
+        Closed(blobs / "sha256", True, "cannot list blobs/sha256: Permission denied"),
+        Closed(store.version_path / "repositories", True, "cannot list repositories: Permission"),
+        Closed(prefix, False, f"path=blobs/sha256/{prefix.name}"),
+        Closed(repository, False, "path=repositories/shop/app-0 "),
+        Closed(repository / "_manifests" / "tags", False, "path=repositories/shop/app-0/_manif"),
+        Closed(store.tag_link("shop/app-0", "1"), False, "path=repositories/shop/app-0/_manif"),
+        Closed(store.revision_link("shop/app-0", digest), False, "path=repositories/shop/app-0/"),
+    ]
+
+
+def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
+    public_store: StoreBuilder, record: Record
+) -> None:
+    prefix = unprivileged()
+    if subprocess.run([*prefix, sys.executable, "-c", ""], check=False).returncode != 0:
+        pytest.skip(f"no other user may run {sys.executable}")
+    slowest, places = 0.0, closed_places(public_store)
+    with (
+        Exporter("--storage.root", public_store.root, *OFTEN, under=prefix) as exporter,
+        Scrapes(exporter) as scrapes,
+    ):
+        before = exporter.metrics()
+        for each in places:
+            known = len(exporter.log)
+            with closed(each.place):
+                shown = exporter.wait_for(
+                    fails if each.whole else is_partial,
+                    f"closing {each.place} is not told",
+                )
+                later = exporter.wait_for(scanned_again(shown))
+            slowest = max(slowest, seconds_until(exporter, succeeds, f"{each.place} stays closed"))
+            log = exporter.log[known:]
+            assert of_the_store(later) == of_the_store(before), each.place
+            issues = later.by("cause", "docker_registry_scan_issues")
+            assert each.whole or issues["permission"] > 0, each.place
+            told = lines(log, FAILED if each.whole else "cannot read a part of the store")
+            assert len(told) == 1, told
+            assert each.says in told[0]
+            assert f"uid {uid_of(prefix)}" in told[0]
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(after) == of_the_store(before)
+    assert "Traceback" not in log
+    record(
+        f"Each of {len(places)} places of a store is closed to the exporter's user and opened "
+        "again: the last good figures stay, and one line each names the place and the user",
+        f"it goes on within {slowest:.1f} s",
+    )
+
+
+def uid_of(prefix: tuple[str, ...]) -> str:
+    """Give the user that a command runs as."""
+    command = [*prefix, "id", "--user"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_store_that_gives_way_to_something_closed_is_no_bug(
+    public_store: StoreBuilder, record: Record
+) -> None:
+    secret = public_store.root.with_name("other") / "secret"
+    secret.mkdir(parents=True)
+    with (
+        Exporter("--storage.root", public_store.root, *OFTEN, under=unprivileged()) as exporter,
+        Scrapes(exporter) as scrapes,
+        closed(secret),
+    ):
+        exchange(Mounts(), public_store.root, secret.parent)
+        failed = exporter.wait_for(failed_again(exporter.wait_for(fails)))
+        exchange(Mounts(), public_store.root, secret.parent)
+        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        log = exporter.log
+    assert_answers(scrapes)
+    assert failed.value("docker_registry_repositories") == 3
+    assert lines(log, FAILED, f"{public_store.root} holds secret but no docker/: give the registry")
+    assert "which is a bug" not in log
+    record(
+        "A directory that is no store, and may not be looked into, takes the store's place: the "
+        "last good figures stay",
+        f"it goes on {seconds:.1f} s after the store is back",
+    )
