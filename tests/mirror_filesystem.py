@@ -1,8 +1,9 @@
 """A real filesystem that can stop answering: FUSE, spoken to the kernel without any library.
 
 Shows a directory read-only. Run as a program it serves one mount; :class:`MirrorFilesystem` runs
-that, and has it stop answering, answer again, or die. While it does not answer it leaves requests
-with the kernel, as a server does that is gone: who waits for one can still be killed.
+that, and has it stop answering, answer again, or die. While it answers nothing it leaves requests
+with the kernel, as a server does that is gone: who waits for one can still be killed. Who waits for
+an answer about a single name cannot.
 """
 
 import ctypes
@@ -64,6 +65,7 @@ class _Server:
         self._pause = pause
         self._paths = {_ROOT_NODE: source}
         self._nodes = {source: _ROOT_NODE}
+        self._put_off: list[bytes] = []
         self._device = os.open("/dev/fuse", os.O_RDWR)
         options = f"fd={self._device},rootmode=40000,user_id=0,group_id=0,allow_other"
         libc = ctypes.CDLL(None, use_errno=True)
@@ -75,9 +77,14 @@ class _Server:
     def serve(self) -> None:
         """Answer until it is unmounted."""
         while True:
-            select.select([self._device], [], [])
-            while self._pause.exists():
-                time.sleep(_POLL_SECONDS)
+            asked, _, _ = select.select([self._device], [], [], _POLL_SECONDS)
+            name = self._hanging_name()
+            if name is None:
+                while self._put_off:
+                    self._answer(self._put_off.pop(0))
+            if not asked or name == b"":
+                time.sleep(_POLL_SECONDS if asked else 0)
+                continue
             try:
                 request = os.read(self._device, _BUFFER_BYTES)
             except OSError as error:
@@ -86,7 +93,17 @@ class _Server:
                 if error.errno == errno.ENOENT:  # nobody waits for it any more
                     continue
                 raise
-            self._answer(request)
+            if name is not None and _looks_up(request, name):
+                self._put_off.append(request)
+            else:
+                self._answer(request)
+
+    def _hanging_name(self) -> bytes | None:
+        """Give what hangs: all where it is empty, nothing where it is None."""
+        try:
+            return self._pause.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _answer(self, request: bytes) -> None:
         _, code, unique, node, *_ = _HEADER.unpack_from(request)
@@ -134,6 +151,11 @@ class _Server:
         self._paths[node] = path
         # nothing may be kept: the kernel asks each time
         return struct.pack("<4Q2I", node, 0, 0, 0, 0, 0) + _attributes(status)
+
+
+def _looks_up(request: bytes, name: bytes) -> bool:
+    _, code, *_ = _HEADER.unpack_from(request)
+    return code == _Code.LOOKUP and request[_HEADER.size :] == name + bytes(1)
 
 
 def _attributes(status: os.stat_result) -> bytes:
@@ -217,9 +239,11 @@ class MirrorFilesystem:
         self._process = subprocess.Popen([*self._command, *self._arguments])
         wait_until(lambda: is_mounted(self._place), f"{self._place} is not mounted", START_SECONDS)
 
-    def hang(self) -> None:
-        """Answer nothing any more."""
-        self._pause.touch()
+    def hang(self, name: str = "") -> None:
+        """Answer nothing any more, or only nothing about what has this name."""
+        new = self._pause.with_suffix(".new")
+        new.write_text(name)
+        new.rename(self._pause)
 
     def answer(self) -> None:
         """Answer again, what has been asked meanwhile first."""

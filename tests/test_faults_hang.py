@@ -1,5 +1,6 @@
 """The store on a mount that hangs: a real filesystem whose server stops answering."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from exporter.standstill import CHECK_SECONDS
 from tests.exporter_process import Exporter
 from tests.faults import (
     INTERVAL_SECONDS,
@@ -92,17 +94,18 @@ def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_its
         "While the store's mount hangs, /metrics and /-/healthy answer",
         f"{scrapes.count} times, the slowest in {1000 * scrapes.slowest:.0f} ms",
     )
-    record("When the mount answers again, scans go on by themselves", f"after {seconds:.1f} s")
+    record("When the mount answers again, scans go on by themselves", f"after {seconds:.2f} s")
     record("SIGTERM ends it while a scan hangs, with exit code 0", f"in {stopped.seconds:.1f} s")
 
 
+@pytest.mark.parametrize("hanging", ["", "shop"])
 def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
-    mirror: MirrorFilesystem, tmp_path: Path, record: Record
+    hanging: str, mirror: MirrorFilesystem, tmp_path: Path, record: Record, *, at_length: bool
 ) -> None:
-    mirror.hang()
-    flags = ("--storage.root", tmp_path / "registry", *OFTEN)
+    place = tmp_path / "registry"
+    mirror.hang(hanging)
     started = time.monotonic()
-    with Exporter(*flags, until_ready=False) as exporter:
+    with Exporter("--storage.root", place, *OFTEN, until_ready=False) as exporter:
         listens = time.monotonic() - started
         with Scrapes(exporter) as scrapes:
             wait_until(
@@ -110,21 +113,29 @@ def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
                 "the reason is not told",
                 20,
             )
+            if at_length:
+                stands = f"the scan of {place} has read nothing more for 60 s; is a disk or a mount"
+                wait_until(lambda: stands in exporter.log, "that it stands still is not told", 90)
+                time.sleep(2 * CHECK_SECONDS)
+                assert len(lines(exporter.log, stands)) == 1
             ready, metrics, log = exporter.get("/-/ready"), exporter.metrics(), exporter.log
         mirror.answer()
         seconds = seconds_until(exporter, succeeds, "it does not go on")
         again = exporter.get("/-/ready")
     assert_answers(scrapes)
     assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    assert ready.text.startswith("not ready: the first scan is not done yet; it has read nothing")
+    how_far = r" \(\d+ %, blobs \d+ of \d+\)" if hanging else ""
+    reason = rf"the first scan is not done yet{how_far}; it has read nothing more for \d+ s: "
+    assert re.match(f"not ready: {reason}", ready.text)
     assert metrics.value(SUCCESS) is None
     assert metrics.value("process_start_time_seconds") is not None  # what ScanStale counts from
-    assert len(lines(log, HANGS)) <= 1
+    assert len(lines(log, HANGS)) <= (0 if hanging else 1)  # the rest of it answers
     assert again.status_code == httpx.codes.OK
+    what = "One directory of the store" if hanging else "The store's mount"
     record(
-        "A mount that hangs at the start: it listens, says that it is not ready and why, and "
-        "becomes ready when the mount answers",
-        f"listens after {listens:.1f} s, ready {seconds:.1f} s after the mount answers",
+        f"{what} hangs at the start: it listens, says that it is not ready and why, and becomes "
+        "ready when it answers",
+        f"listens after {listens:.1f} s, ready {seconds:.2f} s after it answers",
     )
 
 

@@ -107,7 +107,7 @@ def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
     record(
         "A registry that is stopped and started again: its API's metrics are absent meanwhile, "
         "one line in the log says so, scans go on, and it is asked again by itself",
-        f"{seconds:.1f} s after the start, with --scan.interval {INTERVAL_SECONDS} s",
+        f"{seconds:.2f} s after the start, with --scan.interval {INTERVAL_SECONDS} s",
     )
 
 
@@ -251,7 +251,7 @@ def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_rene
     record(
         f"A certificate that is {', '.join(bad)}: one line each with the mend, the API's metrics "
         "are absent, the end of what is served is told, and once renewed it is asked again",
-        f"within {slowest:.1f} s",
+        f"within {slowest:.2f} s",
     )
 
 
@@ -289,7 +289,7 @@ def test_a_name_that_does_not_exist_is_told_once_until_it_does(
     assert "did not answer: Name or service not known; check the host in --registry.url" in line
     record(
         "The registry's name does not exist: one line says so, scans go on, and it is asked again",
-        f"{seconds:.1f} s after the name is there",
+        f"{seconds:.2f} s after the name is there",
     )
 
 
@@ -327,5 +327,5 @@ def test_a_name_server_that_does_not_answer_stops_neither_scans_nor_scrapes_nor_
         "While the name server does not answer, scans and scrapes go on",
         f"{scrapes.count} answers, the slowest in {1000 * scrapes.slowest:.0f} ms",
     )
-    record("The registry is asked again when it does", f"after {seconds:.1f} s")
+    record("The registry is asked again when it does", f"after {seconds:.2f} s")
     record("SIGTERM ends it while a name is looked up", f"in {stopped.seconds:.1f} s")

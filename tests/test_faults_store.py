@@ -118,7 +118,7 @@ def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
     record(
         f"A store on {kind} is unmounted and mounted again: the last good figures stay, one line "
         "in the log says so, and it goes on by itself",
-        f"{seconds:.1f} s after the mount, with --scan.interval {INTERVAL_SECONDS} s",
+        f"{seconds:.2f} s after the mount, with --scan.interval {INTERVAL_SECONDS} s",
     )
 
 
@@ -150,14 +150,14 @@ def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted
     assert "Traceback" not in log
     record(
         "A mount whose server dies fails at once, and is read again when it is mounted anew",
-        f"{seconds:.1f} s after the mount",
+        f"{seconds:.2f} s after the mount",
     )
 
 
 # Replaced
 
 
-def exchange(mounts: Mounts, place: Path, other: Path) -> None:
+def by_rename(mounts: Mounts, place: Path, other: Path) -> None:
     """Rename both."""
     del mounts
     place.rename(place.with_name("away"))
@@ -165,7 +165,7 @@ def exchange(mounts: Mounts, place: Path, other: Path) -> None:
     place.with_name("away").rename(other)
 
 
-def flip_link(mounts: Mounts, place: Path, other: Path) -> None:
+def by_link(mounts: Mounts, place: Path, other: Path) -> None:
     """Have the link at ``place`` point elsewhere, and ``other`` to where it pointed."""
     del mounts
     target = place.readlink()
@@ -176,7 +176,7 @@ def flip_link(mounts: Mounts, place: Path, other: Path) -> None:
     other.symlink_to(target)
 
 
-def mount_over(mounts: Mounts, place: Path, other: Path) -> None:
+def by_mount(mounts: Mounts, place: Path, other: Path) -> None:
     """Hide it below another, or show it again."""
     if is_mounted(place):
         mounts.unmount(place, lazily=True)
@@ -184,7 +184,7 @@ def mount_over(mounts: Mounts, place: Path, other: Path) -> None:
         mounts.bind(other, place)
 
 
-REPLACEMENTS = [exchange, flip_link, mount_over]
+REPLACEMENTS = [by_rename, by_link, by_mount]
 Replace = Callable[[Mounts, Path, Path], None]
 
 
@@ -201,7 +201,7 @@ def two_stores(tmp_path: Path) -> tuple[Path, Path]:
 
 def directories(places: tuple[Path, Path], replace: Replace) -> tuple[Path, Path]:
     """Give the places as ``replace`` needs them."""
-    if replace is flip_link:
+    if replace is by_link:
         return places
     return places[0].resolve(), places[1].resolve()
 
@@ -232,12 +232,12 @@ def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert of_the_store(after) == of_the_store(before)
-    assert len(lines(log, FAILED)) <= (2 if replace is exchange else 0)  # between two renames
+    assert len(lines(log, FAILED)) <= (2 if replace is by_rename else 0)  # between two renames
     assert "Traceback" not in log
     record(
-        f"A store that is replaced by another ({name_of(replace)}) is told as it is now, and no "
+        f"A store that is replaced by another {name_of(replace)} is told as it is now, and no "
         "blob of either as garbage",
-        f"after {max(seconds):.1f} s",
+        f"after {max(seconds):.2f} s",
     )
 
 
@@ -261,7 +261,7 @@ def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
             assert each.noticed().repositories == {name}
             seconds.append(time.monotonic() - started)
     record(
-        f"What replaced a store ({name_of(replace)}) is watched for changes",
+        f"What replaced a store {name_of(replace)} is watched for changes",
         f"a changed tag is noticed after {max(seconds):.2f} s",
     )
 
@@ -286,7 +286,7 @@ def test_a_store_of_which_all_repositories_are_gone_at_once_is_no_garbage(
     assert "held a store and holds none now: is it unmounted?" in line
     record(
         "Blobs whose repositories are hidden by an empty mount are never called garbage",
-        f"{scrapes.most_garbage:g} in {scrapes.count} answers; back after {seconds:.1f} s",
+        f"{scrapes.most_garbage:g} in {scrapes.count} answers; back after {seconds:.2f} s",
     )
 
 
@@ -375,7 +375,7 @@ def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
     record(
         f"Each of {len(places)} places of a store is closed to the exporter's user and opened "
         "again: the last good figures stay, and one line each names the place and the user",
-        f"it goes on within {slowest:.1f} s",
+        f"it goes on within {slowest:.2f} s",
     )
 
 
@@ -395,9 +395,9 @@ def test_a_store_that_gives_way_to_something_closed_is_no_bug(
         Scrapes(exporter) as scrapes,
         closed(secret),
     ):
-        exchange(Mounts(), public_store.root, secret.parent)
+        by_rename(Mounts(), public_store.root, secret.parent)
         failed = exporter.wait_for(failed_again(exporter.wait_for(fails)))
-        exchange(Mounts(), public_store.root, secret.parent)
+        by_rename(Mounts(), public_store.root, secret.parent)
         seconds = seconds_until(exporter, succeeds, "it does not go on")
         log = exporter.log
     assert_answers(scrapes)
@@ -407,5 +407,5 @@ def test_a_store_that_gives_way_to_something_closed_is_no_bug(
     record(
         "A directory that is no store, and may not be looked into, takes the store's place: the "
         "last good figures stay",
-        f"it goes on {seconds:.1f} s after the store is back",
+        f"it goes on {seconds:.2f} s after the store is back",
     )
