@@ -68,10 +68,15 @@ def lines(log: str, *parts: str) -> list[str]:
     return [line for line in log.splitlines() if all(part in line for part in parts)]
 
 
-def seconds_until(exporter: Exporter, holds: Callable[[Metrics], bool], otherwise: str) -> float:
+def seconds_until(
+    exporter: Exporter,
+    holds: Callable[[Metrics], bool],
+    otherwise: str,
+    patience: float = GOES_ON_WITHIN_SECONDS,
+) -> float:
     """Wait until it holds; give how long that took, which is not too long."""
     started = time.monotonic()
-    exporter.wait_for(holds, otherwise, GOES_ON_WITHIN_SECONDS)
+    exporter.wait_for(holds, otherwise, patience)
     return time.monotonic() - started
 
 
