@@ -30,6 +30,10 @@ class Mounts:
         """Mount an empty filesystem in memory."""
         self._mount(place, "-t", "tmpfs", "-o", "size=16m", "of-a-test")
 
+    def remount(self, place: Path, option: str) -> None:
+        """Change what is mounted there, ``ro`` or ``rw``."""
+        _run("mount", "-o", f"remount,{option}", str(place))
+
     def note(self, place: Path) -> None:
         """Undo in the end what something else mounts there."""
         self._places.append(place)

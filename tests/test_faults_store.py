@@ -133,6 +133,35 @@ def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
     )
 
 
+def test_a_store_that_is_remounted_read_only_is_scanned_as_ever(
+    mounts: Mounts, tmp_path: Path, record: Record
+) -> None:
+    place = tmp_path / "registry"
+    place.mkdir()
+    put_on_a_filesystem(mounts, place)
+    seconds = []
+    with Exporter("--storage.root", place, *OFTEN) as exporter, Scrapes(exporter) as scrapes:
+        before = exporter.metrics()
+        for option, is_readonly in (("ro", 1), ("rw", 0)):
+            mounts.remount(place, option)
+            seconds.append(seconds_until(exporter, reads_only(is_readonly), f"{option} not told"))
+            exporter.wait_for(scanned_again(exporter.metrics()))
+        after, log = exporter.metrics(), exporter.log
+    assert_answers(scrapes)
+    assert of_the_store(after) == of_the_store(before)
+    assert after.total(FAILURES) == 0
+    assert lines(log, "level=error") == []
+    record(
+        "A store that is remounted read-only and writable again is told so, and scanned as ever",
+        f"after {max(seconds):.2f} s",
+    )
+
+
+def reads_only(is_readonly: int) -> Callable[[Metrics], bool]:
+    name = "docker_registry_filesystem_readonly"
+    return lambda page: page.value(name) == is_readonly
+
+
 def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted_anew(
     mounts: Mounts, tmp_path: Path, record: Record
 ) -> None:
