@@ -425,7 +425,7 @@ def test_what_may_not_be_read_at_the_start_makes_no_blob_garbage(
 ) -> None:
     place = [each.place for each in closed_places(public_store) if not each.whole][closes]
     flags = ("--storage.root", public_store.root, *OFTEN)
-    with closed(place), Exporter(*flags, prefix=unprivileged()) as exporter:
+    with closed(place), Exporter(*flags, under=unprivileged()) as exporter:
         partial = exporter.metrics()
         with Scrapes(exporter) as scrapes:
             place.chmod(0o755)
