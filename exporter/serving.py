@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from prometheus_client import disable_created_metrics
 
@@ -87,6 +86,9 @@ def _serve(settings: Settings, wish: StopWish) -> None:
     loops.append(Loop("watching over scans", warner.check, CHECK_SECONDS, stop))
     for loop in loops:
         loop.start()
+    # on a thread of its own, as a mount that hangs would hold up whoever looks
+    look = partial(warn_of_privilege, settings.storage.root)
+    threading.Thread(target=look, daemon=True, name="looking at its rights").start()
     app = create_app(
         exposition,
         store=printable(str(settings.storage.root)),
@@ -175,7 +177,7 @@ def _loops(
             refresher.note_failure,
             refresher.pause,
             refresher.finish,
-            prepare=partial(_begin_reading, settings.storage.root),
+            prepare=lower_priority,
         ),
     ]
     if settings.caprover.config_dir is not None:
@@ -202,12 +204,6 @@ def _loops(
 
         loops.append(Loop("asking the registry's API", ask, interval, stop))
     return loops
-
-
-def _begin_reading(root: Path) -> None:
-    """Prepare the thread that reads the store: only it may be held up by a mount that hangs."""
-    lower_priority()
-    warn_of_privilege(root)
 
 
 def _stop(loops: list[Loop]) -> None:
