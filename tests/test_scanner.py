@@ -263,6 +263,28 @@ def test_a_store_of_which_all_repositories_are_gone_at_once_holds_no_garbage(
         scan(store, before)
 
 
+@pytest.mark.parametrize("part", ["blobs", "repositories"])
+def test_a_half_that_is_replaced_during_a_scan_makes_no_half_truth(
+    store: StoreBuilder, part: str
+) -> None:
+    for name in ("app", "tool"):
+        store.image(name, "1")
+    before = scan(store)
+    half, other = store.version_path / part, store.version_path / "other"
+    other.mkdir()
+
+    def replace(progress: ScanProgress) -> None:
+        if progress.stage == "repositories" and other.exists():
+            half.rename(half.with_name("away"))
+            other.rename(half)
+
+    with pytest.raises(StoreUnreadableError, match="replaced or unmounted while it was read"):
+        scan_store(store.root, before, on_progress=replace)
+    half.rmdir()
+    half.with_name("away").rename(half)
+    assert len(scan(store, before).repositories) == 2
+
+
 def test_a_link_to_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(tmp_path / "nowhere")
     with pytest.raises(StoreUnreadableError, match="mounted"):

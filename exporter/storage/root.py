@@ -46,6 +46,22 @@ def open_known_store(root: Path) -> Iterator[int]:
         yield descriptor
 
 
+def identities(store: int) -> list[tuple[int, int] | None]:
+    """Tell which directories are the halves of an open store now; None for one that is none.
+
+    A mount over one of them, or the end of one, does not stop a scan: it goes on in the other.
+    """
+    found: list[tuple[int, int] | None] = []
+    for name in (BLOBS, REPOSITORIES):
+        try:
+            status = os.stat(name, dir_fd=store, follow_symlinks=False)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return found
+
+
 def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -> None:
     """Tell a directory that was named by mistake from a registry that has no content yet.
 

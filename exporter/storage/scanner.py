@@ -35,7 +35,7 @@ from exporter.storage.memory import (
 from exporter.storage.pace import Pace
 from exporter.storage.reading import IssueLog
 from exporter.storage.repository_walk import RepositoryWalk
-from exporter.storage.root import open_store
+from exporter.storage.root import identities, open_store
 from exporter.storage.strays import StrayCounter
 from exporter.storage.workers import Workers
 
@@ -86,7 +86,12 @@ def scan_store(
     try:
         scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
         advance = Advance(report, is_full=recollection.is_full)
+        halves = identities(store)
         inventory = scan.run(advance)
+        pairs = zip(halves, identities(store), strict=True)
+        if any(before not in {None, now} for before, now in pairs):
+            message = "was replaced or unmounted while it was read; the next scan looks again"
+            raise StoreUnreadableError(f"{root} {message}")
         advance.finish()
         if inventory.is_cache != is_cache:
             inventory = replace(inventory, is_cache=is_cache)
