@@ -279,7 +279,7 @@ def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
     assert len(lines(log, FAILED)) <= (2 if replace is by_rename else 0)  # between two renames
     assert "Traceback" not in log
     record(
-        f"A store that is replaced by another {name_of(replace)} is told as it is now, and no "
+        f"A store that is replaced by another, {name_of(replace)}, is told as it is now, and no "
         "blob of either as garbage",
         f"after {max(seconds):.2f} s",
     )
@@ -305,7 +305,7 @@ def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
             assert each.noticed().repositories == {name}
             seconds.append(time.monotonic() - started)
     record(
-        f"What replaced a store {name_of(replace)} is watched for changes",
+        f"What replaced a store, {name_of(replace)}, is watched for changes",
         f"a changed tag is noticed after {max(seconds):.2f} s",
     )
 
