@@ -108,6 +108,19 @@ def test_null_means_absent() -> None:
     assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
 
 
+def test_a_null_after_a_reference_takes_it_back_only_where_it_does_so_for_the_registry() -> None:
+    config = b'"config": {"digest": "%s"}' % text("a").encode()
+    layers = b'"layers": [{"digest": "%s"}]' % text("b").encode()
+    both = (b"{", config, b", ", layers)
+    assert parse_manifest(b"".join((*both, b', "config": null}'))).blobs == (
+        packed("a"),
+        packed("b"),
+    )
+    assert parse_manifest(b"".join((*both, b', "layers": null}'))).blobs == (packed("a"),)
+    digest = config.replace(b'"}', b'", "digest": null}')
+    assert parse_manifest(b"".join((b"{", digest, b"}"))).blobs == (packed("a"),)
+
+
 def test_text_that_is_not_utf8_does_not_hide_references() -> None:
     broken = b'{"layers": [{"digest": "%s"}], "annotations": {"a": "\xff"}}' % text("a").encode()
     assert parse_manifest(broken).blobs == (packed("a"),)

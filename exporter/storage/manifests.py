@@ -132,6 +132,7 @@ _FIELDS = {
     for struct in (_Document, _Descriptor, _FsLayer)
     for name in (field.encode_name for field in msgspec.structs.fields(struct))
 }
+_LISTS = frozenset({"layers", "blobs", "manifests", "fsLayers", "urls"})
 
 
 def parse_manifest(content: bytes) -> ManifestContent:
@@ -194,31 +195,20 @@ def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]
 def _decode_as_go(content: bytes) -> _Document:
     """Decode as leniently as the registry does: any case of a field's name, broken UTF-8."""
     try:
-        raw = json.loads(content.decode("utf-8", "replace"))
-        return msgspec.convert(_fold(raw), _Document)
+        raw = json.loads(content.decode("utf-8", "replace"), object_pairs_hook=_fill_as_go)
+        return msgspec.convert(raw, _Document)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ManifestUnreadableError(f"not a manifest: {str(error)[:200]}") from error
 
 
-def _fold(raw: Any) -> Any:  # noqa: ANN401 - JSON
-    """Give the fields of a document and of its descriptors their right spelling."""
-    if isinstance(raw, list):
-        return [_fold_fields(item) for item in raw]
-    if isinstance(raw, dict):
-        return {
-            name: _fold_fields(value) if isinstance(value, dict) else _fold_list(value)
-            for name, value in _fold_fields(raw).items()
-        }
-    return raw
+def _fill_as_go(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Give an object as Go's decoder fills a struct: the last field of a name counts.
 
-
-def _fold_list(raw: Any) -> Any:  # noqa: ANN401 - JSON
-    return [_fold_fields(item) for item in raw] if isinstance(raw, list) else raw
-
-
-def _fold_fields(raw: Any) -> Any:  # noqa: ANN401 - JSON
-    """Spell known fields right; null means absent, as it does to the registry."""
-    if not isinstance(raw, dict):
-        return raw
-    folded = {_FIELDS.get(name.lower(), name): value for name, value in raw.items()}
-    return {name: value for name, value in folded.items() if value is not None}
+    A null empties a list, and leaves anything else as it was (``json.Unmarshal``).
+    """
+    filled: dict[str, Any] = {}
+    for spelt, value in pairs:
+        name = _FIELDS.get(spelt.lower(), spelt)
+        if value is not None or name in _LISTS:
+            filled[name] = value
+    return filled
