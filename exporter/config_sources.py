@@ -8,7 +8,7 @@ import argparse
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -218,13 +218,21 @@ def _read_file(path: Path, problems: list[str]) -> _Values:
     values = {}
     known = {path[:length] for path in setting_paths() for length in range(1, len(path) + 1)}
     for place, value in _flatten(content):
-        name = f"{'.'.join(place)} in {path}"
         setting = tuple(part.replace("-", "_") for part in place)
-        if value is not None or setting not in known:  # a key without a value is not given
-            values[setting] = _Given(value, name)
+        if value is None and setting in known:
+            continue  # a key without a value is not given
+        told = _as_far_as_known(setting, known)
+        values[told] = _Given(value, f"{'.'.join(place[: len(told)])} in {path}")
     if values.pop(_PASSWORD, None) is not None:
         problems.append(f"registry.password in {path}: keep it apart; use registry.password-file")
     return values
+
+
+def _as_far_as_known(setting: SettingPath, known: Container[SettingPath]) -> SettingPath:
+    """Leave out what is below an unknown name or the password: that may be one, in braces."""
+    whole = len(setting)
+    ends = (length for length in range(1, whole) if setting[:length] not in known)
+    return _PASSWORD if setting[: len(_PASSWORD)] == _PASSWORD else setting[: next(ends, whole)]
 
 
 def _check_files(given: _Values) -> list[str]:

@@ -51,9 +51,17 @@ def _size(value: object) -> object:
 def _path(value: object) -> object:
     if isinstance(value, Path):
         return value
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or "\0" in value or not _is_encodable(value):
         raise ValueError("is not a path; write e.g. /srv/registry")
     return value
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether the system could be told it: no half of a character, which YAML can write."""
+    try:
+        return bool(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _address(value: object) -> object:

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Hashable
+from typing import NoReturn
 
 import yaml
 from yaml.error import MarkedYAMLError
 
 _PREFIX = "tag:yaml.org,2002:"
 _NULL = f"{_PREFIX}null"
-_TAGS = {_NULL, f"{_PREFIX}map", f"{_PREFIX}seq", f"{_PREFIX}str", None}
+_NO_TAGS = "tags are not supported"
+_TAG_HANDLE = re.compile(r".* tag handle .*", re.DOTALL)
+"""What PyYAML says of one, with its text: that may be a password that begins with ``!``."""
+_TAGS = {_NULL, f"{_PREFIX}map", f"{_PREFIX}seq", f"{_PREFIX}str"}
 
 _Resolvers = dict[str, list[tuple[str, re.Pattern[str]]]]
 
@@ -24,11 +28,16 @@ def parse_yaml(text: str) -> object:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-        raise ValueError(f"{where}{error.problem}") from error
+        problem = _TAG_HANDLE.sub(_NO_TAGS, error.problem or "")
+        raise ValueError(f"{where}{problem}") from error
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+def _refuse_tag(_: yaml.SafeLoader, node: yaml.Node) -> NoReturn:
+    raise MarkedYAMLError(problem=_NO_TAGS, problem_mark=node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
         if tag in _TAGS
-    }
+    } | {None: _refuse_tag}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases: they can hold themselves, or a file of any size in a few lines."""
@@ -60,7 +69,6 @@ class _Loader(yaml.SafeLoader):
         names = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in names:
-                problem = f"{key.value} comes twice"
-                raise MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                raise MarkedYAMLError(problem="a key comes twice", problem_mark=key.start_mark)
             names.add(str(key.value))
         return super().construct_mapping(node, deep)
