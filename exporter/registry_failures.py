@@ -4,6 +4,9 @@ import os
 import socket
 import ssl
 
+from exporter.storage.layout import printable
+
+_MAX_SHOWN = 200
 # By OpenSSL's X509_V_ERR_*, see X509_STORE_CTX_get_error(3).
 _OTHER_NAME_MEND = "{setting} must have a name that is in it"
 _CERTIFICATE_MENDS = {
@@ -51,4 +54,4 @@ def words_of(error: BaseException) -> str:
         return str(error.strerror)
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)  # asyncio's own text repeats the address
-    return str(error) or type(error).__name__
+    return printable(str(error))[:_MAX_SHOWN] or type(error).__name__  # may quote what was sent

@@ -39,7 +39,7 @@ LAYERS = {
     "exporter.storage": (),
     "exporter.analysis": ("exporter.storage.layout",),
     "exporter.metrics": (),
-    "exporter.registry_failures": (),
+    "exporter.registry_failures": ("exporter.storage.layout",),
     "exporter.registry_http": ("exporter.registry_failures", "exporter.storage.layout"),
     "exporter.registry_auth": ("exporter.registry_http", "exporter.storage.layout"),
     "exporter.registry_api": ("exporter.registry_auth", "exporter.registry_http",

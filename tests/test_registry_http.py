@@ -231,6 +231,15 @@ def test_a_body_is_not_unpacked() -> None:
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
 
 
+def test_what_a_server_sends_in_place_of_http_is_told_in_part() -> None:
+    chunks = [b"2\r\n{}\r\n", b"X" * 5000, b"\r\n"]
+    broken = Reply(chunks, headers={"Transfer-Encoding": "chunked"})
+    with FakeServer(with_routes(catalog=broken)) as server:
+        message = failure(endpoint_of(server.url))
+    assert "XXX" in message
+    assert len(message) < 500
+
+
 @pytest.mark.parametrize("sent", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n"])
 def test_a_server_that_does_not_speak_http_is_unavailable(sent: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
