@@ -535,7 +535,15 @@ def test_what_is_of_something_else_is_made_again_and_the_log_says_so_once(
 
 
 @pytest.mark.parametrize("part", ["about", "known", "figures"])
-@pytest.mark.parametrize("content", [b"\x00", b"garbage", msgspec.msgpack.encode({"digests": 1})])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"\x00", b"garbage", msgspec.msgpack.encode({"digests": 1})),
+        msgspec.msgpack.encode({"format": 1, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
+        b"\x81\xa6format" + b"\x91" * 20_000,
+    ],
+    ids=["number", "garbage", "field", "text", "depth"],
+)
 def test_a_part_that_is_something_else_is_noticed(
     restarted: Restarted, warnings: list[str], part: str, content: bytes
 ) -> None:

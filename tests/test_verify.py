@@ -629,6 +629,8 @@ def remarks(verification: Verification, repository: str | None = None) -> list[s
         b"[]",
         b'{"version": 1}',
         b'{"version": "1"}',
+        b'{"version":1,"root":"\xff","repository":null,"tally":{}}',
+        b'{"version":1,"x":' + b"[" * 20_000,
         b'{"version":1,"root":"/","repository":null,"tally":{"blobs":-1}}',
         b'{"version":1,"root":"/","repository":null,"tally":{"position":"../etc"}}',
     ],

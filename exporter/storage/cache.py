@@ -251,7 +251,7 @@ class InventoryCache:
             if msgspec.msgpack.decode(encoded, type=_Format).format != _FORMAT:
                 raise CacheUnfitError("is of another version of this program")
             about = msgspec.msgpack.decode(encoded, type=_About)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CacheUnfitError(f"is damaged ({error})") from error
         if about.program != __version__:
             raise CacheUnfitError(f"is of version {printable(about.program)} of this program")

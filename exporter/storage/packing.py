@@ -205,7 +205,7 @@ def _collector_off() -> Iterator[None]:
 def _told_as_unfit() -> Iterator[None]:
     try:
         yield
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CacheUnfitError(str(error)) from error
 
 
@@ -216,10 +216,8 @@ def pack_figures(kept: KeptFigures) -> bytes:
 
 def unpack_figures(packed: bytes, inventory: Inventory) -> KeptFigures:
     """Read figures of ``inventory``. Raises CacheUnfitError where they make no sense."""
-    try:
+    with _told_as_unfit():
         kept = msgspec.msgpack.decode(packed, type=KeptFigures)
-    except msgspec.MsgspecError as error:
-        raise CacheUnfitError(str(error)) from error
     figures = kept.figures
     is_whole = (
         figures.blobs.keys() == set(BlobState)

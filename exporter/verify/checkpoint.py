@@ -100,7 +100,7 @@ class Checkpoint:
             if msgspec.json.decode(encoded, type=_Version).version != _VERSION:
                 return None, "is of another version of this program"
             content = msgspec.json.decode(encoded, type=_Content)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return None, f"is damaged ({error})"
         position = content.tally.position
         if position is not None and parse_digest(position) is None:
