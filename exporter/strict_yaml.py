@@ -9,6 +9,8 @@ from yaml.error import MarkedYAMLError
 
 _PREFIX = "tag:yaml.org,2002:"
 _NULL = f"{_PREFIX}null"
+_MOST_BRACKETS = 50
+_TOO_DEEP = "nested too deep"
 _NO_TAGS = "tags are not supported"
 _TAG_HANDLE = re.compile(r".* tag handle .*", re.DOTALL)
 """What PyYAML says of one, with its text: that may be a password that begins with ``!``."""
@@ -33,7 +35,7 @@ def parse_yaml(text: str) -> object:
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError(_TOO_DEEP) from error
 
 
 def _refuse_tag(_: yaml.SafeLoader, node: yaml.Node) -> NoReturn:
@@ -52,6 +54,13 @@ class _Loader(yaml.SafeLoader):
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
         if tag in _TAGS
     } | {None: _refuse_tag}
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """Refuse brackets in brackets without end: PyYAML looks at all open ones at each token."""
+        if self.flow_level >= _MOST_BRACKETS:
+            mark = self.get_mark()
+            raise MarkedYAMLError(problem=_TOO_DEEP, problem_mark=mark)
+        super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases: they can hold themselves, or a file of any size in a few lines."""
