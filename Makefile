@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TEST_WORKERS ?= 3
 run_tests = $(BIN)/python -m coverage run -m pytest $(1) $(PYTEST_FLAGS)
-SOURCES := exporter tests demo benchmarks alerts dashboards
+SOURCES := exporter tests demo benchmarks alerts dashboards requirements
+TOOLS := .tools
+FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability soak packages clean
+.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability fuzz soak sbom audit packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,7 +59,17 @@ bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,
 	$(BIN)/python -m benchmarks.rules $(BENCH_FLAGS)
 
 reliability: packages $(VENV)/.test ## show what it promises under attack, load and failure; writes docs/reliability.md
-	$(BIN)/python -m pytest -m "reliability and not soak" --reliability-page docs/reliability.md $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "reliability and not fuzz and not soak" --reliability-page docs/reliability.md $(PYTEST_FLAGS)
+
+fuzz: $(VENV)/.test ## read made-up input for FUZZ_SECONDS (600); writes its part of docs/reliability.md
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m "reliability and fuzz" \
+	  --reliability-page docs/reliability.md $(PYTEST_FLAGS) tests/test_fuzz.py
+
+sbom: $(VENV)/.runtime $(TOOLS)/.made ## write sbom.cdx.json: what the image holds, by CycloneDX
+	$(BIN)/python -m requirements.sbom $(TOOLS) sbom.cdx.json
+
+audit: $(VENV)/.runtime $(TOOLS)/.made ## look up advisories: 1 where there are any, 3 where that is not known
+	@$(BIN)/python -m requirements.audit $(TOOLS)
 
 soak: packages $(VENV)/.test ## run for twenty minutes beside a registry under load; writes its part of docs/reliability.md
 	@# What is shortened by SOAK_SECONDS shows nothing to write down.
@@ -70,7 +82,7 @@ packages: ## install the Debian packages that the tests run against, where that 
 	@tests/install-packages.sh
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) .demo .bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) $(TOOLS) sbom.cdx.json .fuzz .demo .bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -86,4 +98,11 @@ $(VENV)/.runtime: requirements/image.txt requirements/build.txt pyproject.toml |
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	@$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@
+
+# In an environment of its own: what the tools need is no business of what runs, nor of its tests.
+$(TOOLS)/.made: requirements/tools.txt | $(VENV)/bin/python
+	@echo "Installing into $(TOOLS) ..."
+	@rm -rf $(TOOLS) && $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
 	@touch $@

@@ -1,0 +1,96 @@
+"""What is promised of what was kept over a restart, whatever bytes are in its place."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from demo.store import noise
+from exporter.analysis.conclusions import AnalysisOptions, analyse_all
+from exporter.analysis.garbage import Dialect
+from exporter.analysis.store import analyse
+from exporter.errors import CacheUnfitError
+from exporter.model import Inventory
+from exporter.storage.memory import Known, StoreMemory
+from exporter.storage.packing import (
+    KeptFigures,
+    KnownReader,
+    pack_figures,
+    pack_known,
+    unpack_figures,
+)
+from exporter.storage.scanner import scan_store
+from tests.fuzzing import Check, Target
+from tests.test_rescan import described, small_store
+
+_DIALECT: Dialect = 2
+_OPTIONS = AnalysisOptions(_DIALECT, image_prefix="captain", keep_last=(1,))
+
+
+def _seeds(directory: Path) -> Sequence[bytes]:
+    """Give what two scans of a store leave, and figures: other ones after a change of the code."""
+    store = small_store(directory / "kept")
+    plain = _scanned(store.root)
+    image = store.image("app", None, [noise("untagged", 10)])
+    store.index("app", "both", [image, store.image("app", None)])
+    store.delete_revision("app", store.image("app", None, [noise("gone", 10)]))
+    store.delete_tag("app", "1")
+    odd = _scanned(store.root)
+    figures = [KeptFigures(_DIALECT, analyse(each.inventory, _DIALECT)) for each in (plain, odd)]
+    return [*pack_known(plain), *pack_known(odd), *map(pack_figures, figures)]
+
+
+def _scanned(root: Path) -> Known:
+    memory = StoreMemory(settled_seconds=0.0)
+    scan_store(root, memory=memory)
+    return memory.known
+
+
+@contextmanager
+def _checking(directory: Path) -> Iterator[Check]:
+    root = small_store(directory / "store").root
+    yield partial(_check, root, scan_store(root))
+
+
+def _check(root: Path, inventory: Inventory, content: bytes) -> None:
+    """Take the bytes for what a scan left and for figures; hold that either is of use or unfit."""
+    try:
+        kept = unpack_figures(content, inventory)
+    except CacheUnfitError as error:
+        assert str(error)
+    else:
+        assert unpack_figures(pack_figures(kept), inventory) == kept
+    try:
+        known = _read([content])
+    except CacheUnfitError as error:
+        assert str(error)
+        return
+    assert len(known.inventory.digests) <= len(content)
+    again = _read(pack_known(known))
+    assert described(again.inventory) == described(known.inventory)
+    assert (again.prefixes, again.found) == (known.prefixes, known.found)
+    assert again.repositories == known.repositories
+    analyse_all(known.inventory, None, _OPTIONS)
+    memory = StoreMemory(settled_seconds=0.0)
+    memory.restore(known, time.time())
+    scan_store(root, known.inventory, memory=memory)
+
+
+def _read(pieces: Iterable[bytes]) -> Known:
+    reader = KnownReader()
+    for piece in pieces:
+        reader.add(piece)
+    return reader.known()
+
+
+CACHE = Target(
+    "cache",
+    "Of any bytes in the cache that pass its checksum something is made that a scan can go by, "
+    "or they are unfit",
+    _checking,
+    st.binary(max_size=200),
+    _seeds,
+)

@@ -1,0 +1,202 @@
+"""What is promised of settings, whatever is in the file, the flags and the variables."""
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout
+from functools import cached_property, partial
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from exporter.config import Settings
+from exporter.config_sources import (
+    ENVIRONMENT_PREFIX,
+    argument_parser,
+    effective_configuration,
+    flag_name,
+    load_settings,
+    setting_paths,
+    variable_name,
+)
+from exporter.errors import ConfigurationError
+from exporter.strict_yaml import parse_yaml
+from tests.fuzzing import Check, Target, encode_json, json_values
+
+_HELP = {"-h", "--help"}
+_LONGEST_PROBLEM = 2_000
+_SHORTEST_SECRET = 6
+_PASSWORD = variable_name(("registry", "password"))
+
+_PATHS = [path for path in setting_paths() if path != ("registry", "password")]
+_VALUES = st.sampled_from(
+    ["5m", "1h30m", "50GiB", "2GB", "0", "-1", "true", "no", "/srv/x", "", "https://example.com:996",
+     ":10996", "[::1]:1", "5,20", "0.5", "1e999", "team/.*", "(a+)+", "(", "logfmt", "debug", "2",
+     "9" * 400, "https://user:secret@example.com/?x", "\ud800", "a\nb", "١"]
+) | st.text(max_size=12)  # fmt: skip
+_TREES = st.dictionaries(
+    st.sampled_from([path[0] for path in _PATHS]) | st.text(max_size=6),
+    st.dictionaries(
+        st.sampled_from([path[-1].replace("_", "-") for path in _PATHS]) | st.text(max_size=6),
+        _VALUES | st.lists(_VALUES, max_size=3) | json_values(("warning", "critical"), _VALUES),
+        max_size=4,
+    )
+    | _VALUES,
+    max_size=4,
+)
+
+
+class _Loader:
+    """Loads settings, and holds what is promised of all of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "settings.yml"
+
+    @cached_property
+    def usual(self) -> list[str]:
+        """What is said of a password that is none."""
+        return list(_complaints(self, "x"))
+
+    def load(
+        self, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> Settings | list[str]:
+        """Give the settings or all that is wrong with them."""
+        parser = argument_parser("exporter", "fuzzed")
+        try:
+            settings, _ = load_settings(parser, arguments, environment or {})
+        except ConfigurationError as error:
+            assert error.problems
+            assert all(0 < len(each) for each in error.problems)
+            return error.problems
+        for path in (settings.storage.root, settings.cache.path, settings.caprover.config_dir):
+            assert path is None or b"\0" not in os.fsencode(path)
+        return settings
+
+    def load_file(self, content: bytes) -> Settings | list[str]:
+        """Give what a file of this content says."""
+        self.file.write_bytes(content)
+        return self.load(["--config.file", str(self.file)])
+
+    def check_written(self, settings: Settings) -> None:
+        """Hold that settings read back as they were, whatever they came from."""
+        written = effective_configuration(settings)
+        assert self.load_file(written.encode()) == settings
+
+
+_LoaderCheck = Callable[[_Loader, bytes], None]
+
+
+def _check_file(loader: _Loader, content: bytes) -> None:
+    loaded = loader.load_file(content)
+    _check_yaml(content)
+    if isinstance(loaded, Settings):
+        loader.check_written(loaded)
+    else:
+        assert sum(map(len, loaded)) <= _LONGEST_PROBLEM + 200 * len(content)
+
+
+def _check_yaml(content: bytes) -> None:
+    """Hold that a document becomes text, lists and mappings, and no more than it has bytes."""
+    try:
+        document = parse_yaml(content.decode())
+    except ValueError:  # one of which is that it is not UTF-8
+        return
+    assert _count(document) <= len(content) + 1
+
+
+def _count(value: object) -> int:
+    """Count all values; raise where one is of a type that is not promised."""
+    if isinstance(value, dict):
+        return 1 + sum(_count(each) for item in value.items() for each in item)
+    if isinstance(value, list):
+        return 1 + sum(map(_count, value))
+    assert value is None or type(value) is str
+    return 1
+
+
+@contextmanager
+def _loading(check: _LoaderCheck, directory: Path) -> Iterator[Check]:
+    with chdir(directory):
+        yield partial(check, _Loader(directory))
+
+
+CONFIGURATIONS = Target(
+    "configurations",
+    "A file of any bytes gives settings that read back the same, or a list of what is wrong",
+    partial(_loading, _check_file),
+    _TREES.map(encode_json) | st.text(max_size=200).map(lambda text: text.encode()),
+)
+
+
+def _check_options(loader: _Loader, content: bytes) -> None:
+    """Take lines for arguments, but for those that set a variable of the exporter."""
+    lines = os.fsdecode(content.replace(b"\0", b"")).split("\n")  # which neither can hold
+    variables = [each for each in lines if each.startswith(ENVIRONMENT_PREFIX) and "=" in each]
+    environment = dict(each.split("=", 1) for each in variables)
+    arguments = [each for each in lines if each not in variables]
+    try:
+        with redirect_stdout(io.StringIO()):
+            loaded = loader.load(arguments, environment)
+    except SystemExit as end:
+        assert end.code == 0
+        assert _HELP & set(arguments)
+        return
+    if isinstance(loaded, Settings) and loaded.registry.password is None:
+        loader.check_written(loaded)
+
+
+_OPTIONS = st.lists(
+    st.tuples(
+        st.sampled_from([flag_name(path) for path in _PATHS])
+        | st.sampled_from([variable_name(path) for path in [*_PATHS, ("registry", "password")]]),
+        _VALUES,
+    ),
+    max_size=5,
+).map(lambda pairs: "\n".join("=".join(pair) for pair in pairs).encode("utf-8", "replace"))
+
+OPTIONS = Target(
+    "options",
+    "Any flags and variables give settings that read back the same, or a list of what is wrong",
+    partial(_loading, _check_options),
+    _OPTIONS,
+)
+
+
+def _check_secret(loader: _Loader, content: bytes) -> None:
+    """Hold that a password in the wrong place is not told by the complaint."""
+    secret = os.fsdecode(content).replace("\0", "")
+    for told, usual in zip(_complaints(loader, secret), loader.usual, strict=True):
+        for part in re.findall(rf"\w{{{_SHORTEST_SECRET},}}", secret):
+            assert part not in told or part in usual, told
+
+
+def _complaints(loader: _Loader, secret: str) -> Iterator[str]:
+    """Put a secret where none belongs, in one way after the other, and give what is said."""
+    url = f"https://user:{secret}@registry.example.com"
+    for arguments in (
+        [f"--registry.password={secret}"],
+        [f"--registry.pasword={secret}"],
+        [f"--registry.url={url}"],
+        ["--registry.url", url],
+    ):
+        yield _said(loader.load(arguments))
+    for name in (_PASSWORD, f"{ENVIRONMENT_PREFIX}REGISTRY_PASWORD"):
+        yield _said(loader.load((), {name: secret}))
+    yield _said(loader.load((), {variable_name(("registry", "url")): url}))
+    line = secret.partition("\n")[0].encode("utf-8", "surrogateescape")
+    for before in (b"registry:\n  password: ", b"registry:\n  pasword: ", b"password: "):
+        yield _said(loader.load_file(before + line + b"\n"))
+    yield _said(loader.load_file(b"registry:\n  url: https://user:" + line + b"@example.com\n"))
+
+
+def _said(loaded: Settings | list[str]) -> str:
+    return repr(loaded) if isinstance(loaded, Settings) else "\n".join(loaded)
+
+
+SECRETS = Target(
+    "secrets",
+    "A password where none belongs, in a flag, a variable, a URL or the file, is never told",
+    partial(_loading, _check_secret),
+    st.text(min_size=_SHORTEST_SECRET, max_size=30).map(lambda text: text.encode()),
+)

@@ -1,0 +1,292 @@
+"""Made-up input for all that reads what others write: where it comes from, how much is tried.
+
+A target is a reader and what it promises of any bytes whatever. Its inputs are the files of its
+folder in ``tests/corpus``, these mutated by the byte, and what a strategy makes that knows the
+form. What breaks a promise is kept in ``.fuzz``, as small as it could be made.
+"""
+
+import hashlib
+import itertools
+import json
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+CORPUS = Path(__file__).parent / "corpus"
+FINDINGS = Path(__file__).parent.parent / ".fuzz"
+
+MAX_INPUT_BYTES = 64 * 1024
+CPU_SECONDS = 2.0
+"""For one input: what takes a time in the square of its length is far above it."""
+
+_ROUND = 100
+_REPORT_SECONDS = 10.0
+_SHOWN_BYTES = 400
+_SHOWN_FRAMES = 4
+
+Check = Callable[[bytes], object]
+"""Raises where the promise is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reader of what others write.
+
+    Attributes:
+        name: that of its folder in the corpus.
+        promise: what the check holds, in one sentence.
+        checking: sets up what the check needs, in a folder of its own, and gives the check.
+        made_up: inputs that have about the right form.
+        seeds: inputs beside the corpus, which each run makes anew.
+
+    """
+
+    name: str
+    promise: str
+    checking: Callable[[Path], AbstractContextManager[Check]]
+    made_up: SearchStrategy[bytes]
+    seeds: Callable[[Path], Sequence[bytes]] = lambda _: ()
+
+
+class FindingError(AssertionError):
+    """A promise does not hold."""
+
+
+class EndlessError(Exception):
+    """Reading takes longer than any input of its size may."""
+
+
+def corpus_files(name: str) -> list[Path]:
+    """List the corpus of one target."""
+    return sorted((CORPUS / name).iterdir()) if (CORPUS / name).is_dir() else []
+
+
+@contextmanager
+def plain(check: Check) -> Iterator[Check]:
+    """Give a check that needs nothing."""
+    yield check
+
+
+@contextmanager
+def limited(cpu_seconds: float = CPU_SECONDS) -> Iterator[None]:
+    """End with EndlessError what takes more of the processor, endless loops and patterns too."""
+
+    def end(*_: object) -> None:
+        raise EndlessError(f"more than {cpu_seconds:g} s of the processor")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+    try:
+        yield
+    except EndlessError as error:  # raised between two lines, which confuses what shows traces
+        raise EndlessError(f"{error}, in {_innermost(error)}") from None
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _innermost(error: BaseException) -> str:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return " < ".join(frame.f_code.co_qualname for frame in frames[-2 : -2 - _SHOWN_FRAMES : -1])
+
+
+def fuzz(
+    target: Target,
+    directory: Path,
+    seconds: float,
+    first_seed: int,
+    tell: Callable[[str], None],
+) -> int:
+    """Try inputs until the time is over; give how many. Raises FindingError for one that fails.
+
+    The same ``first_seed`` gives the same inputs, as far as the time reaches.
+    """
+    begun = reported = time.monotonic()
+    ends = begun + seconds
+    seeds = [path.read_bytes() for path in corpus_files(target.name)]
+    inputs = mutated([*seeds, *target.seeds(directory)], target.made_up)
+    with target.checking(directory) as check:
+        trial = _Trial(check, ends)
+        for number in itertools.count(first_seed):
+            try:
+                _try_round(inputs, number, trial)
+            except Exception as error:
+                raise FindingError(_explain(target, trial.last, error)) from None
+            now = time.monotonic()
+            if now >= ends:
+                return trial.count
+            if now - reported >= _REPORT_SECONDS:
+                reported = now
+                tell(f"{target.name}: {now - begun:.0f} of {seconds:.0f} s, {trial.count} inputs")
+    raise AssertionError("unreachable")
+
+
+class _Trial:
+    """Tries inputs, and remembers the last: after a failure, that which is left of shrinking."""
+
+    def __init__(self, check: Check, ends: float) -> None:
+        self._check = check
+        self._ends = ends
+        self._has_failed = False
+        self.count = 0
+        self.last = b""
+
+    def __call__(self, content: bytes) -> None:
+        if time.monotonic() >= self._ends and not self._has_failed:
+            return  # the rest of a round that the time does not reach
+        self.count += 1
+        self.last = content
+        try:
+            with limited():
+                self._check(content)
+        except Exception:
+            self._has_failed = True
+            raise
+
+
+class _Input:
+    """Bytes that Hypothesis shows by their number: it warns of long ones."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __repr__(self) -> str:
+        return f"<{len(self.content)} bytes>"
+
+
+def _try_round(inputs: SearchStrategy[bytes], number: int, trial: _Trial) -> None:
+    @seed(number)
+    @settings(
+        max_examples=_ROUND,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,  # all that there is to say is in the finding
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(inputs.map(_Input))
+    def try_all(made: _Input) -> None:
+        trial(made.content)
+
+    try_all()
+
+
+def _explain(target: Target, content: bytes, error: Exception) -> str:
+    """Keep an input that failed, and say how it becomes one of the corpus."""
+    name = hashlib.sha256(content).hexdigest()[:12]
+    path = FINDINGS / target.name / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    shown = repr(content[:_SHOWN_BYTES]) + ("..." if len(content) > _SHOWN_BYTES else "")
+    place = "".join(traceback.format_tb(error.__traceback__, -_SHOWN_FRAMES))
+    return (
+        f"{target.name}: {type(error).__name__}: {str(error)[:500]}\n{place}"
+        f"with {len(content)} bytes: {shown}\n"
+        f"To keep it: mv {path} {CORPUS / target.name}/NAME"
+    )
+
+
+# Mutations
+
+_TOKENS = (
+    b"\0", b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\xef\xbb\xbf", b"\xe2\x80\xae",
+    b"\r\n", b"\n", b"\t", b" ", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b"<", b">", b"(", b")",
+    b",", b";", b":", b"=", b"/", b"//", b"..", b"@", b"%", b"&a", b"*a", b"!", b"|", b"-", b"- ",
+    b"0", b"-1", b"9" * 400, b"1e999", b"-1e-999", b"NaN", b"null", b"true", b'""', b"{}", b"[]",
+    b"A", b"a" * 70, b"sha256:", b"sha512:",
+)  # fmt: skip
+
+_SPOT = st.integers(0, 2**16 - 1)
+_Mutation = tuple[str, int, int, bytes]
+
+
+def _cut(content: bytes, start: int, end: int, _: bytes) -> bytes:
+    return content[:start] + content[end:]
+
+
+def _flip(content: bytes, start: int, end: int, _: bytes) -> bytes:
+    flipped = bytes(byte ^ (1 << (end % 8)) for byte in content[start : start + 1])
+    return content[:start] + flipped + content[start + 1 :]
+
+
+def _insert(content: bytes, start: int, _: int, token: bytes) -> bytes:
+    return content[:start] + token + content[start:]
+
+
+def _overwrite(content: bytes, start: int, end: int, token: bytes) -> bytes:
+    return content[:start] + token + content[end:]
+
+
+def _repeat(content: bytes, start: int, end: int, _: bytes) -> bytes:
+    times = 2 ** (end % 16)
+    room = MAX_INPUT_BYTES // max(end - start, 1)
+    return content[:start] + content[start:end] * min(times, room) + content[end:]
+
+
+def _splice(content: bytes, start: int, end: int, other: bytes) -> bytes:
+    return content[:start] + other[end:]
+
+
+_WAYS: dict[str, Callable[[bytes, int, int, bytes], bytes]] = {
+    "cut": _cut,
+    "flip": _flip,
+    "insert": _insert,
+    "overwrite": _overwrite,
+    "repeat": _repeat,
+}
+
+
+def mutated(seeds: Sequence[bytes], made_up: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Give seeds and what is made up, with up to six mutations, and parts of two put together."""
+    base = st.sampled_from(seeds) | made_up if seeds else made_up
+    ways = st.tuples(st.sampled_from(list(_WAYS)), _SPOT, _SPOT, st.sampled_from(_TOKENS))
+    splices = st.tuples(st.just("splice"), _SPOT, _SPOT, base)
+    mutations = st.lists(ways | ways | ways | splices, max_size=6)
+    return st.builds(_mutate, base, mutations)
+
+
+def _mutate(content: bytes, mutations: list[_Mutation]) -> bytes:
+    for way, spot, extent, other in mutations:
+        start = spot % (len(content) + 1)
+        # mostly short, sometimes all there is
+        end = start + min(extent % 2 ** (extent % 17), len(content) - start)
+        content = _WAYS.get(way, _splice)(content, start, end, other)[:MAX_INPUT_BYTES]
+    return content
+
+
+# Forms
+
+SCALARS: SearchStrategy[object] = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["", "\ud800", "\0", "9" * 400, "x" * 300])
+)
+
+
+def json_values(
+    keys: Sequence[str], scalars: SearchStrategy[object] = SCALARS
+) -> SearchStrategy[object]:
+    """Give values of any shape, the objects of which have mostly these keys."""
+    names = st.sampled_from(keys) | st.sampled_from(keys) | st.text(max_size=4)
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5),
+        max_leaves=16,
+    )
+
+
+def encode_json(value: object) -> bytes:
+    """Write JSON, lone surrogates and NaN too."""
+    return json.dumps(value).encode()

@@ -1,0 +1,125 @@
+"""Readers of what others write keep their promises, whatever that is.
+
+``make fuzz`` gives this ten minutes and other inputs in each run, or FUZZ_SECONDS; else it takes
+twenty seconds and the same ones.
+"""
+
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz_api import API, HEADERS
+from tests.fuzz_cache import CACHE
+from tests.fuzz_caprover import CAPROVER
+from tests.fuzz_configuration import CONFIGURATIONS, OPTIONS, SECRETS
+from tests.fuzz_storage import LINKS, MANIFESTS
+from tests.fuzzing import (
+    FINDINGS,
+    EndlessError,
+    FindingError,
+    Target,
+    corpus_files,
+    fuzz,
+    limited,
+    plain,
+)
+from tests.reliability import Record
+
+pytestmark = pytest.mark.fuzz
+
+TARGETS = (MANIFESTS, LINKS, CAPROVER, HEADERS, API, CONFIGURATIONS, OPTIONS, SECRETS, CACHE)
+NAMES = [target.name for target in TARGETS]
+
+SHORT_SECONDS, LONG_SECONDS = 20.0, 600.0
+MEMORY_BYTES, MEMORY_PER_BYTE = 8 * 2**20, 200
+FORGET_PEAK = "5"  # proc(5), of clear_refs
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+def test_what_is_kept_is_read_in_little_memory(target: Target, tmp_path: Path) -> None:
+    with target.checking(tmp_path) as check:
+        check(b"")  # imports, and what is remembered once
+        for path in corpus_files(target.name):
+            content = path.read_bytes()
+            before = resident_bytes("VmRSS")
+            Path("/proc/self/clear_refs").write_text(FORGET_PEAK)
+            with limited():
+                check(content)
+            grown = resident_bytes("VmHWM") - before
+            assert grown <= MEMORY_BYTES + MEMORY_PER_BYTE * len(content), path.name
+
+
+def resident_bytes(field: str) -> int:
+    """Read how much memory this process has, or has had at its peak."""
+    (told,) = re.findall(
+        rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE
+    )
+    return int(told) * 1024
+
+
+@pytest.mark.reliability("fuzz")
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+def test_whatever_is_read_the_promise_is_kept(
+    target: Target,
+    tmp_path: Path,
+    at_length: bool,
+    record: Record,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seconds = float(os.environ.get("FUZZ_SECONDS", LONG_SECONDS if at_length else SHORT_SECONDS))
+    share = seconds / len(TARGETS)
+    first_seed = random.randrange(2**32) if at_length else 0  # noqa: S311 - not a secret
+
+    def tell(progress: str) -> None:
+        if at_length:
+            with capsys.disabled():
+                print(f"\n{progress}", end="", flush=True)  # noqa: T201 - for who waits
+
+    count = fuzz(target, tmp_path, share, first_seed, tell)
+    assert count >= share
+    record(f"{target.name}: {target.promise}", f"{count:,} inputs in {share:.0f} s")
+
+
+# The fuzzing itself
+
+
+def broken_by(marker: bytes) -> Target:
+    def check(content: bytes) -> None:
+        assert marker not in content
+
+    return Target("manifests", "", lambda _: plain(check), MANIFESTS.made_up)
+
+
+def test_what_breaks_a_promise_is_found_made_small_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fuzzing.FINDINGS", tmp_path / "findings")
+    with pytest.raises(FindingError, match=r"AssertionError.*\n.*b'config'") as caught:
+        fuzz(broken_by(b"config"), tmp_path, 60.0, 0, lambda _: None)
+    (kept,) = (tmp_path / "findings" / "manifests").iterdir()
+    assert kept.read_bytes() == b"config"
+    assert str(kept) in str(caught.value)
+    assert not FINDINGS.exists() or kept.name not in os.listdir(FINDINGS)
+
+
+def test_the_same_seed_gives_the_same_inputs(tmp_path: Path) -> None:
+    def inputs(first_seed: int) -> list[bytes]:
+        seen: list[bytes] = []
+
+        def check(content: bytes) -> None:
+            seen.append(content)
+
+        target = Target("links", "", lambda _: plain(check), LINKS.made_up)
+        fuzz(target, tmp_path, 1.0, first_seed, lambda _: None)
+        return seen[:20]
+
+    assert inputs(1) == inputs(1) != inputs(2)
+
+
+def test_what_does_not_end_is_ended() -> None:
+    with pytest.raises(EndlessError), limited(0.05):
+        while True:
+            pass
