@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
         start: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
         for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    yaml_constructors = {  # noqa: RUF012 - the same
+    yaml_constructors = {
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
         if tag in _TAGS

@@ -17,9 +17,12 @@ _FIELDS = (
     "dockerRegistries", "registryDomain", "registryType", "envVars", "hashedPassword",
 )  # fmt: skip
 _VOCABULARY = frozenset(
-    "appDefinitions versions version deployedVersion deployedImageName dockerRegistries "
-    "registryDomain registryType lists no app which is taken for not known empty of the form "
-    "that CapRover writes cut short JSON missing in whole has a wrong type".split()
+    re.findall(
+        r"\w+",
+        "appDefinitions versions version deployedVersion deployedImageName dockerRegistries "
+        "registryDomain registryType lists no app which is taken for not known empty of the form "
+        "that CapRover writes cut short JSON missing in whole has a wrong type",
+    )
 )
 """All that a complaint may say: nothing of the file but the names of fields that are read."""
 
