@@ -1,6 +1,7 @@
 """What a scan knows outlives a restart, and never makes one find anything else."""
 
 import logging
+import math
 import os
 import random
 import resource
@@ -631,6 +632,7 @@ NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ),
     ("something that is no tag", lambda c: set_tag(c, "name", "a\0b")),
     ("something that is no tag", lambda c: set_tag(c, "name", "../../b")),
+    ("a time that is none", lambda c: set_tag(c, "updated_at", float("nan"))),
 ]
 
 
@@ -694,6 +696,10 @@ def test_figures_that_are_not_whole_are_refused(store: StoreBuilder) -> None:
         packed = packing.pack_figures(KeptFigures(2, wrong))
         with pytest.raises(CacheUnfitError, match="figures of something else"):
             unpack_figures(packed, inventory)
+    (first, *others) = figures.repositories
+    timeless = replace(figures, repositories=(replace(first, last_push_at=math.nan), *others))
+    with pytest.raises(CacheUnfitError, match="a time that is none"):
+        unpack_figures(packing.pack_figures(KeptFigures(2, timeless)), inventory)
 
 
 # Where nothing can be kept

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import chain, islice
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -218,16 +219,18 @@ def unpack_figures(packed: bytes, inventory: Inventory) -> KeptFigures:
     """Read figures of ``inventory``. Raises CacheUnfitError where they make no sense."""
     with _told_as_unfit():
         kept = msgspec.msgpack.decode(packed, type=KeptFigures)
-    figures = kept.figures
-    is_whole = (
-        figures.blobs.keys() == set(BlobState)
-        and figures.issues.keys() == set(IssueCause)
-        and (figures.collector is None or figures.collector.keys() == set(GcMode))
-        and sorted(each.name for each in figures.repositories)
-        == [each.name for each in inventory.repositories]
-    )
-    if not is_whole:
-        raise CacheUnfitError("figures of something else")
+        figures = kept.figures
+        is_whole = (
+            figures.blobs.keys() == set(BlobState)
+            and figures.issues.keys() == set(IssueCause)
+            and (figures.collector is None or figures.collector.keys() == set(GcMode))
+            and sorted(each.name for each in figures.repositories)
+            == [each.name for each in inventory.repositories]
+        )
+        if not is_whole:
+            raise ValueError("figures of something else")
+        _check_times(each.last_push_at for each in figures.repositories)
+        _check_times([figures.uploads.oldest_start_at])
     return kept
 
 
@@ -273,16 +276,15 @@ def _check(known: Known) -> None:
         raise ValueError("not one size for each digest")
     if min(inventory.sizes, default=0) < UNKNOWN:
         raise ValueError("a size below zero")
+    _check_times(_times_in(inventory))
     numbers = _numbers_in(inventory)
     if numbers and not 0 <= min(numbers) <= max(numbers) < len(inventory.digests):
         raise ValueError("the number of a blob that is not there")
     by_name = {each.name: each for each in inventory.repositories}
     if list(by_name) != sorted(each.name for each in inventory.repositories):
         raise ValueError("repositories twice, or in no order")
-    for name, stamps in known.repositories.items():
-        repository = by_name.get(name)
-        if repository is not None:
-            _check_stamps(repository, stamps)
+    for name in by_name.keys() & known.repositories.keys():
+        _check_stamps(by_name[name], known.repositories[name])
     _check_names(inventory, known)
 
 
@@ -298,6 +300,18 @@ def _numbers_in(inventory: Inventory) -> set[BlobNumber]:
         optional = chain((each.target for each in repository.tags), _links_of(repository.mislinked))
         numbers.update(number for number in optional if number is not None)
     return numbers
+
+
+def _times_in(inventory: Inventory) -> Iterator[float | None]:
+    for repository in inventory.repositories:
+        yield from (tag.updated_at for tag in repository.tags)
+        yield from (revision.linked_at for revision in repository.revisions)
+        yield from (upload.started_at for upload in repository.uploads)
+
+
+def _check_times(times: Iterable[float | None]) -> None:
+    if not isfinite(sum(each for each in times if each is not None)):
+        raise ValueError("a time that is none")
 
 
 def _links_of(mislinked: Mapping[BlobNumber, BlobNumber | None]) -> Iterable[BlobNumber | None]:
