@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from demo.store import noise
@@ -27,6 +29,7 @@ from tests.fuzzing import Check, Target
 from tests.test_rescan import described, small_store
 
 _DIALECT: Dialect = 2
+_ODD: tuple[object, ...] = (-1, 10**6, 2**63 - 1, float("nan"), "", "../..", b"", [], {}, None)
 _OPTIONS = AnalysisOptions(_DIALECT, image_prefix="captain", keep_last=(1,))
 
 
@@ -40,7 +43,28 @@ def _seeds(directory: Path) -> Sequence[bytes]:
     store.delete_tag("app", "1")
     odd = _scanned(store.root)
     figures = [KeptFigures(_DIALECT, analyse(each.inventory, _DIALECT)) for each in (plain, odd)]
-    return [*pack_known(plain), *pack_known(odd), *map(pack_figures, figures)]
+    packed = [*pack_known(plain), *pack_known(odd), *map(pack_figures, figures)]
+    return [each for whole in packed for each in (whole, *_altered(whole))]
+
+
+def _altered(packed: bytes) -> Iterator[bytes]:
+    """Give it with each part replaced by something odd."""
+    content = msgspec.msgpack.decode(packed, strict=False)
+    for holder, key in list(_parts(content)):
+        before = holder[key]
+        for odd in _ODD:
+            holder[key] = odd
+            yield msgspec.msgpack.encode(content)
+        holder[key] = before
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - MessagePack
+    """Name the place of each part: what holds it, and by which key."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in inner:
+        yield value, key
+        if isinstance(part, dict | list):
+            yield from _parts(part)
 
 
 def _scanned(root: Path) -> Known:

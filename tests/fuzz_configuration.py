@@ -31,7 +31,7 @@ _PASSWORD = variable_name(("registry", "password"))
 
 _PATHS = [path for path in setting_paths() if path != ("registry", "password")]
 _VALUES = st.sampled_from(
-    ["5m", "1h30m", "50GiB", "2GB", "0", "-1", "true", "no", "/srv/x", "", "https://example.com:996",
+    ["5m", "1h30m", "1.23456789ms", "50GiB", "2GB", "0", "-1", "true", "no", "/srv/x", "", "https://example.com:996",
      ":10996", "[::1]:1", "5,20", "0.5", "1e999", "team/.*", "(a+)+", "(", "logfmt", "debug", "2",
      "9" * 400, "https://user:secret@example.com/?x", "\ud800", "a\nb", "\u0661"]
 ) | st.text(max_size=12)  # fmt: skip

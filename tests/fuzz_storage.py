@@ -209,6 +209,7 @@ def _link_contents() -> Iterator[st.SearchStrategy[str]]:
     yield st.from_regex(_SUPPORTED, fullmatch=True)
     yield st.from_regex(r"[a-z0-9+._-]{1,8}:[0-9a-fA-F]{0,140}", fullmatch=True)
     yield st.from_regex(r"[a-zA-Z0-9._/-]{0,300}", fullmatch=True)
+    yield st.from_regex(r"[a-zA-Z0-9._/-]{0,4}", fullmatch=True)
     yield st.from_regex(
         r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-6]\d:[0-6]\d(\.\d{1,10})?(Z|[+-]\d\d:\d\d)"
     )
