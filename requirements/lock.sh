@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes image.txt, build.txt and test.txt anew from pyproject.toml: every package with one version
+# Writes image.txt, build.txt, test.txt and tools.txt anew from pyproject.toml: every package with one version
 # and the hashes of its files, for Linux and each supported Python. Arguments go to the resolver:
 #   requirements/lock.sh                          keeps the locked versions that still fit
 #   requirements/lock.sh --upgrade                takes the newest of everything
@@ -33,6 +33,15 @@ editables = [
 print(*project["build-system"]["requires"], *editables, sep="\n")
 PYTHON
 
+# What is installed by itself, and needs nothing of the rest.
+"$python" - >"$scratch/tools.in" <<'PYTHON'
+import pathlib
+import tomllib
+
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text(encoding="utf-8"))
+print(*project["dependency-groups"]["tools"], sep="\n")
+PYTHON
+
 # Colorama is left out because Windows alone needs it, and there is no exporter for Windows.
 lock() {
   local output=$1
@@ -49,3 +58,4 @@ lock() {
 lock image.txt pyproject.toml "$@"
 lock test.txt pyproject.toml --group test --constraint requirements/image.txt "$@"
 lock build.txt "$scratch/build.in" --constraint requirements/test.txt "$@"
+lock tools.txt "$scratch/tools.in" "$@"

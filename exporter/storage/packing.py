@@ -115,10 +115,8 @@ def _content(known: Known, piece: int, pieces: int) -> _Content:
     """Give one piece: a share of all that there is much of, and in the first one the rest."""
     inventory = known.inventory
     start, end = piece * PIECE_BLOBS, (piece + 1) * PIECE_BLOBS
-    if piece:
-        rest = _Rest(**{name: getattr(_NOTHING, name) for name in _UNPACKED})
-    else:
-        rest = _Rest(**{name: getattr(inventory, name) for name in _UNPACKED})
+    source = _NOTHING if piece else inventory
+    rest = _Rest(**{name: getattr(source, name) for name in _UNPACKED})
     rest.manifests = dict(_share(inventory.manifests.items(), piece, pieces))
     rest.repositories = tuple(_share(inventory.repositories, piece, pieces))
     digests = list(islice(inventory.digests, start, end))
