@@ -108,6 +108,11 @@ def test_null_means_absent() -> None:
     assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
 
 
+def test_half_a_character_does_not_hide_references() -> None:
+    content = b'{"\\ud800": {"\\udfff": 1}, "layers": [{"digest": "%s", "\\ud800": "\\ud800"}]}'
+    assert parse_manifest(content % text("a").encode()).blobs == (packed("a"),)
+
+
 def test_a_null_after_a_reference_takes_it_back_only_where_it_does_so_for_the_registry() -> None:
     config = b'"config": {"digest": "%s"}' % text("a").encode()
     layers = b'"layers": [{"digest": "%s"}]' % text("b").encode()

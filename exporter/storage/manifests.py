@@ -204,11 +204,12 @@ def _decode_as_go(content: bytes) -> _Document:
 def _fill_as_go(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Give an object as Go's decoder fills a struct: the last field of a name counts.
 
-    A null empties a list, and leaves anything else as it was (``json.Unmarshal``).
+    A null empties a list, and leaves anything else as it was (``json.Unmarshal``). Fields that are
+    not read are left out: their names may be half a character.
     """
     filled: dict[str, Any] = {}
     for spelt, value in pairs:
-        name = _FIELDS.get(spelt.lower(), spelt)
-        if value is not None or name in _LISTS:
+        name = _FIELDS.get(spelt.lower())
+        if name is not None and (value is not None or name in _LISTS):
             filled[name] = value
     return filled
