@@ -143,7 +143,7 @@ def _check_sent(recorder: _Recorder, seen: Requests) -> None:
 
 
 def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
-    return url.scheme, url.raw_host, url.port
+    return url.scheme, url.raw_host.lower(), url.port  # of %3C and %3c
 
 
 def _place(url: httpx.URL) -> httpx.URL:
