@@ -142,7 +142,7 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _check_other_spellings(content: bytes, manifest: ManifestContent) -> None:
     """Hold that white space, escapes and the order of fields change nothing."""
     try:
-        document = json.loads(content, object_pairs_hook=_each_once)
+        document = json.loads(content.decode(), object_pairs_hook=_each_once)
     except ValueError:  # or broken UTF-8, which is made whole before it is read
         return
     reversed_ = dict(reversed(document.items()))
