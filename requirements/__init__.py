@@ -1,0 +1,1 @@
+"""What is locked, and what is made of the locks."""
