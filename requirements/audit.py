@@ -140,7 +140,7 @@ def _ask(tools: Path, packages: Sequence[LockedPackage], service: Service) -> li
         command: list[str | Path] = [
             *(tools / "bin" / "pip-audit", "--requirement", wanted, "--require-hashes"),
             *("--disable-pip", "--progress-spinner", "off", "--timeout", "20", *service.flags),
-            *("--format", "json", "--output", output),
+            *("--format", "json", "--output", output, "--cache-dir", Path(scratch) / "cache"),
         ]
         try:
             done = subprocess.run(  # noqa: S603 - a program of our own environment

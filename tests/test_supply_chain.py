@@ -2,18 +2,23 @@
 
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
+from typing import ClassVar
 
 import pytest
+import trustme
 
 from exporter import __version__
-from requirements.audit import AFFECTED, CLEAN, UNKNOWN, Service, audit
+from requirements.audit import AFFECTED, CLEAN, SERVICES, UNKNOWN, Service, audit
 from requirements.locks import IMAGE, LOCKS, LockedPackage, canonical_name, read_lock
 from requirements.sbom import direct_dependencies, write_sbom
 from tests.reliability import Record
@@ -190,6 +195,57 @@ def test_a_service_that_fails_is_never_a_good_answer(tools: Path) -> None:
     assert verdict.checked == "no package"
     assert verdict.unknown[0].startswith("loopback gave no answer: ")
     assert "this says nothing of the packages" in verdict.unknown[-1]
+
+
+class PypiMirror(BaseRequestHandler):
+    """A proxy that leads to a mirror of pypi.org, which has no more than some of the packages."""
+
+    known: ClassVar[frozenset[str]] = frozenset()
+    tls: ClassVar[ssl.SSLContext]
+
+    def handle(self) -> None:
+        read_head(self.request)
+        self.request.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with self.tls.wrap_socket(self.request, server_side=True) as client:
+            name = read_head(client).split("/")[2]
+            body = b'{"vulnerabilities": []}'
+            status = "200 OK" if name in self.known else "404 Not Found"
+            head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+
+
+def read_head(client: socket.socket) -> str:
+    head = b""
+    while b"\r\n\r\n" not in head and (piece := client.recv(4096)):
+        head += piece
+    return head.decode()
+
+
+@pytest.mark.parametrize("missing", ["all", "httpx"])
+def test_a_package_that_nobody_knows_of_is_not_taken_for_a_clean_one(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("pypi.org").configure_cert(tls)
+    names = {each.name for each in read_lock(IMAGE)} - {"httpx"}
+    known = frozenset() if missing == "all" else frozenset(names)
+    handler = type("Mirror", (PypiMirror,), {"known": known, "tls": tls})
+    with ThreadingTCPServer(("127.0.0.1", 0), handler) as mirror:
+        thread = Thread(target=mirror.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{mirror.server_address[1]}")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        verdict = audit(tools, [IMAGE], SERVICES[:1])
+        mirror.shutdown()
+        thread.join()
+    assert verdict.exit_code == UNKNOWN
+    told = "gave no answer: it knows none" if missing == "all" else "knows nothing of it"
+    assert f"pypi.org {told}" in verdict.unknown[0]
+    if missing != "all":
+        assert verdict.unknown[0].startswith("httpx ")
+        assert verdict.checked == f"{len(names)} packages, at pypi.org"
 
 
 def test_without_the_network_the_command_says_so_and_ends_with_3(
