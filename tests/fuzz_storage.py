@@ -39,6 +39,8 @@ _FIELDS = (
     "schemaVersion", "mediaType", "config", "layers", "blobs", "manifests", "fsLayers", "subject",
     "digest", "size", "urls", "blobSum", "annotations", "Layers", "CONFIG", "Digest", "platform",
 )  # fmt: skip
+_READ = frozenset(_FIELDS) - {"Layers", "CONFIG", "Digest"}
+_FOLDED = frozenset(name.lower() for name in _READ)
 _MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -127,15 +129,20 @@ def _references_for_go(content: bytes) -> set[Digest]:
     layers = [each.get("blobsum", "") for each in document.get("fslayers", ())]
     lists = [each.get("digest", "") for name in _LISTS[:-1] for each in document.get(name, ())]
     config = [document.get("config", {}).get("digest", "")]
-    return {
-        digest for text in layers + lists + config if (digest := parse_digest(text)) is not None
-    }
+    known = filter(_SUPPORTED.fullmatch, layers + lists + config)
+    return {digest for text in known if (digest := parse_digest(text)) is not None}
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Raise ValueError where a field comes twice: then their order counts."""
-    if len({name.lower() for name, _ in pairs}) < len(pairs):
-        raise ValueError("a field comes twice")
+    """Raise ValueError where a field comes twice, or in another case.
+
+    Then their order counts; and only where it could hide a reference are other cases looked for.
+    """
+    names = {name.lower() for name, _ in pairs}
+    if len(names) < len(pairs) or any(
+        name not in _READ and name.lower() in _FOLDED for name, _ in pairs
+    ):
+        raise ValueError("a field that comes twice, or in another case")
     return dict(pairs)
 
 

@@ -108,6 +108,10 @@ def test_null_means_absent() -> None:
     assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
 
 
+def test_the_schema_is_found_in_another_case_too() -> None:
+    assert parse_manifest(b'{"SCHEMAVERSION": 2, "layers": []}').schema == 2
+
+
 def test_half_a_character_does_not_hide_references() -> None:
     content = b'{"\\ud800": {"\\udfff": 1}, "layers": [{"digest": "%s", "\\ud800": "\\ud800"}]}'
     assert parse_manifest(content % text("a").encode()).blobs == (packed("a"),)

@@ -147,6 +147,7 @@ def parse_manifest(content: bytes) -> ManifestContent:
         # another case, which the registry's JSON decoder (Go's) takes for the field. All its
         # algorithms begin with sha; an escape could hide one.
         suspicious = content.count(b"sha") > document.count_references() or b"\\" in content
+        suspicious |= document.schema_version == 0  # or that is spelt in another case
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document, suspicious = None, True
     if suspicious:
