@@ -17,6 +17,23 @@
 Messages say what happened, where, and what to do about it. None holds a secret.
 """
 
+import errno
+
+_MENDS = {
+    errno.ENOSPC: "free some room on that filesystem",
+    errno.EDQUOT: "free some room, or raise the quota",
+    errno.EMFILE: "raise this process's limit of open files (ulimit -n, LimitNOFILE=)",
+    errno.ENFILE: "raise fs.file-max, or see which process of this host holds so many files",
+}
+
+
+def mend_of(error: OSError, otherwise: str) -> str:
+    """Give what helps where there is no room, or no more files can be opened.
+
+    In all other cases that is ``otherwise``.
+    """
+    return _MENDS.get(error.errno or 0, otherwise)
+
 
 class ExporterError(Exception):
     """Base of all errors of this program."""

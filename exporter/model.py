@@ -259,7 +259,8 @@ class FilesystemUsage:
         avail_bytes: free for everybody else.
         files: inodes in all.
         files_free: inodes free.
-        readonly: whether it is mounted read-only where the registry's directory lives.
+        readonly: whether it is mounted read-only where the registry's directory lives; None where
+            that cannot be told.
 
     """
 
@@ -268,4 +269,4 @@ class FilesystemUsage:
     avail_bytes: int
     files: int
     files_free: int
-    readonly: bool
+    readonly: bool | None

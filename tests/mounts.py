@@ -26,9 +26,9 @@ class Mounts:
         """Show a directory at another place."""
         self._mount(place, "--bind", str(source))
 
-    def tmpfs(self, place: Path) -> None:
+    def tmpfs(self, place: Path, options: str = "size=16m") -> None:
         """Mount an empty filesystem in memory."""
-        self._mount(place, "-t", "tmpfs", "-o", "size=16m", "of-a-test")
+        self._mount(place, "-t", "tmpfs", "-o", options, "of-a-test")
 
     def remount(self, place: Path, option: str) -> None:
         """Change what is mounted there, ``ro`` or ``rw``."""

@@ -8,7 +8,7 @@ from exporter.metrics.subject import Metric, Reader, Sample, Subject, one
 from exporter.model import FilesystemUsage
 
 
-def _filesystem(read: Callable[[FilesystemUsage], float]) -> Reader:
+def _filesystem(read: Callable[[FilesystemUsage], float | None]) -> Reader:
     def samples(subject: Subject) -> Iterator[Sample]:
         filesystem = subject.snapshot.filesystem
         return one(None if filesystem is None else read(filesystem))
@@ -57,7 +57,8 @@ FILESYSTEM_METRICS = (
     Metric(
         "docker_registry_filesystem_readonly",
         "1 where the filesystem that holds the store is read-only as a whole. A read-only mount "
-        "of it, such as the exporter's own, does not count. Read every 15 s.",
+        "of it, such as the exporter's own, does not count. Read every 15 s; absent where it "
+        "cannot be told.",
         _filesystem(lambda usage: usage.readonly),
     ),
 )

@@ -36,8 +36,8 @@ from exporter.storage.reading import (
     GONE,
     WRONG_KIND,
     IssueLog,
+    directory_mend,
     is_directory,
-    mend_of,
     open_directory,
     read_file,
     refuse_symlink,
@@ -127,7 +127,7 @@ class BlobReader:
         except FileNotFoundError:
             return []  # nothing was pushed yet
         except OSError as error:
-            message = f"cannot list {path}: {error.strerror}; {mend_of(error)}"
+            message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
             raise StoreUnreadableError(message) from error
         return found
 

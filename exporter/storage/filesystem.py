@@ -36,14 +36,21 @@ def read_usage(root: Path) -> FilesystemUsage:
     )
 
 
-def _is_readonly(path: Path, status: os.statvfs_result) -> bool:
-    """Tell whether the filesystem as a whole is read-only.
+def _is_readonly(path: Path, status: os.statvfs_result) -> bool | None:
+    """Tell whether the filesystem as a whole is read-only; None where that cannot be told now.
 
     ``statvfs`` cannot tell that from a read-only mount of a writable filesystem, which is how the
     exporter should see the store: a page in the night for nothing. The mount table can.
     """
-    mount = mount_of(str(path))
-    return bool(status.f_flag & os.ST_RDONLY) if mount is None else mount.is_readonly
+    if not status.f_flag & os.ST_RDONLY:
+        return False
+    try:
+        mount = find_mount(str(path), _read_mounts())
+    except FileNotFoundError:  # this system has none
+        return True
+    except OSError:  # no more files can be opened
+        return None
+    return mount is None or mount.is_readonly
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,13 @@ class Mount:
 def mount_of(path: str) -> Mount | None:
     """Tell what is mounted where ``path`` is; None where the mount table does not tell."""
     try:
-        return find_mount(path, os.fsdecode(_MOUNTS.read_bytes()))
+        return find_mount(path, _read_mounts())
     except OSError:
         return None
+
+
+def _read_mounts() -> str:
+    return os.fsdecode(_MOUNTS.read_bytes())
 
 
 def find_mount(path: str, mountinfo: str) -> Mount | None:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from exporter.errors import mend_of
 from exporter.model import NOT_READ, IssueCause, ScanIssue
 from exporter.storage.layout import printable
 
@@ -77,11 +78,11 @@ class IssueLog:
         return tuple(sorted(self._issues.values(), key=lambda issue: (issue.cause, issue.path)))
 
 
-def mend_of(error: OSError) -> str:
+def directory_mend(error: OSError) -> str:
     """Say what to do about a directory that cannot be read."""
     if error.errno in _FAILED:
         return "its disk or its mount has failed; mend that, unmount it and mount it again"
-    return f"it must be a directory that uid {os.geteuid()} may read"
+    return mend_of(error, f"it must be a directory that uid {os.geteuid()} may read")
 
 
 def is_directory(entry: "os.DirEntry[str]") -> bool:

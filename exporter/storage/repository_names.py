@@ -15,7 +15,7 @@ from exporter.storage.layout import (
     is_domain,
     is_repository_name,
 )
-from exporter.storage.reading import GONE, IssueLog, is_directory, mend_of, open_directory
+from exporter.storage.reading import GONE, IssueLog, directory_mend, is_directory, open_directory
 from exporter.storage.strays import StrayCounter
 
 _PRIVATE = "_"
@@ -74,7 +74,7 @@ class _Search:
                 self.found.is_missing |= not name
             except OSError as error:
                 if not name:
-                    message = f"cannot list {path}: {error.strerror}; {mend_of(error)}"
+                    message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
                     raise StoreUnreadableError(message) from error
                 if not isinstance(error, GONE):
                     self._issues.add_error(error, path)

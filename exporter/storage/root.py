@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.errors import StoreUnreadableError
 from exporter.storage.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH, printable
-from exporter.storage.reading import mend_of
+from exporter.storage.reading import directory_mend
 from exporter.storage.strays import StrayCounter
 
 
@@ -26,14 +26,14 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
             belongs = expected | ({BLOBS, REPOSITORIES} if name is None else {name})
             found.append((path, descriptor, names, belongs))
             if name is not None and name not in names:
-                _refuse_wrong_root(root, path, name, names)
+                _refuse_wrong_root(root, path, name, names, found[0][2])
                 descriptor = -1
                 break
             path, expected = path / (name or ""), frozenset()
         # not before it is clear that this is a store: it could be any directory, however large
         for place, directory, names, belongs in found:
             _count_beside(directory, names, place, belongs, strays)
-        return None if descriptor < 0 else os.dup(descriptor)
+        return None if descriptor < 0 else _duplicate(descriptor, path)
 
 
 @contextmanager
@@ -62,7 +62,9 @@ def identities(store: int) -> list[tuple[int, int] | None]:
     return found
 
 
-def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -> None:
+def _refuse_wrong_root(
+    root: Path, path: Path, missing: str, names: list[str], in_root: list[str]
+) -> None:
     """Tell a directory that was named by mistake from a registry that has no content yet.
 
     Taking the one for the other would report an empty store, and walk whatever is there for strays.
@@ -72,7 +74,7 @@ def _refuse_wrong_root(root: Path, path: Path, missing: str, names: list[str]) -
         return
     mend = "give the registry's root directory, the one that holds docker/registry/v2"
     candidates = (root.parent, root.parent.parent, root.parent.parent.parent)
-    for candidate in (*candidates, *(root / name for name in os.listdir(root))):
+    for candidate in (*candidates, *(root / name for name in in_root)):
         if os.path.isdir(candidate.joinpath(*VERSION_PATH)):  # False too where it may not look
             mend = f"did you mean {candidate}?"
             break
@@ -89,7 +91,7 @@ def _main_directory(path: Path, root: Path) -> Iterator[int]:
             mend = "it is listed, so a link to nowhere; is what it points to mounted?"
         raise StoreUnreadableError(f"{path} does not exist: {mend}") from error
     except OSError as error:
-        message = f"cannot open {path}: {error.strerror}; {mend_of(error)}"
+        message = f"cannot open {path}: {error.strerror}; {directory_mend(error)}"
         raise StoreUnreadableError(message) from error
     try:
         yield descriptor
@@ -101,7 +103,15 @@ def _list(directory: int, path: Path) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError as error:
-        message = f"cannot list {path}: {error.strerror}; {mend_of(error)}"
+        message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
+        raise StoreUnreadableError(message) from error
+
+
+def _duplicate(descriptor: int, path: Path) -> int:
+    try:
+        return os.dup(descriptor)
+    except OSError as error:
+        message = f"cannot open {path}: {error.strerror}; {directory_mend(error)}"
         raise StoreUnreadableError(message) from error
 
 

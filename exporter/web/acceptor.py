@@ -9,6 +9,7 @@ from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from exporter.errors import mend_of
 from exporter.web.connections import Bounds, Claim, Connection, ConnectionTable
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ class Acceptor:
                 if error.errno in _OURS:
                     raise
                 if error.errno in _EXHAUSTED:
-                    self._table.make_room(f"cannot accept a connection: {error.strerror}")
+                    mend = mend_of(error, "free some memory")
+                    reason = f"no connection can be accepted: {error.strerror}; {mend}"
+                    self._table.make_room(reason, Claim.NONE)
                     await asyncio.sleep(_RETRY_SECONDS)
                 continue  # else that connection has failed already
             _Pending(connected, self._table).start(self._begin)

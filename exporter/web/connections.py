@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import itemgetter
 from typing import Protocol
 
 from exporter.logs import fields
@@ -74,7 +75,10 @@ class ConnectionTable:
     def enter(self, connection: Connection) -> None:
         """Take a new one in."""
         if len(self._open) >= self._most:
-            self.make_room(f"all {self._most} connections are in use; see --web.max-connections")
+            self.make_room(
+                f"all {self._most} connections are in use: the oldest idle ones are closed; "
+                "see --web.max-connections"
+            )
         self._open[connection] = None
 
     def replace(self, connection: Connection, successor: Connection) -> None:
@@ -95,15 +99,15 @@ class ConnectionTable:
             if each.claim <= up_to:
                 each.abort()
 
-    def make_room(self, reason: str) -> None:
-        """Close one, if there is any; the log tells ``reason`` once a minute."""
-        oldest = min(self._open, key=lambda each: each.claim, default=None)
-        if oldest is not None:
-            del self._open[oldest]
-            oldest.abort()
+    def make_room(self, reason: str, up_to: Claim = Claim.ANSWERING) -> None:
+        """Close one whose claim is no better, if there is any; the log tells why once a minute."""
+        claims = ((each.claim, each) for each in self._open)
+        worst = min((each for each in claims if each[0] <= up_to), key=itemgetter(0), default=None)
+        if worst is not None:
+            del self._open[worst[1]]
+            worst[1].abort()
             self._closed += 1
         if self._clock() >= self._say_again_at:
             self._say_again_at = self._clock() + _SAY_SECONDS
-            closed = fields(closed=self._closed)
-            _log.warning("%s; the oldest idle ones are closed", reason, extra=closed)
+            _log.warning(reason, extra=fields(closed=self._closed))
             self._closed = 0

@@ -1,0 +1,57 @@
+"""Small filesystems of a test's own: they can be filled, and made read-only."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.mounts import Mounts
+
+_BLOCK_BYTES = 4096
+
+
+class SmallFilesystem:
+    """A filesystem in memory."""
+
+    def __init__(self, place: Path, mounts: Mounts) -> None:
+        """Stand for the one that ``mounts`` has mounted on ``place``."""
+        self.place = place
+        self._mounts = mounts
+        self._filler = place / "filler"
+
+    def fill(self) -> None:
+        """Leave not one block free."""
+        descriptor = os.open(self._filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            while True:
+                os.write(descriptor, bytes(_BLOCK_BYTES))
+        except OSError:
+            assert os.statvfs(self.place).f_bavail == 0
+        finally:
+            os.close(descriptor)
+
+    def make_room(self) -> None:
+        """Free what :meth:`fill` took."""
+        self._filler.unlink()
+
+    def make_read_only(self) -> None:
+        """Have the kernel refuse every write."""
+        self._mounts.remount(self.place, "ro")
+
+    def make_writable(self) -> None:
+        """Have it take writes again."""
+        self._mounts.remount(self.place, "rw")
+
+    def names(self) -> list[str]:
+        """Name all files below it but those of the test."""
+        files = (each for each in self.place.rglob("*") if each.is_file())
+        return sorted(each.name for each in files if each != self._filler)
+
+
+@contextmanager
+def small_filesystem(mounts: Mounts, place: Path, size: str = "1m") -> Iterator[SmallFilesystem]:
+    """Mount one on ``place``, for a while."""
+    place.mkdir()
+    mounts.tmpfs(place, f"size={size},mode=0700")
+    yield SmallFilesystem(place, mounts)
+    mounts.unmount(place)

@@ -1,0 +1,205 @@
+"""Where no more files can be opened, answers and figures stay, and the log stays readable."""
+
+import contextlib
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.analysis.store import analyse
+from exporter.errors import ExporterError
+from exporter.model import Inventory
+from exporter.snapshot import BlobState
+from exporter.storage.filesystem import read_usage
+from exporter.storage.memory import StoreMemory
+from exporter.storage.scanner import scan_store
+from tests.exporter_process import Exporter, Metrics
+from tests.in_process import run_command
+from tests.mounts import Mounts
+from tests.reliability import Record
+from tests.small_filesystem import small_filesystem
+from tests.test_cache import of_the_store
+from tests.test_rescan import described, small_store
+
+pytestmark = pytest.mark.reliability("faults")
+
+STARVED_SECONDS = 3.0
+FAILURES = "docker_registry_scan_failures_total"
+SUCCESS = "docker_registry_scan_success"
+TAGS = "docker_registry_tags"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return small_store(tmp_path / "registry")
+
+
+def freshly_collected(root: Path) -> Metrics:
+    """Scan with a process's memory of nothing."""
+    return Metrics.parse(run_command("collect", "--storage.root", root).output)
+
+
+def figures_of(page: Metrics) -> dict[object, float]:
+    """Give what it says of the store, without what follows from other flags."""
+    threshold = "docker_registry_alert_threshold"
+    return of_the_store({key: value for key, value in page.items() if key[0] != threshold})
+
+
+def open_files(process_id: int) -> int:
+    return len(list(Path(f"/proc/{process_id}/fd").iterdir()))
+
+
+@contextmanager
+def files_of_at_most(limit: int, process_id: int = 0) -> Iterator[None]:
+    """Bound the number of the highest file that a process may open."""
+    before = resource.prlimit(process_id, resource.RLIMIT_NOFILE)
+    resource.prlimit(process_id, resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(process_id, resource.RLIMIT_NOFILE, before)
+
+
+def cpu_seconds(process_id: int) -> float:
+    times = psutil.Process(process_id).cpu_times()
+    return times.user + times.system
+
+
+@pytest.mark.alone
+def test_where_no_file_can_be_opened_it_answers_waits_and_recovers(
+    store: StoreBuilder, record: Record
+) -> None:
+    store.unlinked_blob(noise("garbage", 10))
+    with (
+        Exporter("--storage.root", store.root, "--scan.interval", "500ms") as exporter,
+        contextlib.ExitStack() as clients,
+    ):
+        before = exporter.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
+        process_id = exporter.process_id
+        logged = len(exporter.log)
+        with files_of_at_most(3, process_id):
+            failed = exporter.wait_for(lambda page: (page.value(FAILURES) or 0) >= 1)
+            assert failed.value(SUCCESS) == 0
+            assert figures_of(failed) == figures_of(before)
+            host, _, port = exporter.address.partition(":")
+            for _ in range(50):
+                clients.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            used, started = cpu_seconds(process_id), time.monotonic()
+            slowest = 0.0
+            while time.monotonic() < started + STARVED_SECONDS:
+                asked = time.monotonic()
+                assert exporter.get("/-/healthy").status_code == 200
+                slowest = max(slowest, time.monotonic() - asked)
+                time.sleep(0.2)
+            share = (cpu_seconds(process_id) - used) / (time.monotonic() - started)
+            lines = exporter.log[logged:].splitlines()
+        raised = time.monotonic()
+        exporter.wait_for(lambda page: page.value(SUCCESS) == 1)
+        with socket.create_connection((host, int(port)), timeout=5) as newcomer:
+            newcomer.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert newcomer.recv(4096).startswith(b"HTTP/1.1 200 ")
+        recovered = time.monotonic() - raised
+        store.image("app", "3")
+        exporter.wait_for(lambda page: page.value(TAGS) == 4)
+        assert "bug" not in exporter.log
+        assert figures_of(exporter.metrics()) == figures_of(freshly_collected(store.root))
+    limit = "Too many open files; raise this process's limit of open files (ulimit -n, LimitNOFILE"
+    scans = [line for line in lines if "reading the store failed: cannot open" in line]
+    accepts = [line for line in lines if "no connection can be accepted" in line]
+    assert all(limit in line for line in (*scans, *accepts))
+    assert scans
+    assert len(accepts) == 1
+    assert len(lines) <= len(scans) + len(accepts) + 2, lines
+    assert share < 0.2
+    assert slowest < 1.0
+    record(
+        "No file can be opened any more: kept connections are answered, figures stay, the log says "
+        "why, and it recovers by itself",
+        f"50 new connections waiting: slowest answer {slowest * 1000:.0f} ms, {share:.0%} of a "
+        f"processor, {len(lines)} lines in {STARVED_SECONDS:g} s; scanned and answered again "
+        f"{recovered:.1f} s after the limit was raised",
+    )
+
+
+def live_figures(inventory: Inventory) -> dict[str, int]:
+    """Give what an operator would delete by, or miss."""
+    figures = analyse(inventory)
+    return {
+        "unreferenced": figures.blobs[BlobState.UNREFERENCED].blobs,
+        "blobs": sum(total.blobs for total in figures.blobs.values()),
+        "tags": sum(len(each.tags) for each in inventory.repositories),
+    }
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["unchanged", "changed"])
+def test_with_however_few_files_left_no_scan_takes_a_live_blob_for_garbage(
+    store: StoreBuilder, record: Record, *, changed: bool
+) -> None:
+    memory = StoreMemory(0.0)
+    before = scan_store(store.root, memory=memory)
+    if changed:
+        store.image("app", "3", [noise("three", 10)])
+        store.image("new", "1")
+    truth = live_figures(scan_store(store.root))
+    outcomes = {"failed": 0, "in part": 0, "whole": 0}
+    known = memory.known
+    for left in range(30):
+        memory = StoreMemory(0.0)
+        memory.restore(known, time.time())
+        with files_of_at_most(next_file() + left), reported() as failure:
+            inventory = scan_store(store.root, before, memory=memory)
+        if failure:
+            assert "Too many open files" in failure[0]
+            outcomes["failed"] += 1
+            continue
+        found = live_figures(inventory)
+        assert found["unreferenced"] == 0
+        assert found["blobs"] >= live_figures(before)["blobs"]
+        assert found["tags"] >= live_figures(before)["tags"]
+        outcomes["in part" if inventory.issues else "whole"] += 1
+        assert inventory.issues or found == truth
+        again = scan_store(store.root, inventory, memory=memory)
+        assert described(again) == described(scan_store(store.root))
+    assert all(outcomes[each] for each in ("failed", "whole"))
+    record(
+        f"A scan of a store that has {'' if changed else 'not '}changed, with 0 to 29 files left "
+        "to open: no live blob is called unreferenced",
+        ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        + "; each next scan equals a fresh one",
+    )
+
+
+@contextmanager
+def reported() -> Iterator[list[str]]:
+    """Give what an error said that is raised inside, if one is."""
+    said: list[str] = []
+    try:
+        yield said
+    except ExporterError as error:
+        said.append(str(error))
+
+
+def next_file() -> int:
+    """Give the number of the next file that is opened."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+def test_a_read_only_mount_is_not_taken_for_a_read_only_disk_where_no_file_can_be_opened(
+    mounts: Mounts, tmp_path: Path
+) -> None:
+    with small_filesystem(mounts, tmp_path / "store") as mounted:
+        assert read_usage(mounted.place).readonly is False
+        mounted.make_read_only()
+        assert read_usage(mounted.place).readonly is True
+        with files_of_at_most(next_file()):
+            assert read_usage(mounted.place).readonly is None
