@@ -59,10 +59,14 @@ class Restarted:
         self.root = root
         self.path = path
         self.is_loaded = False
+        self.is_written: bool | None = None
         self.kept_figures = False
 
     def tell(self, *, is_loaded: bool) -> None:
         self.is_loaded = is_loaded
+
+    def tell_written(self, *, is_written: bool) -> None:
+        self.is_written = is_written
 
     def scan(self) -> Inventory:
         """Scan what has settled, by what was kept, and keep that; compare with a new scan."""
@@ -939,7 +943,7 @@ def of_the_store(
     metrics: dict[tuple[str, frozenset[tuple[str, str]]], float],
 ) -> dict[object, float]:
     changing = ("process_", "python_", "docker_registry_filesystem_", "docker_registry_scan")
-    own = ("docker_registry_watch", "docker_registry_cache_loaded", "docker_registry_api_")
+    own = ("docker_registry_watch", "docker_registry_cache_", "docker_registry_api_")
     return {
         series: value
         for series, value in metrics.items()

@@ -92,7 +92,9 @@ def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_expose
 def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() -> None:
     registry = process_registry()
     ApiInstruments(registry)("ping", "200", 0.5)
-    CacheInstruments(registry).tell(is_loaded=False)
+    cache = CacheInstruments(registry)
+    cache.tell(is_loaded=False)
+    cache.tell_written(is_written=True)
     WatchInstruments(registry).tell(0, is_whole=False)
     ScanProgressCollector(registry, lambda: 0.5)
     families = [each for each in registry.collect() if each.name.startswith(PREFIX)]

@@ -73,6 +73,13 @@ CACHE_LOADED = Instrument(
     "and until that is known. The log says why what was kept is of no use.",
     (),
 )
+CACHE_WRITE_SUCCESS = Instrument(
+    "docker_registry_cache_write_success",
+    "gauge",
+    "1 where what the scan knows could be kept for the next start when that was tried last, else "
+    "0; absent before the first try. The log says why not.",
+    (),
+)
 SCAN_PROGRESS = Instrument(
     "docker_registry_scan_progress_ratio",
     "gauge",
@@ -88,6 +95,7 @@ INSTRUMENTS = (
     WATCHED,
     OVERFLOWS,
     CACHE_LOADED,
+    CACHE_WRITE_SUCCESS,
     SCAN_PROGRESS,
 )
 
@@ -129,14 +137,23 @@ class WatchInstruments:
 
 
 class CacheInstruments:
-    """Tells whether what was kept over a restart was of use."""
+    """Tells whether what was kept over a restart was of use, and whether anything can be kept."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
         self._loaded = Gauge(CACHE_LOADED.name, CACHE_LOADED.help, registry=registry)
+        self._written: Gauge | None = None
 
     def tell(self, *, is_loaded: bool) -> None:
-        """Take it in."""
+        """Take in whether what was kept was of use."""
         self._loaded.set(is_loaded)
+
+    def tell_written(self, *, is_written: bool) -> None:
+        """Take in whether what is known now could be kept."""
+        if self._written is None:
+            name, text = CACHE_WRITE_SUCCESS.name, CACHE_WRITE_SUCCESS.help
+            self._written = Gauge(name, text, registry=self._registry)
+        self._written.set(is_written)
 
 
 class ApiInstruments:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from exporter import __version__
-from exporter.errors import CacheUnfitError, CacheUnusableError
+from exporter.errors import CacheUnfitError, CacheUnusableError, mend_of
 from exporter.logs import fields
 from exporter.storage.layout import VERSION_PATH, printable
 from exporter.storage.memory import Known
@@ -140,6 +140,7 @@ class InventoryCache:
             return False
         details = fields(bytes=size, duration_seconds=time.monotonic() - started)
         _log.debug("kept what the scan knows", extra=details)
+        self._said.clear()
         return True
 
     @property
@@ -328,7 +329,7 @@ def _part(database: sqlite3.Connection, name: str) -> bytes:
 
 
 def _not_allowed(error: OSError) -> str:
-    mend = f"give a --cache.path that uid {os.geteuid()} may write to"
+    mend = mend_of(error, f"give a --cache.path that uid {os.geteuid()} may write to")
     return f"{error.strerror}; {mend}"
 
 

@@ -17,10 +17,13 @@ SAVE_SECONDS = 60.0
 
 
 class CacheListener(Protocol):
-    """Is told whether what was kept was of use."""
+    """Is told how keeping goes."""
 
     def tell(self, *, is_loaded: bool) -> None:
-        """Take in whether the first scan went by it."""
+        """Take in whether the first scan went by what was kept."""
+
+    def tell_written(self, *, is_written: bool) -> None:
+        """Take in whether what is known now could be kept."""
 
 
 class CacheKeeper:
@@ -90,7 +93,10 @@ class CacheKeeper:
         figures = None
         if self._figures is not None:
             figures = KeptFigures(self._dialect, self._figures)
-        self._is_new = not self._cache.save(Kept(self._known, self._full_at, figures))
+        is_written = self._cache.save(Kept(self._known, self._full_at, figures))
+        self._is_new = not is_written
+        if self._listener is not None:
+            self._listener.tell_written(is_written=is_written)
 
     def _tell(self, *, is_loaded: bool) -> None:
         if self._listener is not None:
