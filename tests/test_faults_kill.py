@@ -1,0 +1,248 @@
+"""Killed with -9 at any moment of a write: what was kept is the old or the new one, whole."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.store import StoreBuilder, noise
+from exporter.output import replace_file
+from exporter.storage.cache import InventoryCache
+from exporter.storage.scanner import scan_store
+from tests.exporter_process import REPOSITORY, Exporter, Metrics, environment_of, run_exporter
+from tests.in_process import run_command
+from tests.reliability import Record
+from tests.servers import wait_until
+from tests.test_cache import in_state, kept_at, of_the_store
+from tests.test_commands import command_line
+from tests.test_rescan import described
+
+pytestmark = pytest.mark.reliability("faults")
+
+JOURNAL = "inventory.sqlite-journal"
+FIRST_TAGS = 1
+BLOBS = 3000
+"""So that a write takes some milliseconds."""
+
+Description = dict[str, Any]
+
+
+class KilledWriter:
+    """Starts the exporter on one store again and again, and kills it while it writes.
+
+    Attributes:
+        store: to which an image is added each time.
+        outcomes: how often the old was kept, the new, or none because there was none before.
+
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.store = StoreBuilder(directory / "registry")
+        for number in range(BLOBS):
+            self.store.unlinked_blob(noise(f"blob {number}", 10))
+        self.store.image("app", "first")
+        self.outcomes: Counter[str] = Counter()
+        self.interrupted = 0
+        self._directory = directory
+        self._path = in_state(directory)
+        self._journal = self._path.with_name(JOURNAL)
+        self._flags = ("--storage.root", self.store.root, "--scan.interval", "100ms")
+        self._chance = random.Random(5)  # noqa: S311 - the same moments, about
+        self._generations: dict[int, Description] = {}
+        self._write_seconds = 0.0
+
+    def begin(self) -> None:
+        """Keep the first generation, and measure how long a write takes."""
+        with self._exporter() as exporter:
+            self._push(exporter)
+            os.kill(exporter.process_id, signal.SIGTERM)
+            self._await_journal()
+            started = time.monotonic()
+            wait_until(lambda: not self._journal.exists(), "it writes for ever", 10)
+            self._write_seconds = time.monotonic() - started
+        assert self._kept() == self._tags
+
+    def kill_while_it_replaces(self) -> None:
+        """Kill it in its last write, the one after the signal to stop."""
+        old = self._kept()
+        with self._exporter() as exporter:
+            self._assert_truth(exporter)
+            self._push(exporter)
+            os.kill(exporter.process_id, signal.SIGTERM)
+            self._kill_soon(exporter.process_id)
+        self._count(old)
+
+    def kill_while_it_makes(self) -> None:
+        """Kill it in its first write, where there was no file before."""
+        shutil.rmtree(self._path.parent)
+        with subprocess.Popen(
+            command_line("serve", "--web.listen-address", "127.0.0.1:0", *self._flags),
+            stderr=subprocess.DEVNULL,
+            cwd=REPOSITORY,
+            env=environment_of(kept_at(self._directory)),
+        ) as process:
+            try:
+                self._kill_soon(process.pid)
+            finally:
+                process.kill()
+        self._generations[self._tags] = described(scan_store(self.store.root))
+        self._count(None)
+
+    def finish(self) -> None:
+        """Find that the last kill has harmed nothing, either."""
+        with self._exporter() as exporter:
+            self._assert_truth(exporter)
+            exporter.terminate()
+        assert self._kept() == self._tags
+        assert not self._journal.exists()
+
+    @property
+    def _tags(self) -> int:
+        return len(list((self.store.repository_path("app") / "_manifests" / "tags").iterdir()))
+
+    def _exporter(self) -> Exporter:
+        return Exporter(*self._flags, environment=kept_at(self._directory))
+
+    def _push(self, exporter: Exporter) -> None:
+        """Push, and wait until a scan has seen it, which a minute later would be written."""
+        self.store.image("app", f"{self._tags}")
+        tags = self._tags
+        exporter.wait_for(lambda page: page.value("docker_registry_tags") == tags)
+        self._generations[tags] = described(scan_store(self.store.root))
+
+    def _await_journal(self) -> None:
+        deadline = time.monotonic() + 20
+        while not self._journal.exists():
+            assert time.monotonic() < deadline, "it writes nothing"
+
+    def _kill_soon(self, process_id: int) -> None:
+        """Kill it at some moment of the write that is to come."""
+        delay = self._chance.uniform(0.0, 1.1 * self._write_seconds)
+        self._await_journal()
+        end = time.monotonic() + delay
+        while time.monotonic() < end:
+            pass
+        os.kill(process_id, signal.SIGKILL)
+
+    def _assert_truth(self, exporter: Exporter) -> None:
+        """Find that it tells what a new scan does, and warns of nothing but an empty file."""
+        page = run_command("collect", "--storage.root", self.store.root).output
+        assert of_the_store(exporter.metrics()) == of_the_store(Metrics.parse(page))
+        warnings = [line for line in exporter.log.splitlines() if "level=warning" in line]
+        assert all("is empty: everything is read anew" in line for line in warnings)
+
+    def _count(self, old: int | None) -> None:
+        """Find the old or the new in the file, whole, and nothing beside it."""
+        names = {each.name for each in self._path.parent.iterdir()}
+        assert names <= {self._path.name, JOURNAL}
+        self.interrupted += JOURNAL in names
+        kept = self._kept()
+        assert kept in (old, self._tags)
+        self.outcomes["new" if kept == self._tags else "none" if kept is None else "old"] += 1
+
+    def _kept(self) -> int | None:
+        """Tell of how many tags a copy knows, which must be all that was known then."""
+        copy = self._directory / "copy"
+        shutil.copytree(self._path.parent, copy)
+        try:
+            kept = InventoryCache(copy / self._path.name, self.store.root).load()
+        finally:
+            shutil.rmtree(copy)
+        if kept is None:
+            return None
+        tags = len(kept.known.inventory.repositories[0].tags)
+        assert tags == FIRST_TAGS or described(kept.known.inventory) == self._generations[tags]
+        return tags
+
+
+def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
+    tmp_path: Path, record: Record, *, at_length: bool
+) -> None:
+    kills = 100 if at_length else 12
+    writer = KilledWriter(tmp_path)
+    writer.begin()
+    for number in range(kills):
+        if number % 4 == 3:
+            writer.kill_while_it_makes()
+        else:
+            writer.kill_while_it_replaces()
+    writer.finish()
+    assert writer.outcomes.total() == kills
+    assert writer.interrupted > kills // 4
+    old, new, none = (writer.outcomes[each] for each in ("old", "new", "none"))
+    record(
+        "Killed with -9 while it writes the cache: the next start is ready and tells the truth, "
+        "the file holds the old or the new, whole, and no other file is left",
+        f"{kills} kills, {writer.interrupted} in the middle of a transaction: {old} left the old, "
+        f"{new} the new, {none} nothing where there was none; 0 damaged, 0 wrong figures",
+    )
+
+
+def test_killed_while_it_saves_how_far_it_is_verify_goes_on_and_leaves_no_files(
+    tmp_path: Path, record: Record, *, at_length: bool
+) -> None:
+    store = StoreBuilder(tmp_path / "registry")
+    for number in range(20):
+        store.unlinked_blob(noise(f"{number}", 10_000))
+    checkpoint = tmp_path / "state" / "verify.json"
+    checkpoint.parent.mkdir()
+    flags = ("verify", "--storage.root", store.root, "--checkpoint", checkpoint, "--max-rate")
+    kills, most = 30 if at_length else 4, 0
+    for _ in range(kills):
+        with subprocess.Popen(
+            command_line(*flags, "10kB"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=REPOSITORY,
+            env=environment_of(),
+        ) as process:
+            kill_once(process, lambda: any(checkpoint.parent.glob(".verify.json.*")))
+        left = [*checkpoint.parent.glob(".verify.json.*")]
+        most = max(most, len(left))
+        for each in left:  # as if it had been killed an hour ago
+            os.utime(each, (time.time() - 3600,) * 2)
+    assert most == 1
+    done = run_exporter(*flags, "unlimited")
+    assert done.returncode == 0
+    assert "damaged" not in done.stderr
+    assert [*checkpoint.parent.iterdir()] == []
+    record(
+        "`verify` killed with -9 while it saves how far it is: goes on, and leaves no files behind",
+        f"{kills} kills; at most {most} file left by the last, 0 after the next run",
+    )
+
+
+def kill_once(process: "subprocess.Popen[bytes]", holds: Callable[[], bool]) -> None:
+    """Kill a process as soon as something holds."""
+    deadline = time.monotonic() + 20
+    try:
+        while not holds():
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline, "it never does"
+    finally:
+        process.kill()
+
+
+def test_what_others_have_in_the_directory_of_an_output_is_left_alone(tmp_path: Path) -> None:
+    names = [".page.prom.abcdefgh", ".page.prom.abcdefgh.tmp", ".page.prom.mine.tmp", "a.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".page.prom.justnow_.tmp").touch()
+    (tmp_path / ".page.prom.somelink.tmp").symlink_to("nowhere")
+    replace_file(tmp_path / "page.prom", b"1")
+    names.remove(".page.prom.abcdefgh.tmp")
+    assert {each.name for each in tmp_path.iterdir()} == {
+        *names,
+        "page.prom",
+        ".page.prom.justnow_.tmp",
+        ".page.prom.somelink.tmp",
+    }
