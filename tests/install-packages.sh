@@ -14,6 +14,7 @@ declare -A packages=(
   [curl]=curl
   [openssl]=openssl
   [buildah]=buildah
+  [faketime]=faketime
   [debootstrap]=debootstrap
 )
 

@@ -1,0 +1,162 @@
+"""The clock is set while it runs: what is measured, and how often, does not go by it."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder
+from tests.exporter_process import Exporter
+from tests.reliability import Record
+from tests.servers import require
+from tests.test_cache import kept_at
+from tests.test_faults_process import figures_of, freshly_collected
+from tests.test_rescan import small_store
+
+pytestmark = pytest.mark.reliability("faults")
+
+DAY = 86400.0
+SHOWN_WITHIN_SECONDS = 10.0
+SCANS_AWAITED = 3
+FAILURES = "docker_registry_scan_failures_total"
+SCANS = "docker_registry_scans_total"
+SUCCEEDED_AT = "docker_registry_scan_last_success_timestamp_seconds"
+TAGS = "docker_registry_tags"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreBuilder:
+    return small_store(tmp_path / "registry")
+
+
+class Clock:
+    """What processes take for the time of day; how long something takes they still know."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep how far it is off in a file, as Debian's ``faketime`` reads it."""
+        wrapped = [require("faketime"), "-f", "+0", "printenv", "LD_PRELOAD"]
+        library = subprocess.run(wrapped, check=True, capture_output=True, text=True).stdout.strip()
+        self._file = directory / "clock"
+        self.environment = {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        self.set(0.0)
+
+    def set(self, offset: float) -> None:
+        """Set it so many seconds before or after the true time."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{offset:+.0f}\n")
+        new.replace(self._file)
+        self.offset = offset
+
+    def now(self) -> float:
+        """Give the time that processes see."""
+        return time.time() + self.offset
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path)
+
+
+class Shop:
+    """A store that is pushed to under a clock that is set, and those that watch it.
+
+    Attributes:
+        slowest: the longest that a push took to show, seconds.
+        lowest: the smallest number on any page.
+
+    """
+
+    def __init__(self, store: StoreBuilder, clock: Clock) -> None:
+        self.slowest = 0.0
+        self.lowest = 0.0
+        self._store = store
+        self._clock = clock
+        self._pushes = 0
+
+    def push(self) -> None:
+        """Push as the registry does: all that is written gets the time of the clock."""
+        before = set(self._store.root.rglob("*"))
+        self._pushes += 1
+        self._store.image("app", f"push-{self._pushes}", at=self._clock.now())
+        written = set(self._store.root.rglob("*")) - before
+        for place in {*written, *(each.parent for each in written)}:
+            os.utime(place, (self._clock.now(),) * 2)
+
+    def assert_seen(self, *exporters: Exporter) -> None:
+        """Push, and find that each exporter shows it in time, and no number that makes no sense."""
+        self.push()
+        started = time.monotonic()
+        expected = freshly_collected(self._store.root)
+        for exporter in exporters:
+            page = exporter.wait_for(lambda page: figures_of(page) == figures_of(expected))
+            self.lowest = min(self.lowest, *page.values())
+        self.slowest = max(self.slowest, time.monotonic() - started)
+
+    def assert_scanning(self, exporter: Exporter, scans: int) -> float:
+        """Find so many more scans, and the time of the last one by the clock; give how long."""
+        started = time.monotonic()
+        before = exporter.value(SCANS) or 0.0
+        page = exporter.wait_for(lambda page: (page.value(SCANS) or 0) >= before + scans)
+        succeeded_at = page.value(SUCCEEDED_AT)
+        assert succeeded_at is not None
+        assert abs(succeeded_at - self._clock.now()) < 3.0
+        assert page.value(FAILURES) == 0
+        self.lowest = min(self.lowest, *page.values())
+        return time.monotonic() - started
+
+
+def test_a_clock_that_is_set_hides_no_push_and_stops_no_scan(
+    store: StoreBuilder, clock: Clock, tmp_path: Path, record: Record
+) -> None:
+    shop = Shop(store, clock)
+    clock.set(DAY)  # so that what was just written counts as settled
+    root = ("--storage.root", store.root)
+    sweeping = (*root, "--no-scan.watch", "--scan.interval", "300ms")
+    watching = (*root, "--scan.interval", "1h")
+    rhythm = []
+    with (
+        Exporter(*sweeping, environment=clock.environment) as sweeper,
+        Exporter(*watching, environment=clock.environment | kept_at(tmp_path)) as watcher,
+    ):
+        watcher.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
+        for offset in (-DAY, 30 * DAY, 0.0):
+            clock.set(offset)
+            rhythm.append(shop.assert_scanning(sweeper, SCANS_AWAITED))
+            shop.assert_seen(sweeper, watcher)
+            assert watcher.get("/-/healthy").status_code == 200
+        for exporter in (sweeper, watcher):
+            assert "level=warning" not in exporter.log
+            assert "level=error" not in exporter.log
+        clock.set(DAY)
+        shop.push()
+        watcher.wait_for(lambda page: page.value(TAGS) == sweeper.value(TAGS))
+        watcher.terminate()
+    clock.set(-DAY)
+    with Exporter(*watching, environment=clock.environment | kept_at(tmp_path)) as restarted:
+        shop.assert_seen(restarted)
+        assert restarted.value("docker_registry_cache_loaded") == 0
+        (line,) = [line for line in restarted.log.splitlines() if "level=warning" in line]
+        assert "was written in the future; has the clock been set back?: everything is" in line
+    assert shop.lowest >= 0.0
+    assert shop.slowest < SHOWN_WITHIN_SECONDS
+    assert max(rhythm) < SHOWN_WITHIN_SECONDS
+    record(
+        "The clock set forward and back while it runs: scans keep their rhythm, pushes show, with "
+        "and without watching, and no number is negative",
+        f"from a day ahead to a day back, 30 days ahead, right: {SCANS_AWAITED} scans at 300 ms in "
+        f"{min(rhythm):.1f} to {max(rhythm):.1f} s, pushes shown within {shop.slowest:.1f} s, "
+        f"smallest number {shop.lowest:g}",
+    )
+    record(
+        "The clock set back while it was down: what was kept is not relied on",
+        "1 warning, everything read, figures equal a fresh scan's",
+    )
