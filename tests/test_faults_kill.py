@@ -166,7 +166,7 @@ class KilledWriter:
 def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
     tmp_path: Path, record: Record, *, at_length: bool
 ) -> None:
-    kills = 100 if at_length else 12
+    kills = 100 if at_length else 8
     writer = KilledWriter(tmp_path)
     writer.begin()
     for number in range(kills):
