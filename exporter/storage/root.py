@@ -33,7 +33,7 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
         # not before it is clear that this is a store: it could be any directory, however large
         for place, directory, names, belongs in found:
             _count_beside(directory, names, place, belongs, strays)
-        return None if descriptor < 0 else _duplicate(descriptor, path)
+        return None if descriptor < 0 else os.dup(descriptor)
 
 
 @contextmanager
@@ -104,14 +104,6 @@ def _list(directory: int, path: Path) -> list[str]:
         return os.listdir(directory)
     except OSError as error:
         message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
-        raise StoreUnreadableError(message) from error
-
-
-def _duplicate(descriptor: int, path: Path) -> int:
-    try:
-        return os.dup(descriptor)
-    except OSError as error:
-        message = f"cannot open {path}: {error.strerror}; {directory_mend(error)}"
         raise StoreUnreadableError(message) from error
 
 
