@@ -30,7 +30,7 @@ pytestmark = pytest.mark.reliability("faults")
 JOURNAL = "inventory.sqlite-journal"
 WRITTEN = "docker_registry_cache_write_success"
 WRITTEN_IN = re.compile(r"kept what the scan knows.* duration_seconds=(\S+)")
-BLOBS = 3000
+BLOBS = 1500
 """So that a write takes some milliseconds."""
 
 Description = dict[str, Any]
@@ -56,7 +56,7 @@ class KilledWriter:
         self._path = in_state(directory)
         self._home = kept_at(directory)
         self._journal = self._path.with_name(JOURNAL)
-        self._flags = ("--storage.root", self.store.root, "--scan.interval", "100ms")
+        self._flags = ("--storage.root", self.store.root)
         self._chance = random.Random(5)  # noqa: S311 - the same moments, about
         self._generations: dict[int, Description] = {}
         self._write_seconds = 0.0

@@ -310,7 +310,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
     assert InventoryCache(path, store.root).save(whole)
     content = path.read_bytes()
     chance = random.Random(12)  # noqa: S311 - the same damage each time
-    noticed, left_alone, rounds = 0, 0, 5000 if at_length else 150
+    noticed, left_alone, rounds = 0, 0, 5000 if at_length else 250
     for number in range(rounds):
         damaged = bytearray(content)
         kinds = (flip_some, flip_the_header, cut, lose_a_page, append)
