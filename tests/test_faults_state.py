@@ -216,6 +216,7 @@ class Damage:
         do: makes it happen.
         said: what the log says of it.
         mended: whether the next write replaces the file.
+        is_read: whether it is of use until then.
 
     """
 
@@ -223,11 +224,18 @@ class Damage:
     do: Callable[[Path], object]
     said: str
     mended: bool = True
+    is_read: bool = False
 
 
 def put_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
+
+
+def put_byte(path: Path, place: int, value: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] = value
+    path.write_bytes(content)
 
 
 def claim(path: Path, **changes: object) -> None:
@@ -239,6 +247,7 @@ DAMAGES = [
     Damage("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
     Damage("not SQLite", lambda path: path.write_text("what?\n" * 999), "is damaged"),
     Damage("a directory", put_directory, "it is not a regular file", mended=False),
+    Damage("for a newer SQLite", lambda path: put_byte(path, 18, 3), "", is_read=True),
     Damage("of a newer format", lambda path: claim(path, format=99), "is of another version"),
     Damage("of a newer version", lambda path: claim(path, program="99.0"), "is of version 99.0"),
 ]
@@ -254,18 +263,24 @@ def test_a_cache_that_is_of_no_use_costs_a_full_scan_and_one_line(
     scan_store(store.root, memory=memory)
     assert InventoryCache(path, store.root).save(Kept(memory.known, time.time()))
     damage.do(path)
+    store.image("app", "3")
     with Exporter("--storage.root", store.root, environment=kept_at(tmp_path)) as exporter:
-        assert_serves(exporter, store.root, loaded=False, written=damage.mended)
-        (line,) = warnings_of(exporter)
+        assert_serves(exporter, store.root, loaded=damage.is_read, written=damage.mended)
+        lines = warnings_of(exporter)
+        exporter.kill()
+    if damage.said:
+        (line,) = lines
         assert f"the cache {path} " in line
         assert damage.said in line
-        exporter.kill()
-    assert (tags_kept(path, store.root) == 2) == damage.mended
+    else:
+        assert lines == []
+    assert (tags_kept(path, store.root) == 3) == damage.mended
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+    used = "used, and" if damage.is_read else "of no use, everything is read:"
     mended = "replaced by a good one" if damage.mended else "left alone"
     record(
-        f"The cache is {damage.name}: everything is read, one line says why",
-        f"figures equal a fresh scan's; 1 warning; the file is {mended}",
+        f"The cache is {damage.name}: it is {used} {mended}",
+        f"figures equal a fresh scan's, {len(lines)} warnings",
     )
 
 

@@ -215,7 +215,8 @@ class InventoryCache:
                     raise CacheUnusableError(message)
                 yield database
         except sqlite3.Error as error:
-            raise _explained(error) from error
+            may_write = os.access(self._path, os.W_OK, effective_ids=True)
+            raise _explained(error, may_write=may_write) from error
 
     # what is in it
 
@@ -333,13 +334,17 @@ def _not_allowed(error: OSError) -> str:
     return f"{error.strerror}; {mend}"
 
 
-def _explained(error: sqlite3.Error) -> CacheUnfitError | CacheUnusableError:
-    """Give what an error of SQLite means: the file's fault or not."""
+def _explained(error: sqlite3.Error, *, may_write: bool) -> CacheUnfitError | CacheUnusableError:
+    """Give what an error of SQLite means: the file's fault or not.
+
+    The file's it is, too, where that says that a newer SQLite must write it.
+    """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _LOCKED:
         mend = f"where that is not for a moment, {_ELSEWHERE}"
         return CacheUnusableError(f"another process has locked it; {mend}")
-    if code in _SURROUNDINGS:
+    is_newer = may_write and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+    if code in _SURROUNDINGS and not is_newer:
         mend = f"is there room in its directory, and may uid {os.geteuid()} write to it?"
         return CacheUnusableError(f"{error}; {mend}")
     return CacheUnfitError(f"is damaged ({error})")
