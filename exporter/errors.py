@@ -10,6 +10,7 @@
     ├── CaproverUnreadableError   CapRover's configuration cannot be read, or not understood
     ├── PlanRefusedError          too little is known to plan deletions; exit code 1
     ├── CacheUnfitError           what was kept over a restart is of no use; it is made again
+    │   └── CacheDamagedError     it is not what was written
     ├── CacheUnusableError        nothing can be kept over a restart where it should be
     ├── ScanCancelledError        a scan was told to stop
     └── OutputError               no result: not written, not bound, no answer; exit code 1
@@ -69,6 +70,13 @@ class PlanRefusedError(ExporterError):
 
 class CacheUnfitError(ExporterError):
     """What was kept over a restart is damaged, or of something else; the message says which."""
+
+
+class CacheDamagedError(CacheUnfitError):
+    """What is in the file is not what was written."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"is damaged ({detail})")
 
 
 class CacheUnusableError(ExporterError):

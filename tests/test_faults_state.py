@@ -20,8 +20,9 @@ from exporter.storage.memory import StoreMemory
 from exporter.storage.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics, run_exporter
 from tests.in_process import run_command
-from tests.mounts import SmallFilesystem, small_filesystem
+from tests.mounts import Mounts
 from tests.reliability import Record
+from tests.small_filesystem import SmallFilesystem, small_filesystem
 from tests.test_cache import about_of, in_state, kept_at, of_the_store, put
 from tests.test_rescan import described, small_store
 from tests.test_verify import flip_a_byte
@@ -38,8 +39,8 @@ def store(tmp_path: Path) -> StoreBuilder:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[SmallFilesystem]:
-    with small_filesystem(tmp_path / "state") as mounted:
+def state(mounts: Mounts, tmp_path: Path) -> Iterator[SmallFilesystem]:
+    with small_filesystem(mounts, tmp_path / "state") as mounted:
         yield mounted
 
 
@@ -238,6 +239,14 @@ def put_byte(path: Path, place: int, value: int) -> None:
     path.write_bytes(content)
 
 
+def garble_names(path: Path) -> None:
+    """Have SQLite complain of a table, and quote its name."""
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"tablepart", b"table\xf0art").replace(b"CREATE", b"CRE\xf0TE")
+    )
+
+
 def claim(path: Path, **changes: object) -> None:
     put(path, "about", msgspec.msgpack.encode(about_of(path) | changes))
 
@@ -247,6 +256,7 @@ DAMAGES = [
     Damage("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
     Damage("not SQLite", lambda path: path.write_text("what?\n" * 999), "is damaged"),
     Damage("a directory", put_directory, "it is not a regular file", mended=False),
+    Damage("with names that are no text", garble_names, "is damaged (what it says is no text)"),
     Damage("for a newer SQLite", lambda path: put_byte(path, 18, 3), "", is_read=True),
     Damage("of a newer format", lambda path: claim(path, format=99), "is of another version"),
     Damage("of a newer version", lambda path: claim(path, program="99.0"), "is of version 99.0"),

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from exporter import __version__
-from exporter.errors import CacheUnfitError, CacheUnusableError, mend_of
+from exporter.errors import CacheDamagedError, CacheUnfitError, CacheUnusableError
 from exporter.logs import fields
+from exporter.storage.cache_errors import ELSEWHERE, explained, not_allowed, told_as_damage
 from exporter.storage.layout import VERSION_PATH, printable
 from exporter.storage.memory import Known
 from exporter.storage.packing import (
@@ -50,20 +51,6 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS part "
     "(name TEXT PRIMARY KEY, checksum INTEGER NOT NULL, content BLOB NOT NULL)"
 )
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SURROUNDINGS = frozenset(
-    {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""Not the file's fault."""
-
-_ELSEWHERE = "give another --cache.path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +96,7 @@ class InventoryCache:
         self._root = root
         self._clock = clock
         self._said: set[str] = set()
+        self._is_damaged = False
 
     def load(self) -> Kept | None:
         """Read what was kept; None where that is nothing, or of no use."""
@@ -118,6 +106,7 @@ class InventoryCache:
                 return None
             return self._read(*place)
         except CacheUnfitError as error:
+            self._is_damaged = isinstance(error, CacheDamagedError)
             self._say_once(f"the cache {self._name} {error}: everything is read anew")
         except CacheUnusableError as error:
             self._say_once(f"the cache {self._name} is not used: {error}")
@@ -131,6 +120,9 @@ class InventoryCache:
                 return False
             started = time.monotonic()
             try:
+                if self._is_damaged:  # perhaps where nothing shows before it is read again
+                    self._remove()
+                    self._is_damaged = False
                 size = self._write(kept, *place)
             except CacheUnfitError:
                 self._remove()
@@ -166,16 +158,16 @@ class InventoryCache:
         """Tell whether there is a file. Raises CacheUnusableError where it may not be touched."""
         if is_in_store(self._path, self._root):
             store = printable(str(self._root))
-            message = f"it is in the store {store}, where nothing is ever written; {_ELSEWHERE}"
+            message = f"it is in the store {store}, where nothing is ever written; {ELSEWHERE}"
             raise CacheUnusableError(message)
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise CacheUnusableError(_not_allowed(error)) from error
+            raise CacheUnusableError(not_allowed(error)) from error
         if not stat.S_ISREG(status.st_mode):
-            raise CacheUnusableError(f"it is not a regular file; {_ELSEWHERE}")
+            raise CacheUnusableError(f"it is not a regular file; {ELSEWHERE}")
         return True
 
     def _make_file(self) -> None:
@@ -185,7 +177,7 @@ class InventoryCache:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             os.close(os.open(self._path, flags, _FILE_MODE))
         except OSError as error:
-            raise CacheUnusableError(_not_allowed(error)) from error
+            raise CacheUnusableError(not_allowed(error)) from error
 
     def _remove(self) -> None:
         """Remove what is damaged, with what SQLite would mend it by."""
@@ -194,29 +186,28 @@ class InventoryCache:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{self._path}{suffix}")
         except OSError as error:
-            raise CacheUnusableError(_not_allowed(error)) from error
+            raise CacheUnusableError(not_allowed(error)) from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Open the file, which is there.
 
         Raises CacheUnusableError where that is not possible, or it is another program's;
-        CacheUnfitError where it is damaged.
+        CacheDamagedError where it is damaged.
         """
         address = f"{self._path.absolute().as_uri()}?mode=rw"
-        try:
-            with closing(
+        with (
+            explained(self._path),
+            closing(
                 sqlite3.connect(address, _LOCK_SECONDS, isolation_level=None, uri=True)
-            ) as database:
-                (application,) = database.execute("PRAGMA application_id").fetchone()
-                (objects,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                if application != _APPLICATION and (application != _NO_APPLICATION or objects):
-                    message = f"it is a database of another program; {_ELSEWHERE}, or remove it"
-                    raise CacheUnusableError(message)
-                yield database
-        except sqlite3.Error as error:
-            may_write = os.access(self._path, os.W_OK, effective_ids=True)
-            raise _explained(error, may_write=may_write) from error
+            ) as database,
+        ):
+            (application,) = database.execute("PRAGMA application_id").fetchone()
+            (objects,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if application != _APPLICATION and (application != _NO_APPLICATION or objects):
+                message = f"it is a database of another program; {ELSEWHERE}, or remove it"
+                raise CacheUnusableError(message)
+            yield database
 
     # what is in it
 
@@ -234,10 +225,10 @@ class InventoryCache:
             reader = KnownReader()
             for piece in range(about.pieces):
                 packed = _part(database, _piece_name(piece))
-                with _told_as_damage():
+                with told_as_damage():
                     reader.add(packed)
             packed = _part(database, _FIGURES)
-        with _told_as_damage():
+        with told_as_damage():
             known = reader.known()
             figures = unpack_figures(packed, known.inventory) if packed else None
         details = fields(
@@ -254,7 +245,7 @@ class InventoryCache:
                 raise CacheUnfitError("is of another version of this program")
             about = msgspec.msgpack.decode(encoded, type=_About)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise CacheUnfitError(f"is damaged ({error})") from error
+            raise CacheDamagedError(str(error)) from error
         if about.program != __version__:
             raise CacheUnfitError(f"is of version {printable(about.program)} of this program")
         if about.machine != MACHINE:
@@ -296,20 +287,12 @@ class InventoryCache:
                 if os.stat(self._path).st_mode & _OPEN_TO_OTHERS:
                     os.chmod(self._path, _FILE_MODE)
             except OSError as error:
-                raise CacheUnusableError(_not_allowed(error)) from error
+                raise CacheUnusableError(not_allowed(error)) from error
         return size
 
 
 def _piece_name(number: int) -> str:
     return f"{_KNOWN}-{number}" if number else _KNOWN
-
-
-@contextmanager
-def _told_as_damage() -> Iterator[None]:
-    try:
-        yield
-    except CacheUnfitError as error:
-        raise CacheUnfitError(f"is damaged ({error})") from error
 
 
 def _put(database: sqlite3.Connection, name: str, content: bytes) -> int:
@@ -322,29 +305,8 @@ def _part(database: sqlite3.Connection, name: str) -> bytes:
     query = "SELECT checksum, content FROM part WHERE name = ? AND typeof(content) = 'blob'"
     row = database.execute(query, (name,)).fetchone()
     if row is None:
-        raise CacheUnfitError(f"is damaged (without {name})")
+        raise CacheDamagedError(f"without {name}")
     checksum, content = row
     if not isinstance(content, bytes) or zlib.crc32(content) != checksum:
-        raise CacheUnfitError(f"is damaged (checksum of {name})")
+        raise CacheDamagedError(f"checksum of {name}")
     return content
-
-
-def _not_allowed(error: OSError) -> str:
-    mend = mend_of(error, f"give a --cache.path that uid {os.geteuid()} may write to")
-    return f"{error.strerror}; {mend}"
-
-
-def _explained(error: sqlite3.Error, *, may_write: bool) -> CacheUnfitError | CacheUnusableError:
-    """Give what an error of SQLite means: the file's fault or not.
-
-    The file's it is, too, where that says that a newer SQLite must write it.
-    """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in _LOCKED:
-        mend = f"where that is not for a moment, {_ELSEWHERE}"
-        return CacheUnusableError(f"another process has locked it; {mend}")
-    is_newer = may_write and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
-    if code in _SURROUNDINGS and not is_newer:
-        mend = f"is there room in its directory, and may uid {os.geteuid()} write to it?"
-        return CacheUnusableError(f"{error}; {mend}")
-    return CacheUnfitError(f"is damaged ({error})")
