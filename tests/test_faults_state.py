@@ -44,10 +44,6 @@ def state(mounts: Mounts, tmp_path: Path) -> Iterator[SmallFilesystem]:
         yield mounted
 
 
-def warnings_of(exporter: Exporter) -> list[str]:
-    return [line for line in exporter.log.splitlines() if "level=info" not in line]
-
-
 def freshly_collected(root: Path) -> Metrics:
     """Scan with a process's memory of nothing."""
     return Metrics.parse(run_command("collect", "--storage.root", root).output)
@@ -79,18 +75,18 @@ def test_a_full_state_directory_costs_no_figure_and_one_line(
     state.fill()
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=False, written=False)
-        (line,) = warnings_of(exporter)
+        (line,) = exporter.complaints
         assert str(path) in line
         assert "database or disk is full; is there room in its directory" in line
         state.make_room()
         exporter.terminate()  # which writes what is not kept yet
-        assert warnings_of(exporter) == [line]
+        assert exporter.complaints == [line]
     assert tags_kept(path, store.root) == 2
     store.image("app", "3")
     state.fill()
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=True, written=False)
-        assert len(warnings_of(exporter)) == 1
+        assert len(exporter.complaints) == 1
         exporter.terminate()
     state.make_room()
     assert tags_kept(path, store.root) == 2
@@ -114,7 +110,7 @@ def test_a_read_only_state_directory_costs_no_figure_and_one_line(
         store.image("app", f"more-{is_kept}")
         with Exporter(*flags, environment=environment) as exporter:
             assert_serves(exporter, store.root, loaded=is_kept, written=False)
-            (line,) = warnings_of(exporter)
+            (line,) = exporter.complaints
             assert str(path) in line
             assert expected in line
             said.append(line)
@@ -140,7 +136,7 @@ def test_what_a_kill_left_half_written_on_a_disk_that_turned_read_only_is_not_be
     flags, environment = ("--storage.root", store.root), kept_at(state.place.parent)
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=False, written=False)
-        (line,) = warnings_of(exporter)
+        (line,) = exporter.complaints
         assert str(path) in line
         state.make_writable()
         exporter.terminate()
@@ -276,7 +272,7 @@ def test_a_cache_that_is_of_no_use_costs_a_full_scan_and_one_line(
     store.image("app", "3")
     with Exporter("--storage.root", store.root, environment=kept_at(tmp_path)) as exporter:
         assert_serves(exporter, store.root, loaded=damage.is_read, written=damage.mended)
-        lines = warnings_of(exporter)
+        lines = exporter.complaints
         exporter.kill()
     if damage.said:
         (line,) = lines
@@ -402,14 +398,14 @@ def test_a_cache_that_another_process_has_locked_delays_the_start_by_a_second_at
     with locked(path), Exporter(*flags, environment=environment) as exporter:
         seconds.append(first_scan_seconds(exporter))
         assert_serves(exporter, store.root, loaded=False, written=False)
-        (line,) = warnings_of(exporter)
+        (line,) = exporter.complaints
         assert f"the cache {path} is not used: another process has locked it" in line
         assert "give another --cache.path" in line
         exporter.kill()
     store.image("app", "3")
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=True, written=True)
-        assert warnings_of(exporter) == []
+        assert exporter.complaints == []
     delay = seconds[1] - seconds[0]
     assert delay < 3.0
     record(
