@@ -232,9 +232,10 @@ def _next_page(resource: _Resource, answer: Answer) -> httpx.URL | None:
         url = answer.url.join(target)
         # Behind a proxy that strips a path, the registry's links lack it: only their query counts.
         page = resource.url.copy_with(query=url.query)
+        is_own = same_origin(url, resource.url)
     except (httpx.InvalidURL, ValueError):
         raise _senseless(answer.url, "names a next page that is no address") from None
-    if not same_origin(url, resource.url):
+    if not is_own:
         raise ApiUnavailableError(
             f"{shown(answer.url)} names {shown(url)} as its next page, another origin, which is "
             "not followed; have the proxy before the registry pass on Host and X-Forwarded-Proto"

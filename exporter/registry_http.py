@@ -164,7 +164,7 @@ def parse_address(text: str) -> httpx.URL | None:
     """Read an absolute ``http`` or ``https`` address; None where it is not one."""
     try:
         url = httpx.URL(text)
-        host = url.host  # decodes a punycoded name, and fails on a wrong one
+        host = url.raw_host and url.host  # each fails on hosts that the other takes
     except (httpx.InvalidURL, UnicodeError):
         return None
     possible = url.scheme in {"http", "https"} and host and (url.port or 0) <= _MAX_PORT

@@ -126,10 +126,14 @@ def _references_for_go(content: bytes) -> set[Digest]:
     """Give what the registry's decoder sees referenced in a manifest that could be read."""
     text = content.decode("utf-8", "replace")
     document = json.loads(text, object_pairs_hook=_as_go_does, parse_int=len)
-    layers = [each.get("blobsum", "") for each in document.get("fslayers", ())]
-    lists = [each.get("digest", "") for name in _LISTS[:-1] for each in document.get(name, ())]
-    config = [document.get("config", {}).get("digest", "")]
-    known = filter(_SUPPORTED.fullmatch, layers + lists + config)
+    try:
+        layers = [each.get("blobsum", "") for each in document.get("fslayers", ())]
+        lists = [each.get("digest", "") for name in _LISTS[:-1] for each in document.get(name, ())]
+        config = [document.get("config", {}).get("digest", "")]
+    except (AttributeError, TypeError):  # which Go would refuse whole
+        return set()
+    texts = [text for text in layers + lists + config if isinstance(text, str)]
+    known = filter(_SUPPORTED.fullmatch, texts)
     return {digest for text in known if (digest := parse_digest(text)) is not None}
 
 

@@ -269,7 +269,9 @@ def test_a_token_endpoint_that_hangs_is_given_up() -> None:
     assert requests.codes[-1] == ("token", "error")
 
 
-@pytest.mark.parametrize("realm", ["", "/auth", "ftp://h/", "file:///etc/passwd", "http://a:b"])
+@pytest.mark.parametrize(
+    "realm", ["", "/auth", "ftp://h/", "file:///etc/passwd", "http://a:b", "http://[::%\xe8]/"]
+)
 def test_a_token_endpoint_that_cannot_be_asked_makes_the_registry_unavailable(realm: str) -> None:
     tokens = TokenRegistry()
     tokens.realm = realm
