@@ -174,22 +174,24 @@ def _check_secret(loader: _Loader, content: bytes) -> None:
 
 
 def _complaints(loader: _Loader, secret: str) -> Iterator[str]:
-    """Put a secret where none belongs, in one way after the other, and give what is said."""
+    """Put a secret where none belongs, some places at a time, and give what is said."""
     url = f"https://user:{secret}@registry.example.com"
-    for arguments in (
-        [f"--registry.password={secret}"],
-        [f"--registry.pasword={secret}"],
-        [f"--registry.url={url}"],
-        ["--registry.url", url],
-    ):
-        yield _said(loader.load(arguments))
-    for name in (_PASSWORD, f"{ENVIRONMENT_PREFIX}REGISTRY_PASWORD"):
-        yield _said(loader.load((), {name: secret}))
-    yield _said(loader.load((), {variable_name(("registry", "url")): url}))
+    flag, variable = "--registry.url", variable_name(("registry", "url"))
+    typo = f"{ENVIRONMENT_PREFIX}REGISTRY_PASWORD"
     line = secret.partition("\n")[0].encode("utf-8", "surrogateescape")
-    for before in (b"registry:\n  password: ", b"registry:\n  pasword: ", b"password: "):
-        yield _said(loader.load_file(before + line + b"\n"))
-    yield _said(loader.load_file(b"registry:\n  url: https://user:" + line + b"@example.com\n"))
+    for arguments, environment, before, after in (
+        ([f"{flag}={url}", f"--registry.password={secret}"], {_PASSWORD: secret}, "password: ", ""),
+        (
+            [flag, url, f"--registry.pasword={secret}"],
+            {typo: secret},
+            "registry:\n  password: ",
+            "",
+        ),
+        ([], {variable: url}, "registry:\n  pasword: ", ""),
+        ([], {}, "registry:\n  url: https://user:", "@example.com"),
+    ):
+        loader.file.write_bytes(before.encode() + line + after.encode() + b"\n")
+        yield _said(loader.load([*arguments, f"--config.file={loader.file}"], environment))
 
 
 def _said(loaded: Settings | list[str]) -> str:

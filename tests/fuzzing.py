@@ -28,7 +28,7 @@ MAX_INPUT_BYTES = 64 * 1024
 CPU_SECONDS = 2.0
 """For one input: what takes a time in the square of its length is far above it."""
 
-_ROUND = 100
+_ROUND = 20
 _RELATIVES = 10
 _REPORT_SECONDS = 10.0
 _SHRINK_SECONDS = 10.0
