@@ -71,6 +71,9 @@ def _serve(settings: Settings, wish: StopWish) -> None:
     access = access_by(settings.web.config.file)
     bounds = _bounds(settings.web)
     listener = bind(settings.web.listen_address)
+    port = listener.getsockname()[1]
+    address = replace(settings.web.listen_address, port=port)
+    _log.info("listening", extra=fields(address=address, version=__version__))
     instruments = process_registry()
     observe = ApiInstruments(instruments)
     watching = WatchInstruments(instruments)
@@ -97,9 +100,6 @@ def _serve(settings: Settings, wish: StopWish) -> None:
         guards=access.guards,
         read_standstill=lambda: running.still_seconds,
     )
-    port = listener.getsockname()[1]
-    address = replace(settings.web.listen_address, port=port)
-    _log.info("listening", extra=fields(address=address, version=__version__))
     try:
         serve_until(wish.then, app, listener, bounds, access.context)
     finally:
