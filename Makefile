@@ -21,7 +21,7 @@ help: ## list the targets
 demo: $(VENV)/.runtime ## serve a sample store, and have an alert fire where Prometheus is installed
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
 
-test: packages $(VENV)/.test check ## run all checks and all tests
+test: packages $(VENV)/.test $(TOOLS)/.made check ## run all checks and all tests
 	@rm -f .coverage .coverage.*
 	@# Where PYTEST_FLAGS choose tests, none may be left of one kind, and pytest ends with 5.
 	@none=0; \
