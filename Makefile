@@ -59,11 +59,11 @@ bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,
 	$(BIN)/python -m benchmarks.rules $(BENCH_FLAGS)
 
 reliability: packages $(VENV)/.test ## show what it promises under attack, load and failure; writes docs/reliability.md
-	$(BIN)/python -m pytest -m "reliability and not fuzz and not soak" --reliability-page docs/reliability.md $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "reliability and not fuzz and not soak" --reliability-page=docs/reliability.md $(PYTEST_FLAGS)
 
 fuzz: $(VENV)/.test ## read made-up input for FUZZ_SECONDS (600); writes its part of docs/reliability.md
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m "reliability and fuzz" \
-	  --reliability-page docs/reliability.md $(PYTEST_FLAGS) tests/test_fuzz.py
+	  --reliability-page=docs/reliability.md $(PYTEST_FLAGS) tests/test_fuzz.py
 
 sbom: $(VENV)/.runtime $(TOOLS)/.made ## write sbom.cdx.json: what the image holds, by CycloneDX
 	$(BIN)/python -m requirements.sbom $(TOOLS) sbom.cdx.json
@@ -73,7 +73,7 @@ audit: $(VENV)/.runtime $(TOOLS)/.made ## look up advisories: 1 where there are 
 
 soak: packages $(VENV)/.test ## run for twenty minutes beside a registry under load; writes its part of docs/reliability.md
 	@# What is shortened by SOAK_SECONDS shows nothing to write down.
-	$(BIN)/python -m pytest -m soak $(if $(SOAK_SECONDS),,--reliability-page docs/reliability.md) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m soak $(if $(SOAK_SECONDS),,--reliability-page=docs/reliability.md) $(PYTEST_FLAGS)
 
 lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)

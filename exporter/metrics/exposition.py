@@ -145,6 +145,10 @@ class Exposition:
 
     def page(self, page_format: Format, *, gzip: bool) -> bytes:
         """Give the whole page."""
+        return b"".join(self.pieces(page_format, gzip=gzip))
+
+    def pieces(self, page_format: Format, *, gzip: bool) -> Sequence[bytes]:
+        """Give what the page consists of: the large pieces are the same for all who ask."""
         parts = self._pages.get(page_format.content_type)
         if parts is None:
             with self._lock:
@@ -153,7 +157,7 @@ class Exposition:
         tail = b"".join(_body(page_format, registry) for registry in self._instruments)
         if page_format is OPENMETRICS:
             tail += _OPENMETRICS_END
-        return _gzip(parts, tail) if gzip else b"".join(part.plain for part in parts) + tail
+        return _gzip(parts, tail) if gzip else [*(part.plain for part in parts), tail]
 
     def _render(self, subject: Subject, page_format: Format) -> tuple[_Part, ...]:
         before = self._pages.get(page_format.content_type, ())
@@ -185,7 +189,7 @@ def _body(page_format: Format, registry: CollectorRegistry) -> bytes:
     return page_format.generate(registry).removesuffix(_OPENMETRICS_END)
 
 
-def _gzip(parts: Sequence[_Part], tail: bytes) -> bytes:
+def _gzip(parts: Sequence[_Part], tail: bytes) -> Sequence[bytes]:
     """Join deflated parts and a tail to one gzip member.
 
     A full flush ends each part on a byte boundary and with no reference into it, so they can stand
@@ -199,4 +203,4 @@ def _gzip(parts: Sequence[_Part], tail: bytes) -> bytes:
         length += len(part.plain)
     checksum = zlib.crc32(tail, checksum)
     trailer = struct.pack("<LL", checksum, length & 0xFFFFFFFF)
-    return b"".join([_GZIP_HEADER, *(part.deflated for part in parts), end, trailer])
+    return [_GZIP_HEADER, *(part.deflated for part in parts), end, trailer]

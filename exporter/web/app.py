@@ -1,7 +1,7 @@
 """The pages, and what each answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from email.utils import formatdate
 
 from starlette.applications import Starlette
@@ -46,8 +46,9 @@ def create_app(
         headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
         if gzip:
             headers["Content-Encoding"] = "gzip"
-        page = exposition.page(page_format, gzip=gzip)
-        return _SlicedResponse(page, headers=headers, media_type=page_format.content_type)
+        return _PageInPieces(
+            exposition.pieces(page_format, gzip=gzip), headers, page_format.content_type
+        )
 
     def healthy(_: Request) -> Response:
         if is_working():
@@ -111,17 +112,35 @@ class _Turns:
         asyncio.get_running_loop().call_soon(self._free.release)
 
 
-class _SlicedResponse(Response):
-    """Sends a large page piece by piece as its client takes it: what is waited for is no copy."""
+class _PageInPieces(Response):
+    """Sends a large page slice by slice as its client takes it, so that none has a copy."""
+
+    def __init__(self, pieces: Sequence[bytes], headers: dict[str, str], media_type: str) -> None:
+        self._pieces = pieces
+        length = str(sum(map(len, pieces)))
+        super().__init__(headers={**headers, "Content-Length": length}, media_type=media_type)
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         status, headers = self.status_code, self.raw_headers
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        rest = memoryview(self.body)
-        while len(rest) > _SLICE_BYTES:
-            body, rest = rest[:_SLICE_BYTES], rest[_SLICE_BYTES:]
+        for body in _slices(self._pieces):
             await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": rest})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _slices(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """Cut and join pieces so that all but the last are equally long."""
+    joined, length = [], 0
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            part, rest = rest[: _SLICE_BYTES - length], rest[_SLICE_BYTES - length :]
+            joined.append(part)
+            length += len(part)
+            if length == _SLICE_BYTES:
+                yield b"".join(joined)
+                joined, length = [], 0
+    yield b"".join(joined)
 
 
 class _Dated:
