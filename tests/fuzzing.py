@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -121,6 +122,8 @@ def fuzz(
         for number in itertools.count(first_seed):
             try:
                 _try_round(inputs, number, trial)
+            except Flaky:
+                raise FindingError(_explain(target, *trial.first_failure)) from None
             except Exception as error:  # noqa: BLE001 - whatever is raised is a finding
                 small = _made_small(check, trial.last, type(error))
                 raise FindingError(_explain(target, small, error)) from None
@@ -139,20 +142,25 @@ class _Trial:
     def __init__(self, check: Check, ends: float) -> None:
         self._check = check
         self._ends = ends
-        self._has_failed = False
+        self._failures: list[tuple[bytes, Exception]] = []
         self.count = 0
         self.last = b""
 
+    @property
+    def first_failure(self) -> tuple[bytes, Exception]:
+        """What failed first: all there is to know where it fails only sometimes."""
+        return self._failures[0]
+
     def __call__(self, content: bytes) -> None:
-        if time.monotonic() >= self._ends and not self._has_failed:
+        if time.monotonic() >= self._ends and not self._failures:
             return  # the rest of a round that the time does not reach
         self.count += 1
         self.last = content
         try:
             with limited():
                 self._check(content)
-        except Exception:
-            self._has_failed = True
+        except Exception as error:
+            self._failures.append((content, error))
             raise
 
 
