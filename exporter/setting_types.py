@@ -78,7 +78,8 @@ def _url(value: object) -> object:
         raise ValueError(_NOT_A_URL) from error
     if not has_host or parts.scheme not in ("http", "https"):
         raise ValueError(_NOT_A_URL)
-    if parts.username is not None or parts.password is not None:
+    # a password that begins with a slash makes what is before it the host, and the rest a path
+    if "@" in parts.netloc or "@" in parts.path:
         raise ValueError("holds credentials; use registry.username and registry.password-file")
     if parts.query or parts.fragment:
         raise ValueError("has a query or fragment; give the registry's address alone")
