@@ -85,6 +85,17 @@ def directory_mend(error: OSError) -> str:
     return mend_of(error, f"it must be a directory that uid {os.geteuid()} may read")
 
 
+def identity_of(
+    path: str, parent: int | None = None, *, follow_symlinks: bool = True
+) -> tuple[int, int] | None:
+    """Tell which file or directory is at a path, whatever its name; None where none can be seen."""
+    try:
+        status = os.stat(path, dir_fd=parent, follow_symlinks=follow_symlinks)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def is_directory(entry: "os.DirEntry[str]") -> bool:
     """Tell whether an entry is a directory; what cannot be told is none.
 

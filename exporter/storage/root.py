@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.errors import StoreUnreadableError
 from exporter.storage.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH, printable
-from exporter.storage.reading import directory_mend
+from exporter.storage.reading import directory_mend, identity_of
 from exporter.storage.strays import StrayCounter
 
 
@@ -51,15 +51,7 @@ def identities(store: int) -> list[tuple[int, int] | None]:
 
     A mount over one of them, or the end of one, does not stop a scan: it goes on in the other.
     """
-    found: list[tuple[int, int] | None] = []
-    for name in (BLOBS, REPOSITORIES):
-        try:
-            status = os.stat(name, dir_fd=store, follow_symlinks=False)
-        except OSError:
-            found.append(None)
-        else:
-            found.append((status.st_dev, status.st_ino))
-    return found
+    return [identity_of(name, store, follow_symlinks=False) for name in (BLOBS, REPOSITORIES)]
 
 
 def _refuse_wrong_root(

@@ -20,6 +20,7 @@ from exporter.storage.changes import Changes
 from exporter.storage.filesystem import mount_of
 from exporter.storage.layout import BLOBS, REPOSITORIES, REVISIONS, UPLOADS, VERSION_PATH
 from exporter.storage.memory import EVERYWHERE, Places
+from exporter.storage.reading import identity_of
 
 if TYPE_CHECKING:
     from watchdog.observers.inotify_c import (
@@ -138,7 +139,7 @@ class Watcher:
         Watches stay with the directories, and none tells of a mount over them, or of a link on the
         way to them that now points elsewhere.
         """
-        main = tuple(_identity(f"{self._root}{path}") for path in _main_paths())
+        main = tuple(identity_of(f"{self._root}{path}") for path in _main_paths())
         if main == self._main:
             return
         self._main = main
@@ -271,15 +272,6 @@ def _main_paths() -> Iterator[_Owner]:
         yield f"/{'/'.join(VERSION_PATH[: depth + 1])}"
     yield f"{_VERSION}/{BLOBS}"
     yield f"{_VERSION}/{REPOSITORIES}"
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Tell which directory is at a path, whatever its name; None where none can be seen."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _places_of(owner: _Owner) -> Places:
