@@ -17,7 +17,6 @@ import sys
 import time
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -222,12 +221,7 @@ class MirrorFilesystem:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.answer()
         self.die()
 
