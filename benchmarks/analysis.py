@@ -14,13 +14,13 @@ from statistics import median
 from typing import TypeVar
 
 from benchmarks.store import store_directory
-from exporter.analysis.conclusions import AnalysisOptions, conclude
-from exporter.analysis.ledger import Ledger
-from exporter.analysis.store import analyse, foretell
-from exporter.app_images import AppImages, ImageName
-from exporter.model import Inventory
-from exporter.snapshot import CaproverStatus, StoreReading
-from exporter.storage.scanner import scan_store
+from exporter.analysis.analyst import AnalysisOptions, conclude
+from exporter.analysis.blob_states import Ledger
+from exporter.analysis.store_figures import analyse, foretell
+from exporter.domain.images import AppImages, ImageName
+from exporter.domain.model import Inventory
+from exporter.domain.snapshot import CaproverStatus, StoreReading
+from exporter.store.filesystem.scanner import scan_store
 
 MAX_ADDED = 0.25
 """Goal: at most a quarter of the time that the analysis takes without it."""

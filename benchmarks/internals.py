@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from exporter.board import SnapshotBoard
+from exporter.domain.snapshot import Snapshot
 from exporter.metrics.exposition import OPENMETRICS, Exposition
-from exporter.metrics.subject import Subject
-from exporter.refresh import StoreRefresher
-from exporter.snapshot import Snapshot
-from exporter.storage.changes import Changes
-from exporter.storage.memory import StoreMemory
-from exporter.storage.watcher import Watcher
+from exporter.metrics.metric import Subject
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import StoreRefresher
+from exporter.store.filesystem.rescan.change_queue import Changes
+from exporter.store.filesystem.rescan.scan_memory import StoreMemory
+from exporter.store.filesystem.rescan.watcher import Watcher
 
 SETTLED_SECONDS = 0.2
 """What has been still for so long is relied on here; ``serve`` waits for 5 seconds."""

@@ -15,7 +15,7 @@ from benchmarks.pushes import pushed, repositories_of, retagged
 from benchmarks.serve_process import Serve
 from benchmarks.setting import Bench, say
 from benchmarks.table import Findings, Median, seconds_text
-from exporter.config import ScanSettings
+from exporter.settings.model import ScanSettings
 
 _RETAGGED_SHARE = 0.01
 _FULL = "full"

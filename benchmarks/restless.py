@@ -6,8 +6,14 @@
 import sys
 
 from exporter.cli import main
-from exporter.model import Inventory
-from exporter.storage.memory import EVERYWHERE, Known, Places, Recollection, StoreMemory
+from exporter.domain.model import Inventory
+from exporter.store.filesystem.rescan.scan_memory import (
+    EVERYWHERE,
+    Known,
+    Places,
+    Recollection,
+    StoreMemory,
+)
 
 _recall = StoreMemory.recall
 

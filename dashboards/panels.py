@@ -20,7 +20,7 @@ from dashboards.fields import (
     Step,
     steps_to_json,
 )
-from exporter.alert_thresholds import AlertSettings
+from exporter.settings.alert_thresholds import AlertSettings
 
 _LINE_COLORS = {"warning": ORANGE, "critical": RED}
 _THRESHOLDS = tuple(

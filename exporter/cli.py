@@ -17,19 +17,19 @@ from typing import TextIO
 from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter import __version__
-from exporter.config import Settings
-from exporter.config_sources import argument_parser, effective_configuration, load_settings
-from exporter.errors import ConfigurationError, ExporterError
-from exporter.gather import analysis_options, gather
-from exporter.logs import set_up_logging
+from exporter.commands.gather import analysis_options, gather
+from exporter.domain.errors import ConfigurationError, ExporterError
+from exporter.domain.snapshot import ApiStatus
+from exporter.domain.text import printable
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.exposition import warn_of_patterns
-from exporter.metrics.subject import Subject
-from exporter.output import replace_file
-from exporter.progress import terminal_progress
-from exporter.snapshot import ApiStatus
-from exporter.storage.layout import printable
+from exporter.metrics.metric import Subject
+from exporter.settings.model import Settings
+from exporter.settings.sources import argument_parser, effective_configuration, load_settings
+from exporter.support.logs import set_up_logging
+from exporter.support.output_files import replace_file
+from exporter.support.terminal_progress import terminal_progress
 
 PROGRAM = "registry-storage-exporter"
 
@@ -108,7 +108,7 @@ def _forget_output() -> None:
 
 
 def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> int:
-    from exporter.serving import serve  # noqa: PLC0415 - see above
+    from exporter.serve.run import serve  # noqa: PLC0415 - see above
 
     serve(settings)
     return _DONE
@@ -116,7 +116,7 @@ def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> 
 
 def _gather(settings: Settings) -> Subject:
     def ask() -> ApiStatus:
-        from exporter.registry_status import ask_registry  # noqa: PLC0415 - see above
+        from exporter.registry.status import ask_registry  # noqa: PLC0415 - see above
 
         return ask_registry(settings.registry, lambda *_: None)
 
@@ -145,7 +145,7 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.report.run import report  # noqa: PLC0415 - see above
+    from exporter.commands.report.run import report  # noqa: PLC0415 - see above
 
     report(
         _gather(settings),
@@ -176,14 +176,14 @@ def _plan_command(settings: Settings) -> str:
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.report.run import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.report.run import add_options  # noqa: PLC0415 - see above
 
     add_options(parser)
 
 
 def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.plan.options import selection_of  # noqa: PLC0415 - see above
-    from exporter.plan.run import plan  # noqa: PLC0415 - the same
+    from exporter.commands.plan.options import selection_of  # noqa: PLC0415 - see above
+    from exporter.commands.plan.run import plan  # noqa: PLC0415 - the same
 
     has_caprover = settings.caprover.config_dir is not None
     selection = selection_of(parsed, has_caprover=has_caprover)
@@ -202,15 +202,15 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
 
 
 def _add_plan_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.plan.options import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.plan.options import add_options  # noqa: PLC0415 - see above
 
     add_options(parser)
 
 
 def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.stop_signals import stop_signals  # noqa: PLC0415 - see above
-    from exporter.verify.options import task_of  # noqa: PLC0415 - the same
-    from exporter.verify.run import Surroundings, Verdict, verify  # noqa: PLC0415 - the same
+    from exporter.commands.verify.options import task_of  # noqa: PLC0415 - the same
+    from exporter.commands.verify.run import Surroundings, Verdict, verify  # noqa: PLC0415 - the same
+    from exporter.support.stop_signals import stop_signals  # noqa: PLC0415 - see above
 
     task = task_of(parsed, settings.storage.root, os.environ)
     exit_codes = {
@@ -228,14 +228,14 @@ def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
 
 
 def _add_verify_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.verify.options import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.verify.options import add_options  # noqa: PLC0415 - see above
 
     add_options(parser)
 
 
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.storage.privilege import read_privilege, warnings_of  # noqa: PLC0415 - see above
-    from exporter.web.access import access_by  # noqa: PLC0415 - the same
+    from exporter.store.filesystem.privilege import read_privilege, warnings_of  # noqa: PLC0415 - see above
+    from exporter.web.access.policy import access_by  # noqa: PLC0415 - the same
 
     access_by(settings.web.config.file).close()
     output.write(effective_configuration(settings))
@@ -245,7 +245,7 @@ def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextI
 
 
 def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.web.healthcheck import ask_health  # noqa: PLC0415 - see above
+    from exporter.commands.healthcheck import ask_health  # noqa: PLC0415 - see above
 
     output.write(ask_health(settings.web.listen_address, settings.web.config.file))
     return _DONE

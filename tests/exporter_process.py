@@ -28,14 +28,14 @@ _BETWEEN_SIGNALS_SECONDS = 0.01
 
 _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
-_LISTENING = re.compile(r"logger=serving msg=listening address=(127\.0\.0\.1:\d+)")
+_LISTENING = re.compile(r"logger=serve\.run msg=listening address=(127\.0\.0\.1:\d+)")
 _OF_THE_STORE = re.compile(
     r"docker_registry_(?!scan_(duration|last_success|progress)|scans_|filesystem_|watch|cache_|api_)"
 )
 
 _UNREMARKABLE = re.compile(r"ts=\S+ level=(debug|info) ")
 _EXPLAINED = {
-    "logger=storage.privilege ": "root often runs the tests, and their stores can be written to",
+    "logger=store.filesystem.privilege ": "root often runs the tests, which may write to stores",
 }
 """What is in warnings that a test cannot be without, and why."""
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from exporter.errors import ApiUnavailableError
-from exporter.registry_api import (
+from exporter.domain.errors import ApiUnavailableError
+from exporter.registry.api_client import (
     Limits,
     RegistryEndpoint,
     RequestObserver,

@@ -12,12 +12,12 @@ import httpx
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from exporter.errors import ApiUnavailableError
-from exporter.model import ApiView
-from exporter.registry_api import Limits, RegistryEndpoint, read_api
-from exporter.registry_auth import Challenge, parse_challenges, token_url
-from exporter.registry_http import CONCURRENCY, parse_address
-from exporter.storage.layout import is_repository_name, is_tag_name
+from exporter.domain.errors import ApiUnavailableError
+from exporter.domain.model import ApiView
+from exporter.registry.api_client import Limits, RegistryEndpoint, read_api
+from exporter.registry.auth import Challenge, parse_challenges, token_url
+from exporter.registry.http import CONCURRENCY, parse_address
+from exporter.store.format.layout import is_repository_name, is_tag_name
 from tests.fake_registry import BASIC, Requests
 from tests.fuzzing import Check, Target, encode_json, json_values, plain
 from tests.servers import PASSWORD, USERNAME

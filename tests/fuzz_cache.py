@@ -11,20 +11,20 @@ import msgspec
 from hypothesis import strategies as st
 
 from demo.store import noise
-from exporter.analysis.conclusions import AnalysisOptions, analyse_all
-from exporter.analysis.garbage import Dialect
-from exporter.analysis.store import analyse
-from exporter.errors import CacheUnfitError
-from exporter.model import Inventory
-from exporter.storage.memory import Known, StoreMemory
-from exporter.storage.packing import (
+from exporter.analysis.analyst import AnalysisOptions, analyse_all
+from exporter.analysis.collector_simulation import Dialect
+from exporter.analysis.store_figures import analyse
+from exporter.domain.errors import CacheUnfitError
+from exporter.domain.model import Inventory
+from exporter.store.filesystem.cache.packing import (
     KeptFigures,
     KnownReader,
     pack_figures,
     pack_known,
     unpack_figures,
 )
-from exporter.storage.scanner import scan_store
+from exporter.store.filesystem.rescan.scan_memory import Known, StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.fuzzing import Check, Target
 from tests.test_rescan import described, small_store
 

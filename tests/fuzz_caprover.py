@@ -5,11 +5,11 @@ import re
 
 from hypothesis import strategies as st
 
-from exporter.app_images import ImageName
-from exporter.caprover import parse_configuration
-from exporter.digests import format_digest, parse_digest
-from exporter.errors import CaproverUnreadableError
-from exporter.storage.layout import is_repository_path, is_tag_name
+from exporter.domain.digests import format_digest, parse_digest
+from exporter.domain.errors import CaproverUnreadableError
+from exporter.domain.images import ImageName
+from exporter.platforms.caprover.configuration import parse_configuration
+from exporter.store.format.layout import is_repository_path, is_tag_name
 from tests.fuzzing import SCALARS, Target, encode_json, json_values, plain
 
 _FIELDS = (

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from exporter.config import Settings
-from exporter.config_sources import (
+from exporter.domain.errors import ConfigurationError
+from exporter.settings.model import Settings
+from exporter.settings.sources import (
     ENVIRONMENT_PREFIX,
     argument_parser,
     effective_configuration,
@@ -20,8 +21,7 @@ from exporter.config_sources import (
     setting_paths,
     variable_name,
 )
-from exporter.errors import ConfigurationError
-from exporter.strict_yaml import parse_yaml
+from exporter.support.strict_yaml import parse_yaml
 from tests.fuzzing import Check, Target, encode_json, json_values
 
 _HELP = {"-h", "--help"}

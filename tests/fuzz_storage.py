@@ -8,9 +8,10 @@ from math import isfinite
 
 from hypothesis import strategies as st
 
-from exporter.digests import Digest, format_digest, parse_digest
-from exporter.errors import ManifestUnreadableError
-from exporter.storage.layout import (
+from exporter.domain.digests import Digest, format_digest, parse_digest
+from exporter.domain.errors import ManifestUnreadableError
+from exporter.domain.text import printable
+from exporter.store.format.layout import (
     blob_data,
     is_algorithm,
     is_domain,
@@ -21,11 +22,10 @@ from exporter.storage.layout import (
     is_upload_id,
     parse_link,
     parse_started_at,
-    printable,
     revision_link,
     tag_directory,
 )
-from exporter.storage.manifests import ManifestContent, parse_manifest
+from exporter.store.format.manifests import ManifestContent, parse_manifest
 from tests.fuzzing import SCALARS, Target, encode_json, json_values, plain
 
 _SHORTEST_REFERENCE = len('"a:"') + 32

@@ -15,9 +15,9 @@ from alerts.__main__ import REPOSITORY, main
 from alerts.grafana import inline
 from alerts.rules import RULES, AlertingRule, RecordingRule, Rule, read_rules
 from dashboards.storage import RUNBOOKS
-from exporter.alert_thresholds import AlertSettings
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.instruments import INSTRUMENTS
+from exporter.settings.alert_thresholds import AlertSettings
 from tests.servers import require
 
 FILE = read_rules()

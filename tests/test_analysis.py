@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.agreement import count_tag_differences
-from exporter.analysis.store import analyse
-from exporter.model import ApiView, Repository, Tag
-from exporter.snapshot import BlobState, BlobTotal, StoreFigures
-from exporter.storage.scanner import scan_store
+from exporter.analysis.api_differences import count_tag_differences
+from exporter.analysis.store_figures import analyse
+from exporter.domain.model import ApiView, Repository, Tag
+from exporter.domain.snapshot import BlobState, BlobTotal, StoreFigures
+from exporter.store.filesystem.scanner import scan_store
 from tests.random_stores import STEPS, Step, build
 
 

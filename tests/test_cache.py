@@ -27,20 +27,25 @@ from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter import __version__
-from exporter.analysis.store import analyse
-from exporter.board import SnapshotBoard
-from exporter.digests import format_digest
-from exporter.errors import CacheUnfitError, StoreUnreadableError
-from exporter.model import Inventory
-from exporter.refresh import StoreRefresher
-from exporter.snapshot import StoreReading
-from exporter.storage import packing
-from exporter.storage.cache import InventoryCache, Kept
-from exporter.storage.cache_keeper import CacheKeeper
-from exporter.storage.memory import FULL_SECONDS, Known, StoreMemory
-from exporter.storage.packing import KeptFigures, KnownReader, pack_known, unpack_figures
-from exporter.storage.scanner import scan_store
-from exporter.storage.stamps import stamp_of
+from exporter.analysis.store_figures import analyse
+from exporter.domain.digests import format_digest
+from exporter.domain.errors import CacheUnfitError, StoreUnreadableError
+from exporter.domain.model import Inventory
+from exporter.domain.snapshot import StoreReading
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import StoreRefresher
+from exporter.store.filesystem.cache import packing
+from exporter.store.filesystem.cache.cache_file import InventoryCache, Kept
+from exporter.store.filesystem.cache.keeper import CacheKeeper
+from exporter.store.filesystem.cache.packing import (
+    KeptFigures,
+    KnownReader,
+    pack_known,
+    unpack_figures,
+)
+from exporter.store.filesystem.rescan.change_stamps import stamp_of
+from exporter.store.filesystem.rescan.scan_memory import FULL_SECONDS, Known, StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import REPOSITORY, Exporter, collect
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, build_stepwise
 from tests.servers import DockerRegistry, RegistryClient
@@ -194,8 +199,8 @@ def test_a_stamp_is_the_same_in_every_process(store: StoreBuilder) -> None:
     link = store.tag_link("app", "1")
     code = (
         "import os, sys\n"
-        "from exporter.storage.packing import MACHINE\n"
-        "from exporter.storage.stamps import stamp_of\n"
+        "from exporter.store.filesystem.cache.packing import MACHINE\n"
+        "from exporter.store.filesystem.rescan.change_stamps import stamp_of\n"
         "print(stamp_of(os.stat(sys.argv[1])), MACHINE)"
     )
     answers = {
@@ -898,7 +903,7 @@ KILLED = """
 import itertools, sys
 from dataclasses import replace
 from pathlib import Path
-from exporter.storage.cache import InventoryCache
+from exporter.store.filesystem.cache.cache_file import InventoryCache
 cache = InventoryCache(Path(sys.argv[1]), Path(sys.argv[2]))
 kept = cache.load()
 print("begun", flush=True)
@@ -986,7 +991,7 @@ def test_nothing_is_published_before_it_is_verified(store: StoreBuilder, tmp_pat
         exporter.wait_for(lambda metrics: metrics.value("docker_registry_scan_success") == 0)
         assert exporter.get("/-/ready").status_code == httpx.codes.SERVICE_UNAVAILABLE
         assert exporter.value("docker_registry_tags") is None
-        assert "logger=storage.cache" not in exporter.log
+        assert "logger=store.filesystem.cache.cache_file" not in exporter.log
 
 
 def test_a_damaged_file_costs_one_line_of_the_log(store: StoreBuilder, tmp_path: Path) -> None:
@@ -1001,7 +1006,7 @@ def test_a_damaged_file_costs_one_line_of_the_log(store: StoreBuilder, tmp_path:
             assert len(lines) == expected
             if expected:
                 assert lines[0].endswith(
-                    f'logger=storage.cache msg="the cache {path} is damaged '
+                    f'logger=store.filesystem.cache.cache_file msg="the cache {path} is damaged '
                     f'(file is not a database): {REBUILT}"'
                 )
 
@@ -1012,7 +1017,7 @@ def test_without_a_place_for_it_one_line_says_so(store: StoreBuilder) -> None:
         exporter.terminate()
         (line,) = exporter.complaints
     assert line.endswith(
-        'logger=serving msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
+        'logger=serve.run msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
         'set; give a --cache.path"'
     )
 

@@ -13,10 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.sample import write_captain_config
-from exporter.app_images import AppImages, ImageName
-from exporter.caprover import FILE_NAME, MAX_BYTES, CaproverReader, parse_configuration
-from exporter.digests import parse_digest
-from exporter.errors import CaproverUnreadableError
+from exporter.domain.digests import parse_digest
+from exporter.domain.errors import CaproverUnreadableError
+from exporter.domain.images import AppImages, ImageName
+from exporter.platforms.caprover.configuration import (
+    FILE_NAME,
+    MAX_BYTES,
+    CaproverReader,
+    parse_configuration,
+)
 
 DOMAIN = "registry.apps.example.com:996"
 SHOP = "captain/img-captain-shop"
@@ -520,7 +525,7 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
         reader.read()
         reader.read()
         for record in caplog.records:
-            assert record.name == "exporter.caprover"
+            assert record.name == "exporter.platforms.caprover.configuration"
             yield record.levelname, record.getMessage()
         caplog.clear()
 

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder
-from exporter.analysis.conclusions import AnalysisOptions
-from exporter.analysis.store import analyse
-from exporter.app_images import AppImages
-from exporter.board import SnapshotBoard
+from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.store_figures import analyse
+from exporter.domain.images import AppImages
+from exporter.domain.model import ApiView, Inventory, Repository
+from exporter.domain.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
-from exporter.metrics.selection import RepositorySelector
-from exporter.metrics.subject import Subject
-from exporter.model import ApiView, Inventory, Repository
-from exporter.name_patterns import parse_name_pattern
-from exporter.refresh import read_store
-from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
+from exporter.metrics.metric import Subject
+from exporter.metrics.repository_selection import RepositorySelector
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import read_store
+from exporter.settings.name_patterns import parse_name_pattern
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.in_process import run_command
 

@@ -20,7 +20,7 @@ import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter import __version__
-from exporter.config_sources import flag_name, setting_paths
+from exporter.settings.sources import flag_name, setting_paths
 from tests.exporter_process import REPOSITORY, Metrics, environment_of
 from tests.fake_registry import FakeServer, routes_of
 from tests.in_process import run_command

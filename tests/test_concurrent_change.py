@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.conclusions import AnalysisOptions, Analyst
-from exporter.analysis.store import reaches_of
-from exporter.digests import format_digest
-from exporter.model import Inventory
-from exporter.snapshot import BlobState, BlobTotal, GcMode, StoreReading
-from exporter.storage.memory import StoreMemory
-from exporter.storage.scanner import scan_store
+from exporter.analysis.analyst import AnalysisOptions, Analyst
+from exporter.analysis.store_figures import reaches_of
+from exporter.domain.digests import format_digest
+from exporter.domain.model import Inventory
+from exporter.domain.snapshot import BlobState, BlobTotal, GcMode, StoreReading
+from exporter.store.filesystem.rescan.scan_memory import StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.registry_load import Load
 from tests.registry_truth import Image, Truth, sizes_of

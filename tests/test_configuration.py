@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from exporter.config_sources import SettingPath, flag_name, setting_paths, variable_name
+from exporter.settings.sources import SettingPath, flag_name, setting_paths, variable_name
 from tests.exporter_process import Metrics
 from tests.in_process import Outcome, run_command
 from tests.servers import free_port

@@ -14,9 +14,9 @@ import dashboards
 from dashboards.__main__ import DIRECTORY, main
 from dashboards.layout import Band
 from dashboards.panels import Stat, TimeSeries
-from exporter.alert_thresholds import AlertSettings
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.instruments import INSTRUMENTS
+from exporter.settings.alert_thresholds import AlertSettings
 
 Json = dict[str, Any]
 

@@ -197,7 +197,7 @@ def test_a_signal_while_it_starts_leaves_no_server(directory: Path) -> None:
         status, seconds = demo.terminate()
     assert (status, [each for each in children if not is_gone(each)]) == (0, [])
     assert seconds < STOP_SECONDS
-    assert "logger=serving" not in demo.output
+    assert "logger=serve.run" not in demo.output
     assert not any(map(answers, (demo.exporter, demo.prometheus, demo.alertmanager)))
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from exporter import __version__
 from exporter.cli import COMMANDS
-from exporter.config import Settings
-from exporter.config_sources import setting_paths, variable_name
+from exporter.settings.model import Settings
+from exporter.settings.sources import setting_paths, variable_name
 from tests.deployments import (
     DEPLOY,
     REPOSITORY,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Settings
-from exporter.config_sources import setting_paths, variable_name
+from exporter.settings.model import Settings
+from exporter.settings.sources import setting_paths, variable_name
 from tests.deployments import DEPLOY, environment_file, unit
 from tests.in_process import run_command
 from tests.reliability import Record

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.digests import Digest, DigestTable
+from exporter.domain.digests import Digest, DigestTable
 
 DIGESTS = st.integers(0, 30).map(lambda number: Digest(bytes([number]) * 32))
 

@@ -11,8 +11,22 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from exporter.analysis.store import analyse
-from exporter.digests import Digest, DigestTable
+from exporter.analysis.store_figures import analyse
+from exporter.domain.digests import Digest, DigestTable
+from exporter.domain.model import (
+    ApiView,
+    FilesystemUsage,
+    Inventory,
+    Repository,
+    Revision,
+)
+from exporter.domain.snapshot import (
+    ApiStatus,
+    RepositoryFigures,
+    ScanStatus,
+    Snapshot,
+    StoreReading,
+)
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.exposition import (
@@ -23,17 +37,9 @@ from exporter.metrics.exposition import (
     accepts_gzip,
     choose_format,
 )
-from exporter.metrics.selection import RepositorySelector
-from exporter.metrics.store_metrics import STORE_METRICS
-from exporter.metrics.subject import Metric, Sample, Subject
-from exporter.model import (
-    ApiView,
-    FilesystemUsage,
-    Inventory,
-    Repository,
-    Revision,
-)
-from exporter.snapshot import ApiStatus, RepositoryFigures, ScanStatus, Snapshot, StoreReading
+from exporter.metrics.groups.store import STORE_METRICS
+from exporter.metrics.metric import Metric, Sample, Subject
+from exporter.metrics.repository_selection import RepositorySelector
 from tests.exporter_process import Metrics
 
 FORMATS = pytest.mark.parametrize("page_format", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])

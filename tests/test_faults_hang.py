@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from exporter.standstill import CHECK_SECONDS
+from exporter.serve.stall import CHECK_SECONDS
 from tests.exporter_process import Exporter
 from tests.faults import (
     INTERVAL_SECONDS,

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.output import replace_file
-from exporter.storage.cache import InventoryCache
-from exporter.storage.scanner import scan_store
+from exporter.store.filesystem.cache.cache_file import InventoryCache
+from exporter.store.filesystem.scanner import scan_store
+from exporter.support.output_files import replace_file
 from tests.exporter_process import REPOSITORY, Exporter, Metrics, environment_of, run_exporter
 from tests.in_process import run_command
 from tests.reliability import Record

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.store import analyse
-from exporter.errors import ExporterError
-from exporter.model import Inventory
-from exporter.snapshot import BlobState
-from exporter.storage.filesystem import read_usage
-from exporter.storage.memory import StoreMemory
-from exporter.storage.scanner import scan_store
+from exporter.analysis.store_figures import analyse
+from exporter.domain.errors import ExporterError
+from exporter.domain.model import Inventory
+from exporter.domain.snapshot import BlobState
+from exporter.store.filesystem.disk_space import read_usage
+from exporter.store.filesystem.rescan.scan_memory import StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
 from tests.in_process import run_command
 from tests.mounts import Mounts

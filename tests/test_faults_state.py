@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.storage.cache import InventoryCache, Kept
-from exporter.storage.memory import StoreMemory
-from exporter.storage.scanner import scan_store
+from exporter.store.filesystem.cache.cache_file import InventoryCache, Kept
+from exporter.store.filesystem.rescan.scan_memory import StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics, run_exporter
 from tests.in_process import run_command
 from tests.mounts import Mounts

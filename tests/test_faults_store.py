@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.storage.scanner import scan_store
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
 from tests.faults import (
     COMPLETE,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import FilesystemUsage
-from exporter.storage.filesystem import FilesystemProbe, find_mount, read_usage
+from exporter.domain.model import FilesystemUsage
+from exporter.store.filesystem.disk_space import FilesystemProbe, find_mount, read_usage
 from tests.servers import wait_until
 
 ROOT = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.analysis.store import analyse
-from exporter.snapshot import BlobState, Integrity
-from exporter.storage.scanner import scan_store
+from exporter.analysis.store_figures import analyse
+from exporter.domain.snapshot import BlobState, Integrity
+from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import run_command
 from tests.small_stores import INDEX, described, two_platforms, with_fields
 

@@ -13,16 +13,16 @@ import psutil
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.board import SnapshotBoard
-from exporter.errors import ScanCancelledError
+from exporter.domain.errors import ScanCancelledError
+from exporter.domain.scan_progress import RunningScan, ScanProgress
 from exporter.metrics.instruments import SCAN_PROGRESS
-from exporter.refresh import Loop, StoreRefresher
-from exporter.scan_progress import RunningScan, ScanProgress
-from exporter.storage.memory import Places, StoreMemory
-from exporter.storage.pace import Pace
-from exporter.storage.priority import at_low_priority, lower_priority
-from exporter.storage.scanner import scan_store
-from exporter.storage.workers import Workers
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import Loop, StoreRefresher
+from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
+from exporter.store.filesystem.scanner import scan_store
+from exporter.store.filesystem.walk.workers import Workers
+from exporter.support.rate_limit import Pace
+from exporter.support.thread_priority import at_low_priority, lower_priority
 from tests.exporter_process import Exporter
 from tests.servers import wait_until
 

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.digests import (
+from exporter.domain.digests import (
     DigestTable,
     format_digest,
     parse_digest,
 )
-from exporter.storage.layout import (
+from exporter.domain.text import printable
+from exporter.store.format.layout import (
     blob_directory,
     is_repository_name,
     is_tag_name,
     is_upload_id,
     parse_link,
     parse_started_at,
-    printable,
 )
 
 DIGESTS = st.one_of(

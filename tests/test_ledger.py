@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.ledger import Ledger
-from exporter.model import Inventory, Revision, Tag
-from exporter.storage.scanner import scan_store
+from exporter.analysis.blob_states import Ledger
+from exporter.domain.model import Inventory, Revision, Tag
+from exporter.store.filesystem.scanner import scan_store
 
 
 @pytest.fixture

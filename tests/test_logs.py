@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.logs import JsonFormatter, LogfmtFormatter, TroubleLog, fields, set_up_logging
+from exporter.support.logs import JsonFormatter, LogfmtFormatter, TroubleLog, fields, set_up_logging
 
 Event = dict[str, str]
 Read = Callable[[str], Event]
@@ -45,7 +45,7 @@ FORMATS = [
 
 def record(message: str, *arguments: object, **values: object) -> logging.LogRecord:
     made = logging.LogRecord(
-        "exporter.refresh", logging.WARNING, "refresh.py", 1, message, arguments, None
+        "exporter.serve.refresh", logging.WARNING, "refresh.py", 1, message, arguments, None
     )
     made.created = MOMENT.timestamp()
     made.__dict__.update(fields(**values))
@@ -55,7 +55,7 @@ def record(message: str, *arguments: object, **values: object) -> logging.LogRec
 def test_a_line_of_logfmt_has_time_level_logger_message_and_fields() -> None:
     event = record("scanned the store", blobs=3, duration_seconds=0.12345, complete=True)
     assert LogfmtFormatter().format(event) == (
-        'ts=2026-11-23T22:31:33.123Z level=warning logger=refresh msg="scanned the store" '
+        'ts=2026-11-23T22:31:33.123Z level=warning logger=serve.refresh msg="scanned the store" '
         "blobs=3 duration_seconds=0.123 complete=True"
     )
 
@@ -65,7 +65,7 @@ def test_a_line_of_json_has_time_level_logger_message_and_fields() -> None:
     assert json.loads(JsonFormatter().format(event)) == {
         "ts": "2026-11-23T22:31:33.123Z",
         "level": "warning",
-        "logger": "refresh",
+        "logger": "serve.refresh",
         "msg": "scanned the store",
         "blobs": 3,
         "duration_seconds": 0.25,
@@ -145,8 +145,8 @@ def _loggers_restored() -> Iterator[None]:
 @pytest.mark.usefixtures("_loggers_restored")
 def test_only_events_of_the_level_and_above_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("warning", "logfmt")
-    logging.getLogger("exporter.refresh").info("quiet")
-    logging.getLogger("exporter.refresh").warning("loud")
+    logging.getLogger("exporter.serve.refresh").info("quiet")
+    logging.getLogger("exporter.serve.refresh").warning("loud")
     assert [read_logfmt(line)["msg"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
 
 

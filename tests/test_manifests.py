@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.digests import Digest, parse_digest
-from exporter.errors import ManifestUnreadableError
-from exporter.storage.manifests import parse_manifest
+from exporter.domain.digests import Digest, parse_digest
+from exporter.domain.errors import ManifestUnreadableError
+from exporter.store.format.manifests import parse_manifest
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 OCI = "application/vnd.oci.image.manifest.v1+json"

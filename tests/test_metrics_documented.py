@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.sample import write_captain_config
 from demo.store import StoreBuilder
+from exporter.domain.snapshot import Snapshot
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.documentation import render
@@ -21,8 +22,7 @@ from exporter.metrics.instruments import (
     WatchInstruments,
     process_registry,
 )
-from exporter.metrics.subject import Metric, Subject
-from exporter.snapshot import Snapshot
+from exporter.metrics.metric import Metric, Subject
 from tests.fake_registry import FakeServer, routes_of
 from tests.in_process import run_command
 

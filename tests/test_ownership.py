@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.ownership import app_of, tell_uses
-from exporter.analysis.repositories import BytesOnDisk
-from exporter.analysis.store import analyse, reaches_of
-from exporter.app_images import AppImages, ImageName
-from exporter.digests import parse_digest
-from exporter.snapshot import StoreReading
-from exporter.storage.scanner import scan_store
-from exporter.uses import Use, UseFigures
+from exporter.analysis.blob_sizes import BytesOnDisk
+from exporter.analysis.store_figures import analyse, reaches_of
+from exporter.analysis.tag_uses import app_of, tell_uses
+from exporter.domain.digests import parse_digest
+from exporter.domain.images import AppImages, ImageName
+from exporter.domain.snapshot import StoreReading
+from exporter.domain.uses import Use, UseFigures
+from exporter.store.filesystem.scanner import scan_store
 from tests.small_stores import two_platforms
 
 BLOG = "captain/img-captain-blog"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
-from exporter.analysis.garbage import Dialect
-from exporter.analysis.repositories import bytes_on_disk
+from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.collector_simulation import Dialect
+from exporter.analysis.deletion_plan import Selection, make_plan
 from exporter.analysis.retention import CollectorAfter
-from exporter.analysis.store import reaches_of
-from exporter.digests import parse_digest
-from exporter.plan.deletions import Selection, make_plan
-from exporter.storage.scanner import scan_store
+from exporter.analysis.store_figures import reaches_of
+from exporter.domain.digests import parse_digest
+from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import Outcome, run_command
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build
 from tests.servers import DockerRegistry, RegistryClient

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.storage.privilege import Privilege, warnings_of
+from exporter.store.filesystem.privilege import Privilege, warnings_of
 from tests.confinement import as_user, with_read_only
 from tests.exporter_process import Exporter, run_exporter
 from tests.in_process import run_command
@@ -106,7 +106,8 @@ def test_serve_warns_once_of_rights_that_it_does_not_need(
         lines = [line for line in exporter.log.splitlines() if "level=info" not in line]
         complaints = exporter.complaints
     said = [
-        re.search(r' level=warning logger=storage\.privilege msg="(.*?): ', line) for line in lines
+        re.search(r' level=warning logger=store\.filesystem\.privilege msg="(.*?): ', line)
+        for line in lines
     ]
     expected = [each.format(store=store) for each in situation.warnings]
     assert [each and each[1] for each in said] == expected

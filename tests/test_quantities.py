@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.quantities import (
+from exporter.support.quantities import (
     ListenAddress,
     format_duration,
     format_size,

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.store import analyse
-from exporter.storage.scanner import scan_store
+from exporter.analysis.store_figures import analyse
+from exporter.store.filesystem.scanner import scan_store
 from tests.conftest import PASSWORD, USERNAME
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.servers import (

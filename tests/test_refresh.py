@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder
-from exporter.analysis.conclusions import AnalysisOptions, Conclusions
-from exporter.app_images import AppImages, ImageName
-from exporter.board import SnapshotBoard
-from exporter.errors import StoreUnreadableError
-from exporter.model import ApiView, FilesystemUsage
-from exporter.refresh import Loop, StoreRefresher, read_store
-from exporter.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
-from exporter.uses import Use
+from exporter.analysis.analyst import AnalysisOptions, Conclusions
+from exporter.domain.errors import StoreUnreadableError
+from exporter.domain.images import AppImages, ImageName
+from exporter.domain.model import ApiView, FilesystemUsage
+from exporter.domain.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
+from exporter.domain.uses import Use
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import Loop, StoreRefresher, read_store
 from tests.servers import wait_until
 
 USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)

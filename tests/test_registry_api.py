@@ -8,8 +8,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from exporter.model import ApiView
-from exporter.registry_api import (
+from exporter.domain.model import ApiView
+from exporter.registry.api_client import (
     Limits,
     RegistryEndpoint,
     poll,

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from pydantic import SecretStr
 
-from exporter.errors import ApiUnavailableError
-from exporter.registry_api import RegistryEndpoint, poll
-from exporter.registry_auth import Challenge, parse_challenges, token_url
+from exporter.domain.errors import ApiUnavailableError
+from exporter.registry.api_client import RegistryEndpoint, poll
+from exporter.registry.auth import Challenge, parse_challenges, token_url
 from tests.fake_registry import (
     BASIC,
     PATIENCE,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import ApiUnavailableError
-from exporter.registry_api import (
+from exporter.domain.errors import ApiUnavailableError
+from exporter.registry.api_client import (
     Limits,
     certificate_not_after,
     poll,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.errors import ApiUnavailableError
-from exporter.model import ApiView
-from exporter.registry_api import (
+from exporter.domain.errors import ApiUnavailableError
+from exporter.domain.model import ApiView
+from exporter.registry.api_client import (
     RegistryEndpoint,
     certificate_not_after,
     poll,

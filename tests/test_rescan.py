@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.analysis.conclusions import AnalysisOptions, Analyst, analyse_all
-from exporter.digests import Digest, format_digest
-from exporter.model import Inventory, Repository
-from exporter.storage.memory import Places, StoreMemory
-from exporter.storage.scanner import scan_store
-from exporter.storage.stamps import NO_STAMP
+from exporter.analysis.analyst import AnalysisOptions, Analyst, analyse_all
+from exporter.domain.digests import Digest, format_digest
+from exporter.domain.model import Inventory, Repository
+from exporter.store.filesystem.rescan.change_stamps import NO_STAMP
+from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.random_stores import STEPS, Step, build_stepwise
 from tests.servers import DockerRegistry, RegistryClient
 

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.conclusions import AnalysisOptions, conclude
-from exporter.analysis.garbage import Dialect, mark
-from exporter.analysis.ownership import tell_uses
-from exporter.analysis.repositories import BytesOnDisk, bytes_on_disk
+from exporter.analysis.analyst import AnalysisOptions, conclude
+from exporter.analysis.blob_sizes import BytesOnDisk, bytes_on_disk
+from exporter.analysis.collector_simulation import Dialect, mark
 from exporter.analysis.retention import choose, keep_newest
-from exporter.analysis.store import analyse, reaches_of
-from exporter.app_images import AppImages, ImageName
-from exporter.digests import format_digest, parse_digest
-from exporter.snapshot import CaproverStatus, GcMode, StoreReading
-from exporter.storage.scanner import scan_store
-from exporter.uses import PolicyFigures
+from exporter.analysis.store_figures import analyse, reaches_of
+from exporter.analysis.tag_uses import tell_uses
+from exporter.domain.digests import format_digest, parse_digest
+from exporter.domain.images import AppImages, ImageName
+from exporter.domain.snapshot import CaproverStatus, GcMode, StoreReading
+from exporter.domain.uses import PolicyFigures
+from exporter.store.filesystem.scanner import scan_store
 from tests.random_stores import STEPS_WITH_LOSSES, Step, build
 from tests.small_stores import two_platforms
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from demo.sample import build_sample, write_captain_config
-from exporter.alert_thresholds import AlertSettings
 from exporter.cli import COMMANDS
-from exporter.config_sources import argument_parser, flag_name, load_settings, setting_paths
 from exporter.metrics.catalogue import CATALOGUE, PREFIX
 from exporter.metrics.instruments import INSTRUMENTS, Instrument
-from exporter.metrics.subject import Metric
+from exporter.metrics.metric import Metric
+from exporter.settings.alert_thresholds import AlertSettings
+from exporter.settings.sources import argument_parser, flag_name, load_settings, setting_paths
 from tests.exporter_process import Exporter
 from tests.monitoring import Prometheus
 from tests.runbook_pages import (

@@ -9,16 +9,16 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from demo.store import StoreBuilder, noise
-from exporter import refresh
-from exporter.board import SnapshotBoard
-from exporter.errors import ScanCancelledError, StoreUnreadableError
+from exporter.domain.errors import ScanCancelledError, StoreUnreadableError
+from exporter.domain.scan_progress import Advance, RunningScan, ScanProgress
+from exporter.domain.snapshot import Snapshot
 from exporter.metrics.instruments import SCAN_PROGRESS, ScanProgressCollector
-from exporter.refresh import StoreRefresher
-from exporter.scan_progress import Advance, RunningScan, ScanProgress
-from exporter.snapshot import Snapshot
-from exporter.standstill import WARN_SECONDS, StandstillWarner
-from exporter.storage.memory import StoreMemory
-from exporter.storage.scanner import scan_store
+from exporter.serve import refresh
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import StoreRefresher
+from exporter.serve.stall import WARN_SECONDS, StandstillWarner
+from exporter.store.filesystem.rescan.scan_memory import StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from exporter.web.landing import landing_page
 from tests.exporter_process import Exporter
 

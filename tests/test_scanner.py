@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.analysis.store import analyse
-from exporter.digests import format_digest
-from exporter.errors import ScanCancelledError, StoreUnreadableError
-from exporter.model import (
+from exporter.analysis.store_figures import analyse
+from exporter.domain.digests import format_digest
+from exporter.domain.errors import ScanCancelledError, StoreUnreadableError
+from exporter.domain.model import (
     ALL_DIRECTORIES,
     Inventory,
     IssueCause,
     Misplaced,
     Repository,
 )
-from exporter.scan_progress import ScanProgress
-from exporter.snapshot import BlobState, StoreFigures
-from exporter.storage.links import PATIENCE_SECONDS
-from exporter.storage.scanner import scan_store
+from exporter.domain.scan_progress import ScanProgress
+from exporter.domain.snapshot import BlobState, StoreFigures
+from exporter.store.filesystem.readers.link_reader import PATIENCE_SECONDS
+from exporter.store.filesystem.scanner import scan_store
 
 needs_other_user = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root, to become a user who may not read"

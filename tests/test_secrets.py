@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from demo.store import StoreBuilder, noise
-from exporter.config import RegistrySettings, Settings
-from exporter.registry_auth import Login
+from exporter.registry.auth import Login
+from exporter.settings.model import RegistrySettings, Settings
 from tests.exporter_process import Exporter, run_exporter
 from tests.fake_registry import BASIC, FakeServer, Reply, Request, Route, routes_of
 from tests.reliability import Record

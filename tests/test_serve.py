@@ -339,7 +339,7 @@ def test_a_signal_stops_it_cleanly_though_connections_are_open(
         log = exporter.log
     assert stopped.exit_code == 0
     assert stopped.seconds < STOP_LIMIT_SECONDS
-    assert log.splitlines()[-1].endswith("level=info logger=serving msg=stopped")
+    assert log.splitlines()[-1].endswith("level=info logger=serve.run msg=stopped")
     assert "Traceback" not in log
 
 

@@ -20,10 +20,10 @@ from typing import NamedTuple
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.storage.verification import CHUNK_BYTES, RateLimiter
-from exporter.verify.checkpoint import default_path
-from exporter.verify.options import Task
-from exporter.verify.run import Surroundings, Verdict, verify
+from exporter.commands.verify.checkpoint import default_path
+from exporter.commands.verify.options import Task
+from exporter.commands.verify.run import Surroundings, Verdict, verify
+from exporter.store.filesystem.blob_verification import CHUNK_BYTES, RateLimiter
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
 from tests.servers import STOP_SECONDS
@@ -865,7 +865,7 @@ def test_a_terminal_shows_the_bytes_and_the_output_stays_clean(
 
 def test_serve_knows_nothing_of_it() -> None:
     code = (
-        "import sys, exporter.serving, exporter.cli\n"
+        "import sys, exporter.serve.run, exporter.cli\n"
         "sys.exit(any(each.startswith('exporter.verify') for each in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)

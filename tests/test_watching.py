@@ -17,13 +17,13 @@ from watchdog.observers.inotify_c import (
 )
 
 from demo.store import StoreBuilder, noise
-from exporter.board import SnapshotBoard
-from exporter.refresh import StoreRefresher
-from exporter.storage import watcher as watcher_module
-from exporter.storage.changes import Changes
-from exporter.storage.filesystem import Mount
-from exporter.storage.memory import EVERYWHERE, Places, StoreMemory
-from exporter.storage.scanner import scan_store
+from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.refresh import StoreRefresher
+from exporter.store.filesystem.disk_space import Mount
+from exporter.store.filesystem.rescan import watcher as watcher_module
+from exporter.store.filesystem.rescan.change_queue import Changes
+from exporter.store.filesystem.rescan.scan_memory import EVERYWHERE, Places, StoreMemory
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
 from tests.servers import DockerRegistry, RegistryClient, wait_until
 from tests.watched_store import watched

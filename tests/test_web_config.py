@@ -9,9 +9,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from exporter.errors import ConfigurationError
-from exporter.web.config_file import ClientAuth
-from exporter.web.live_config import LiveWebConfig
+from exporter.domain.errors import ConfigurationError
+from exporter.web.access.config_file import ClientAuth
+from exporter.web.access.live_config import LiveWebConfig
 from tests.servers import require
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()

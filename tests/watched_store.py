@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.model import Inventory
-from exporter.storage.changes import Changes
-from exporter.storage.memory import Places
-from exporter.storage.scanner import scan_store
-from exporter.storage.watcher import Watcher
+from exporter.domain.model import Inventory
+from exporter.store.filesystem.rescan.change_queue import Changes
+from exporter.store.filesystem.rescan.scan_memory import Places
+from exporter.store.filesystem.rescan.watcher import Watcher
+from exporter.store.filesystem.scanner import scan_store
 
 
 class Listener:

@@ -3,8 +3,8 @@
 from collections.abc import Container, Iterator
 
 from exporter.analysis.reachability import RepositoryReach
-from exporter.digests import BlobNumber, format_digest
-from exporter.model import (
+from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.model import (
     ABSENT,
     LAYERS,
     Inventory,
@@ -12,7 +12,7 @@ from exporter.model import (
     Repository,
     Tag,
 )
-from exporter.snapshot import BrokenTag
+from exporter.domain.snapshot import BrokenTag
 
 
 class PullCheck:

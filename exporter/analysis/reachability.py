@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.digests import BlobNumber
-from exporter.model import (
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import (
     Inventory,
     Manifest,
     Repository,

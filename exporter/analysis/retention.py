@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
-from exporter.analysis.garbage import Dialect, Marks, mark
+from exporter.analysis.blob_sizes import BytesOnDisk
+from exporter.analysis.collector_fast_path import (
+    Reaches,
+    is_orderly,
+    kept_after_deleting,
+    kept_after_untagging,
+)
+from exporter.analysis.collector_simulation import Dialect, Marks, mark
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.orderly import Reaches, is_orderly, kept_after_deleting, kept_after_untagging
 from exporter.analysis.reachability import with_listed
-from exporter.analysis.repositories import BytesOnDisk
-from exporter.digests import BlobNumber
-from exporter.model import (
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import (
     Inventory,
     Repository,
     Tag,
 )
-from exporter.snapshot import GcMode
-from exporter.uses import PolicyFigures, Use, UseFigures
+from exporter.domain.snapshot import GcMode
+from exporter.domain.uses import PolicyFigures, Use, UseFigures
 
 Choice = Callable[[Repository], tuple[Sequence[Tag], Sequence[Tag]]]
 """Parts the tags of a repository into those that shall go, and those that stay."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from exporter.metrics.subject import Metric, Subject
+from exporter.metrics.metric import Metric, Subject
 
 Family = CounterMetricFamily | GaugeMetricFamily
 

@@ -6,13 +6,13 @@
 import sys
 from collections.abc import Iterable
 
-from exporter.metrics.api_metrics import API_METRICS
-from exporter.metrics.collection_metrics import COLLECTION_METRICS
-from exporter.metrics.exporter_metrics import EXPORTER_METRICS, FILESYSTEM_METRICS
+from exporter.metrics.groups.api import API_METRICS
+from exporter.metrics.groups.exporter import EXPORTER_METRICS, FILESYSTEM_METRICS
+from exporter.metrics.groups.garbage_collection import COLLECTION_METRICS
+from exporter.metrics.groups.store import STORE_METRICS
+from exporter.metrics.groups.uses import USE_METRICS
 from exporter.metrics.instruments import INSTRUMENTS, Instrument
-from exporter.metrics.store_metrics import STORE_METRICS
-from exporter.metrics.subject import Metric
-from exporter.metrics.use_metrics import USE_METRICS
+from exporter.metrics.metric import Metric
 
 _HEAD = """# Metrics
 

@@ -17,14 +17,14 @@ from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from exporter.metrics.api_metrics import API_METRICS
-from exporter.metrics.collection_metrics import COLLECTION_METRICS
+from exporter.domain.snapshot import Snapshot
 from exporter.metrics.collector import SubjectCollector
-from exporter.metrics.exporter_metrics import EXPORTER_METRICS, FILESYSTEM_METRICS
-from exporter.metrics.store_metrics import STORE_METRICS
-from exporter.metrics.subject import Metric, Subject
-from exporter.metrics.use_metrics import USE_METRICS
-from exporter.snapshot import Snapshot
+from exporter.metrics.groups.api import API_METRICS
+from exporter.metrics.groups.exporter import EXPORTER_METRICS, FILESYSTEM_METRICS
+from exporter.metrics.groups.garbage_collection import COLLECTION_METRICS
+from exporter.metrics.groups.store import STORE_METRICS
+from exporter.metrics.groups.uses import USE_METRICS
+from exporter.metrics.metric import Metric, Subject
 
 _log = logging.getLogger(__name__)
 

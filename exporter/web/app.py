@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from exporter.domain.scan_progress import ScanProgress
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
-from exporter.scan_progress import ScanProgress
 from exporter.web.landing import landing_page
 
 _SLICE_BYTES = 64 * 1024

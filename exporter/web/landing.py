@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from html import escape
 
 from exporter import __version__
-from exporter.quantities import format_duration, format_size
-from exporter.scan_progress import ScanProgress
-from exporter.snapshot import BlobState, GcMode, Snapshot, StoreFigures
+from exporter.domain.scan_progress import ScanProgress
+from exporter.domain.snapshot import BlobState, GcMode, Snapshot, StoreFigures
+from exporter.support.quantities import format_duration, format_size
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -1,0 +1,38 @@
+"""What a repository tells of itself, and sums of bytes on disk."""
+
+from collections.abc import Iterable
+
+from exporter.analysis.reachability import RepositoryReach
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import Inventory, Repository
+
+
+def count_untagged(repository: Repository, reach: RepositoryReach) -> int:
+    """Count the revisions that no tag of the repository reaches."""
+    return sum(revision.manifest not in reach.tagged for revision in repository.revisions)
+
+
+def last_push_at(repository: Repository) -> float | None:
+    """Give the time of the newest link, Unix seconds; None where there is no link."""
+    times = [tag.updated_at for tag in repository.tags]
+    times += [revision.linked_at for revision in repository.revisions]
+    return max((time for time in times if time is not None), default=None)
+
+
+class BytesOnDisk:
+    """Adds up sizes of blobs again and again, which takes half the time that it takes once."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._sizes = inventory.sizes.tolist()
+        if not inventory.all_measured:
+            self._sizes = [max(size, 0) for size in self._sizes]
+
+    def of(self, blobs: Iterable[BlobNumber]) -> int:
+        """Add up the sizes of those of ``blobs`` that are on disk and could be measured."""
+        return sum(map(self._sizes.__getitem__, blobs))
+
+
+def bytes_on_disk(inventory: Inventory, blobs: Iterable[BlobNumber]) -> int:
+    """Add up the sizes of those of ``blobs`` that are on disk and could be measured."""
+    sizes = map(inventory.sizes.__getitem__, blobs)
+    return sum(sizes if inventory.all_measured else (size for size in sizes if size > 0))

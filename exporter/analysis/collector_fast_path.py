@@ -1,0 +1,111 @@
+"""The registry's collector on a store in good order, told without a walk over its links.
+
+In good order all links are right, all that manifests list is linked in their repository, nothing
+is missing from it and nothing lies in the collector's way. Then the marks follow from what each
+repository reaches; :mod:`exporter.analysis.collector_simulation` walks all others, and says where
+the rules are.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from exporter.analysis.reachability import RepositoryReach, referenced_by
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import (
+    ALL_DIRECTORIES,
+    Inventory,
+    Repository,
+)
+from exporter.domain.snapshot import TagName
+
+Reaches = Sequence[RepositoryReach]
+"""What each repository of an inventory reaches, in the inventory's order."""
+
+
+def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
+    """Tell whether the marks of a repository can be told from what it reaches."""
+    return (
+        not repository.mislinked
+        and not repository.tag_obstacles
+        and repository.directories == ALL_DIRECTORIES
+        and reach.all_manifests == reach.held
+        # version 3 follows a manifest that is named as a layer too
+        and reach.tagged.isdisjoint(reach.untagged_manifests - reach.tagged_manifests)
+        and odd.isdisjoint(reach.held)
+        and not reach.has_lost_tags
+    )
+
+
+def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
+    """Tell whether a store is in good order."""
+    odd = inventory.unreadable | inventory.unusual
+    return (
+        not inventory.misplaced
+        and not inventory.walk_ends
+        and all(map(is_plain, inventory.repositories, reaches, [odd] * len(reaches)))
+    )
+
+
+def has_oddities(inventory: Inventory) -> bool:
+    """Tell whether there is anything in a store, wherever, for which it may be in no good order."""
+    odd = inventory.misplaced, inventory.walk_ends, inventory.unreadable, inventory.unusual
+    return any(odd)
+
+
+def names_over_untagged(
+    inventory: Inventory, repository: Repository, reach: RepositoryReach
+) -> Iterator[TagName]:
+    """Give the tags of indexes of which a part, at any depth, has no tag of its own."""
+    indexes, manifests = inventory.indexes, inventory.manifests
+    suspects = reach.targets & indexes
+    found = {each for each in suspects if not reach.targets.issuperset(manifests[each].children)}
+    outer: set[BlobNumber] = set()
+    if not indexes.isdisjoint(reach.below):
+        outer = {each for each in suspects if not indexes.isdisjoint(manifests[each].children)}
+    while more := {each for each in outer - found if found & {*manifests[each].children}}:
+        found |= more
+    if found:
+        names = [tag.name for tag in repository.tags if tag.target in found]
+        yield from (TagName(repository.name, name) for name in names)
+
+
+def kept_after_deleting(
+    inventory: Inventory, reaches: Reaches, deleted: Mapping[str, Collection[BlobNumber]]
+) -> set[BlobNumber]:
+    """Give what is still marked by a run after deletions, in the mode without deletions of its own.
+
+    ``deleted`` are manifests that repositories hold, by repository.
+    """
+    kept: set[BlobNumber] = set()
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        gone = deleted.get(repository.name, ())
+        if gone:
+            left = reach.held.difference(gone)
+            kept.update(left, referenced_by(inventory.manifests, left)[0])
+        else:
+            kept |= reach.all
+    return kept
+
+
+def kept_after_untagging(
+    inventory: Inventory, reaches: Reaches, staying: Mapping[str, AbstractSet[BlobNumber]]
+) -> set[BlobNumber]:
+    """Give the same where all tagged manifests are deleted but those that stay, by repository.
+
+    In a repository that is not named all stay.
+    """
+    kept: set[BlobNumber] = set()
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        stays = staying.get(repository.name)
+        if stays is None:
+            kept |= reach.all
+        elif (reach.below | reach.untagged_manifests) & reach.targets <= stays:
+            # what no tag points to stays as it is, with all that it references; nothing of that
+            # is deleted under another tag
+            left = reach.targets & stays
+            kept.update(reach.below, reach.untagged, left)
+            kept |= referenced_by(inventory.manifests, left)[0]
+        else:
+            left = reach.held - (reach.targets - stays)
+            kept.update(left, referenced_by(inventory.manifests, left)[0])
+    return kept

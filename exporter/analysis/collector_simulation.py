@@ -1,0 +1,258 @@
+"""The registry's own collector, simulated: what ``registry garbage-collect`` would do now.
+
+Follows ``MarkAndSweep`` in distribution's ``registry/storage/garbagecollect.go``: version 2 marks
+each revision and what it references directly, version 3 follows indexes and looks at a repository
+where it has ``_manifests``, not ``_layers``. What each aborts on was tried on 2.8.2 and 3.0.0.
+
+Of a sound repository (all its links are right, all that its manifests list is linked in it) the
+marks are known from what it reaches; only the others are walked link by link.
+
+Not looked at: links below ``_layers``, on which version 3 aborts where one is damaged.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from exporter.analysis.collector_fast_path import Reaches, is_plain
+from exporter.analysis.reachability import RepositoryReach, referenced_by
+from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.model import (
+    ABSENT,
+    LAYERS,
+    MANIFESTS,
+    TAGS_DIRECTORY,
+    Inventory,
+    Repository,
+)
+from exporter.domain.snapshot import GcMode
+from exporter.store.format.layout import (
+    REPOSITORIES,
+    TAGS,
+    blob_directory,
+    revision_link,
+    tag_directory,
+)
+
+Dialect = Literal[2, 3]
+"""Major version of the registry whose collector is simulated."""
+
+VERSION_2: Dialect = 2
+"""The version whose collector is rougher: most rules here tell it from the other."""
+
+
+@dataclass(slots=True)
+class Marks:
+    """What a run marks, and what it does with revisions.
+
+    Attributes:
+        blobs: what it keeps.
+        plain: repositories whose marks are told from what they reach.
+        removed: by repository, the revisions whose links it deletes.
+        blockers: by path, what it aborts on.
+
+    """
+
+    blobs: set[BlobNumber] = field(default_factory=set)
+    plain: set[str] = field(default_factory=set)
+    removed: dict[str, set[BlobNumber]] = field(default_factory=dict)
+    blockers: dict[str, str] = field(default_factory=dict)
+
+
+def mark(
+    inventory: Inventory,
+    reaches: Reaches,
+    dialect: Dialect,
+    mode: GcMode,
+    deleted: Mapping[str, Collection[BlobNumber]] | None = None,
+) -> Marks:
+    """Walk as the collector does; ``deleted`` are revisions taken for deleted, by repository."""
+    marks = Marks()
+    odd = inventory.unreadable | inventory.unusual
+    pairs = list(zip(inventory.repositories, reaches, strict=True))
+    plain = [is_plain(*pair, odd) for pair in pairs]
+    if dialect != VERSION_2 and not all(plain):
+        # it does not look again at what another repository marked: then the order counts
+        pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
+        plain = [False] * len(pairs)
+    for (repository, reach), known in zip(pairs, plain, strict=True):
+        if overlooks(repository.name, inventory, dialect):
+            continue
+        gone = (deleted or {}).get(repository.name, ())
+        if known and gone and mode is GcMode.DEFAULT:
+            left = reach.held.difference(gone)
+            marks.blobs.update(left, referenced_by(inventory.manifests, left)[0])
+        elif known and not gone:
+            marks.plain.add(repository.name)
+            _mark_plain(repository, reach, marks, dialect, mode)
+        else:
+            _Walk(inventory, repository, reach, marks, dialect, mode).run(gone)
+    if dialect != VERSION_2:
+        for name, revisions in marks.removed.items():
+            marks.removed[name] = revisions - marks.blobs
+    looks_for = LAYERS if dialect == VERSION_2 else MANIFESTS
+    for place in inventory.misplaced:
+        name = place.path.removeprefix(f"{REPOSITORIES}/")
+        is_met = looks_for in place.directories and not overlooks(name, inventory, dialect)
+        if is_met or not place.directories:
+            marks.blockers[place.path] = "the registry cannot make sense of this place"
+    return marks
+
+
+def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
+    """Tell whether the registry ends its walk before it comes to a repository.
+
+    Version 2 goes through each directory by name, and ``_layers`` is where it finds a repository.
+    """
+    if dialect != VERSION_2 or not inventory.walk_ends:
+        return False
+    way = _as_bytes(f"{repository}/{LAYERS}")
+    for end in map(_as_bytes, inventory.walk_ends):
+        *directory, file = end
+        if way[: len(directory)] == directory and file < way[len(directory)]:
+            return True
+    return False
+
+
+def _as_bytes(path: str) -> list[bytes]:
+    return path.encode(errors="surrogateescape").split(b"/")
+
+
+def _mark_plain(
+    repository: Repository,
+    reach: RepositoryReach,
+    marks: Marks,
+    dialect: Dialect,
+    mode: GcMode,
+) -> None:
+    if mode is GcMode.DEFAULT:
+        marks.blobs |= reach.all
+        return
+    marks.removed[repository.name] = reach.held - reach.targets
+    marks.blobs |= reach.direct if dialect == VERSION_2 else reach.tagged
+
+
+class _Walk:
+    """Walks one repository link by link."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        repository: Repository,
+        reach: RepositoryReach,
+        marks: Marks,
+        dialect: Dialect,
+        mode: GcMode,
+    ) -> None:
+        self._inventory = inventory
+        self._repository = repository
+        self._reach = reach
+        self._marks = marks
+        self._follows = dialect != VERSION_2
+        self._mode = mode
+        self._links: dict[BlobNumber, BlobNumber | None] = {}
+
+    def run(self, deleted: Collection[BlobNumber]) -> None:
+        """Mark what the collector would mark, and note what it would abort on."""
+        directories = self._repository.directories
+        if (MANIFESTS if self._follows else LAYERS) not in directories:
+            return  # not a repository to it
+        if LAYERS not in directories:
+            self._block(f"{REPOSITORIES}/{self._repository.name}/{LAYERS}", "missing")
+        self._links = {
+            revision.manifest: revision.manifest
+            for revision in self._repository.revisions
+            if revision.manifest not in deleted
+        }
+        self._links |= {
+            revision: target
+            for revision, target in self._repository.mislinked.items()
+            if revision not in deleted
+        }
+        found = list(dict.fromkeys(self._enumerate()))
+        if self._mode is GcMode.DELETE_UNTAGGED and found:
+            found = self._drop_untagged(found)
+        for revision in found:
+            self._mark(revision)
+
+    def _enumerate(self) -> Iterator[BlobNumber]:
+        """Give the manifests that the links name and that are on disk."""
+        digests = self._inventory.digests
+        revisions: Iterable[BlobNumber] = self._links
+        if self._follows:  # as it lists them: see mark
+            revisions = sorted(revisions, key=lambda number: format_digest(digests[number]))
+        for revision in revisions:
+            named = self._links[revision]
+            if named is None:
+                path = revision_link(self._repository.name, format_digest(digests[revision]))
+                self._block(path, "does not hold a digest")
+            elif self._content(named) is not None or self._is_layer(named):
+                yield named
+
+    def _is_layer(self, number: BlobNumber) -> bool:
+        """Tell whether version 2 takes a blob for a manifest since it is linked as a layer.
+
+        That all are that the manifests here name.
+        """
+        is_named = number not in self._links and number in self._reach.all
+        return not self._follows and is_named and self._inventory.sizes[number] != ABSENT
+
+    def _content(self, revision: BlobNumber) -> BlobNumber | None:
+        """Give the blob that the registry serves for a manifest; None where there is none."""
+        target = self._links.get(revision)
+        if target is None or self._inventory.sizes[target] == ABSENT:
+            return None
+        return target
+
+    def _drop_untagged(self, found: Iterable[BlobNumber]) -> list[BlobNumber]:
+        repository = self._repository
+        if TAGS_DIRECTORY not in repository.directories:
+            if not self._follows:
+                path = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}/{TAGS}"
+                self._block(path, "missing, but there are manifests")
+            return []
+        for tag in repository.tags:
+            if tag.target is None and tag.updated_at is not None:
+                path = f"{tag_directory(repository.name, tag.name)}/current/link"
+                self._block(path, "does not hold a digest")
+        for name in repository.tag_obstacles:
+            self._block(tag_directory(repository.name, name), "not a directory")
+        targets = {tag.target for tag in repository.tags}
+        self._marks.removed[repository.name] = {each for each in found if each not in targets}
+        return [each for each in found if each in targets]
+
+    def _mark(self, revision: BlobNumber) -> None:
+        marked = self._marks.blobs
+        marked.add(revision)
+        if self._is_layer(revision):
+            self._refuse(revision)
+        pending = [revision]
+        while pending:
+            content = self._content(pending.pop())
+            for number in self._references(content):
+                if number not in marked:
+                    marked.add(number)
+                    if self._follows and self._content(number) is not None:
+                        pending.append(number)
+
+    def _references(self, content: BlobNumber | None) -> Sequence[BlobNumber]:
+        """Give what the registry sees in a manifest, or note that it refuses to read it."""
+        if content is None:
+            return ()
+        manifest = self._inventory.manifests.get(content)
+        too_old = self._follows and manifest is not None and manifest.schema == 1
+        damaged = content in self._inventory.unreadable
+        if manifest is None or not manifest.schema or too_old or damaged:
+            self._refuse(content)
+            return ()
+        references = (*manifest.children, *manifest.blobs)
+        if manifest.unmarked:
+            return [number for number in references if number not in manifest.unmarked]
+        return references
+
+    def _refuse(self, content: BlobNumber) -> None:
+        digest = format_digest(self._inventory.digests[content])
+        self._block(f"{blob_directory(digest)}/data", "not a manifest that it can read")
+
+    def _block(self, path: str, reason: str) -> None:
+        self._marks.blockers[path] = reason

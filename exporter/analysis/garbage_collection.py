@@ -1,0 +1,107 @@
+"""What a run of the registry's collector would free, break, and abort on, in each mode."""
+
+from collections.abc import Iterator, Mapping
+
+from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.blob_states import Ledger
+from exporter.analysis.collector_fast_path import Reaches, has_oddities
+from exporter.analysis.collector_simulation import VERSION_2, Dialect, Marks, mark
+from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import ABSENT, Inventory
+from exporter.domain.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
+
+
+def forecast(
+    inventory: Inventory,
+    ledger: Ledger,
+    check: PullCheck,
+    dialect: Dialect,
+    blobs: Mapping[BlobState, BlobTotal],
+) -> Mapping[GcMode, CollectorRun] | None:
+    """Tell what the collector would do in each mode.
+
+    ``blobs`` are the totals by what reaches them.
+
+    None while something could not be read that may change it.
+    """
+    if inventory.unread:
+        return None
+    is_orderly = ledger.is_plain and not has_oddities(inventory)
+    if is_orderly and check.is_faultless and ledger.has_sound_links:
+        return _forecast_orderly(ledger, dialect, blobs)
+    return _forecast_by_walk(inventory, ledger.reaches, check, dialect)
+
+
+def _forecast_orderly(
+    ledger: Ledger, dialect: Dialect, blobs: Mapping[BlobState, BlobTotal]
+) -> Mapping[GcMode, CollectorRun]:
+    """Tell it of a store in good order, where only version 2 deletes what it should not."""
+    lost = BlobTotal()
+    endangered: tuple[TagName, ...] = ()
+    if dialect == VERSION_2:
+        lost = ledger.lost_below_indexes
+        endangered = tuple(name for each in ledger.accounts for name in each.over_untagged)
+    garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
+    frees = BlobTotal(
+        garbage.blobs + untagged.blobs + lost.blobs,
+        garbage.bytes + untagged.bytes + lost.bytes,
+    )
+    return {
+        GcMode.DEFAULT: CollectorRun(garbage, (), ()),
+        GcMode.DELETE_UNTAGGED: CollectorRun(frees, endangered, ()),
+    }
+
+
+def _forecast_by_walk(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, dialect: Dialect
+) -> Mapping[GcMode, CollectorRun]:
+    runs = {}
+    present = set(range(len(inventory.sizes)))
+    if ABSENT in inventory.sizes:
+        present = {number for number in present if inventory.sizes[number] != ABSENT}
+    for mode in GcMode:
+        marks = mark(inventory, reaches, dialect, mode)
+        blockers = tuple(Blocker(*each) for each in sorted(marks.blockers.items()))
+        endangered = () if blockers else tuple(_endangered(inventory, reaches, check, marks))
+        freed = set() if blockers else present - marks.blobs
+        frees = BlobTotal(len(freed), bytes_on_disk(inventory, freed))
+        runs[mode] = CollectorRun(frees, endangered, blockers)
+    return runs
+
+
+def _endangered(
+    inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
+) -> Iterator[TagName]:
+    """Give the tags that can be pulled now and could not after a run."""
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        removed = marks.removed.get(repository.name, set())
+        held = sound_links(repository, reach)
+        left = held - removed
+        suspects = reach.targets
+        is_sound = check.is_sound(repository, reach)
+        if repository.name in marks.plain and is_sound:
+            # what its tags point to stays, with all that this references: but not what lies below
+            suspects = suspects & inventory.indexes if removed else set()
+            suspects = _with_lost_children(inventory, suspects, left)
+        lost = {
+            target
+            for target in suspects
+            if check.fault(repository, target, left, marks.blobs) is not None
+            and (is_sound or check.fault(repository, target, held) is None)
+        }
+        if lost:
+            names = (tag.name for tag in repository.tags if tag.target in lost)
+            yield from (TagName(repository.name, name) for name in names)
+
+
+def _with_lost_children(
+    inventory: Inventory, indexes: set[BlobNumber], left: set[BlobNumber]
+) -> set[BlobNumber]:
+    """Give the indexes that list a manifest that is gone, or an index, which may do so."""
+    children = {index: inventory.manifests[index].children for index in indexes}
+    return {
+        index
+        for index, below in children.items()
+        if not (left.issuperset(below) and inventory.indexes.isdisjoint(below))
+    }

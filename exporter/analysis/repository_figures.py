@@ -1,0 +1,88 @@
+"""What is told of one repository without looking at others."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.analysis.blob_sizes import count_untagged, last_push_at
+from exporter.analysis.collector_fast_path import is_plain, names_over_untagged
+from exporter.analysis.integrity import has_sound_links
+from exporter.analysis.reachability import RepositoryReach, reachable
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import Inventory, Repository
+from exporter.domain.snapshot import TagName
+
+Measure = Callable[[Iterable[BlobNumber]], int]
+"""Adds up the bytes of blobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is told of one repository without looking at others.
+
+    Attributes:
+        number: stands for the repository, from 1.
+        repository: as the inventory has it.
+        untagged: revisions that no tag of it reaches.
+        referenced_bytes: of all that it reaches.
+        logical_bytes: what its tags would take if nothing were shared between them.
+        last_push_at: see :class:`exporter.domain.snapshot.RepositoryFigures`.
+        over_untagged: tags of indexes of which a part has no tag of its own.
+        is_plain: see :func:`exporter.analysis.collector_fast_path.is_plain`, if no manifest is odd.
+        is_sound: whether its tags lead somewhere, and its links hold all that they reach.
+
+    """
+
+    number: int
+    repository: Repository
+    untagged: int
+    referenced_bytes: int
+    logical_bytes: int
+    last_push_at: float | None
+    over_untagged: tuple[TagName, ...]
+    is_plain: bool
+    is_sound: bool
+
+
+def draw_up(
+    number: int,
+    inventory: Inventory,
+    repository: Repository,
+    reach: RepositoryReach,
+    measure: Measure,
+    logical_bytes: int,
+) -> Account:
+    """Tell of one repository of an inventory, which reaches ``reach``."""
+    return Account(
+        number=number,
+        repository=repository,
+        untagged=count_untagged(repository, reach),
+        referenced_bytes=measure(reach.all),
+        logical_bytes=logical_bytes,
+        last_push_at=last_push_at(repository),
+        over_untagged=tuple(names_over_untagged(inventory, repository, reach)),
+        is_plain=is_plain(repository, reach, frozenset()),
+        is_sound=has_sound_links(repository, reach) and not reach.has_lost_tags,
+    )
+
+
+def targets_of(repository: Repository) -> Counter[BlobNumber]:
+    """Give what the tags of a repository point to, with how many do."""
+    return Counter(tag.target for tag in repository.tags if tag.target is not None)
+
+
+def logical_bytes_of(
+    inventory: Inventory, targets: Mapping[BlobNumber, int], measure: Measure
+) -> int:
+    """Add up what tags would take alone: all their blobs, each once within the tag.
+
+    ``targets`` tells how many tags point to each.
+    """
+    manifests, total = inventory.manifests, 0
+    for target, times in targets.items():
+        manifest = manifests.get(target)
+        if manifest is not None and not manifest.children:  # as most are, and much faster
+            total += times * measure({target, *manifest.blobs})
+        else:
+            total += times * measure(reachable(manifests, (target,)))
+    return total

@@ -1,0 +1,53 @@
+"""Who references a blob: the way from it back to the repositories and tags that reach it."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.model import Inventory
+
+
+class Referrers:
+    """Names what reaches a blob; works nothing out before it is first asked."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def names(self, number: BlobNumber) -> Iterator[str]:
+        """Give the tags that reach a blob, as ``repository:tag``, by repository.
+
+        A repository that has it, but by no tag, comes after those as ``repository@digest``, once
+        for each of its manifests that reach the blob. The blob itself may be such a manifest.
+        """
+        reaching = self._reaching(number)
+        tagged = set()
+        for repository in self._inventory.repositories:
+            for tag in repository.tags:
+                if tag.target in reaching:
+                    tagged.add(repository.name)
+                    yield f"{repository.name}:{tag.name}"
+        for repository in self._inventory.repositories:
+            if repository.name not in tagged:
+                yield from (
+                    f"{repository.name}@{format_digest(self._inventory.digests[each.manifest])}"
+                    for each in repository.revisions
+                    if each.manifest in reaching
+                )
+
+    def _reaching(self, number: BlobNumber) -> set[BlobNumber]:
+        """Give a blob and all manifests from which there is a way to it."""
+        reaching = {number}
+        pending = [number]
+        while pending:
+            new = set(self._parents.get(pending.pop(), ())) - reaching
+            reaching |= new
+            pending += new
+        return reaching
+
+    @cached_property
+    def _parents(self) -> dict[BlobNumber, list[BlobNumber]]:
+        parents: dict[BlobNumber, list[BlobNumber]] = {}
+        for number, manifest in self._inventory.manifests.items():
+            for each in {*manifest.blobs, *manifest.children}:
+                parents.setdefault(each, []).append(number)
+        return parents

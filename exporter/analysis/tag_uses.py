@@ -1,0 +1,269 @@
+"""What CapRover needs each tag for, and which bytes nobody needs any more."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from exporter.analysis.blob_sizes import BytesOnDisk
+from exporter.analysis.collector_fast_path import Reaches
+from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.reachability import RepositoryReach, reached_by_many, with_listed
+from exporter.domain.digests import BlobNumber, Digest
+from exporter.domain.images import AppImages, ImageName
+from exporter.domain.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
+from exporter.domain.snapshot import BlobState, BrokenTag, StoreFigures, StoreReading
+from exporter.domain.uses import TagUses, Use, UseFigures, UseTotal
+
+_NAMED = (Use.RUNNING, Use.ROLLBACK)
+_BUILD = "img-captain-"
+
+
+def tell_uses(
+    reading: StoreReading,
+    reaches: Reaches,
+    images: AppImages,
+    prefix: str,
+    sizes: BytesOnDisk,
+    read_at: float | None = None,
+) -> UseFigures:
+    """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
+
+    The uses are those of CapRover's terms: an image is compared by repository and tag, whatever its
+    domain, which may have changed. Of what was pushed after ``images`` were read, at ``read_at``
+    (Unix seconds), they say nothing.
+    """
+    inventory, figures = reading.inventory, reading.figures
+    recent = _pushed_since(read_at, figures)
+    broken = () if figures.integrity is None else figures.integrity.broken_tags
+    tagged_bytes = figures.blobs[BlobState.TAGGED].bytes
+    named = _by_repository(images)
+    uses: dict[str, TagUses] = {}
+    pinned: dict[str, Mapping[BlobNumber, Use]] = {}
+    orphaned = set()
+    for repository in inventory.repositories:
+        otherwise = _otherwise(repository.name, named, images.apps, prefix)
+        names = named.get(repository.name)
+        digests = {} if names is None else _numbered(names.digests, inventory)
+        if digests:
+            pinned[repository.name] = digests
+        is_recent = repository.name in recent
+        if is_recent and otherwise is Use.ORPHANED:
+            otherwise = Use.UNMANAGED  # perhaps its app is new
+        told = _uses(repository, names, digests, otherwise, inventory)
+        if read_at is not None and is_recent and otherwise is Use.SUPERSEDED:
+            told |= _too_new(repository, told, read_at)
+        uses[repository.name] = TagUses(repository.tags, told, otherwise)
+        if otherwise is Use.ORPHANED:
+            orphaned.add(repository.name)
+    return UseFigures(
+        totals=_totals(inventory, reaches, uses, tagged_bytes, sizes),
+        repositories=uses,
+        pinned=pinned,
+        orphaned_repositories=frozenset(orphaned),
+        missing_images=_count_missing(inventory, reaches, images, broken),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What apps name in one repository."""
+
+    tags: dict[str, Use] = field(default_factory=dict)
+    digests: dict[Digest, Use] = field(default_factory=dict)
+
+
+def _by_repository(images: AppImages) -> dict[str, _Named]:
+    named: defaultdict[str, _Named] = defaultdict(_Named)
+    for use, group in zip(_NAMED, (images.running, images.rollback), strict=True):
+        for image in group:
+            place = named[image.repository]
+            if image.digest is not None:
+                place.digests.setdefault(image.digest, use)
+            if image.tag is not None:
+                place.tags.setdefault(image.tag, use)
+    return dict(named)
+
+
+def _otherwise(
+    repository: str, named: Mapping[str, _Named], apps: frozenset[str], prefix: str
+) -> Use:
+    """Give the use of the tags that no app names."""
+    if repository in named:
+        return Use.SUPERSEDED
+    app = app_of(repository, prefix)
+    return Use.UNMANAGED if app is None or app in apps else Use.ORPHANED
+
+
+def app_of(repository: str, prefix: str) -> str | None:
+    """Give the app that CapRover pushed a repository for; None where it is none of its own.
+
+    Before version 1.5.1 it wrote one more hyphen, which no app's name can begin with.
+    """
+    start = f"{prefix}/{_BUILD}"
+    if not repository.startswith(start):
+        return None
+    app = repository[len(start) :].removeprefix("-")
+    return app if app and "/" not in app else None
+
+
+def _pushed_since(moment: float | None, figures: StoreFigures) -> set[str]:
+    """Name the repositories that were pushed to after a moment; none where that is not known."""
+    if moment is None:
+        return set()
+    pushes = ((each.name, each.last_push_at) for each in figures.repositories)
+    return {name for name, last in pushes if last is not None and last > moment}
+
+
+def _too_new(repository: Repository, uses: Mapping[str, Use], read_at: float) -> Mapping[str, Use]:
+    """Give the tags that no app named yet when that was read: perhaps one does now."""
+    return {
+        tag.name: Use.UNMANAGED
+        for tag in repository.tags
+        if tag.name not in uses and (tag.updated_at or 0.0) > read_at
+    }
+
+
+def _numbered(digests: Mapping[Digest, Use], inventory: Inventory) -> dict[BlobNumber, Use]:
+    numbers = ((inventory.digests.find(digest), use) for digest, use in digests.items())
+    return {number: use for number, use in numbers if number is not None}
+
+
+def _uses(
+    repository: Repository,
+    named: _Named | None,
+    pinned: Mapping[BlobNumber, Use],
+    otherwise: Use,
+    inventory: Inventory,
+) -> dict[str, Use]:
+    """Give the uses of the tags that apps name, in one way or the other."""
+    if named is None:
+        return {}
+    names = {tag.name for tag in repository.tags}
+    uses = {name: use for name, use in named.tags.items() if name in names}
+    if pinned:
+        for tag in repository.tags:
+            known = uses.get(tag.name, otherwise)
+            use = min((known, *_uses_below(tag, pinned, inventory)), key=_STRENGTH.__getitem__)
+            if use is not otherwise:
+                uses[tag.name] = use
+    return uses
+
+
+_STRENGTH = {use: place for place, use in enumerate(Use)}
+
+
+def _uses_below(tag: Tag, pinned: Mapping[BlobNumber, Use], inventory: Inventory) -> Iterator[Use]:
+    """Give the uses of what a tag reaches, where apps name that by digest: a platform of it too."""
+    if tag.target is not None:
+        manifests = with_listed(inventory, (tag.target,))
+        yield from (use for number, use in pinned.items() if number in manifests)
+
+
+def _totals(
+    inventory: Inventory,
+    reaches: Reaches,
+    uses: Mapping[str, TagUses],
+    tagged_bytes: int,
+    sizes: BytesOnDisk,
+) -> Mapping[Use, UseTotal]:
+    tags: Counter[Use] = Counter()
+    reached: dict[Use, list[AbstractSet[BlobNumber]]] = {use: [] for use in Use}
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
+        by_name = uses[repository.name]
+        here = by_name.count()
+        tags.update(here)
+        used = sorted(here, key=_STRENGTH.__getitem__)
+        if not used:
+            continue
+        for use, targets in _targets(repository, by_name, used[:-1]).items():
+            reached[use].append(reached_by_many(inventory.manifests, targets))
+        # what only stronger uses reach is theirs, below
+        reached[used[-1]].append(reach.tagged)
+    seen: set[BlobNumber] = set()
+    before = 0
+    totals = {use: UseTotal(0, 0) for use in Use}
+    found = [use for use in Use if reached[use]]
+    for use in found:
+        total = tagged_bytes
+        if use is not found[-1]:
+            seen.update(*reached[use])
+            total = sizes.of(seen)
+        totals[use] = UseTotal(tags[use], total - before)
+        before = total
+    return totals
+
+
+def _targets(
+    repository: Repository, by_name: TagUses, uses: Collection[Use]
+) -> Mapping[Use, set[BlobNumber]]:
+    """Give what the tags of some uses point to."""
+    named, otherwise = by_name.named, by_name.otherwise
+    targets: dict[Use, set[BlobNumber]] = {use: set() for use in uses}
+    if targets:
+        for tag in repository.tags:
+            use = named.get(tag.name, otherwise)
+            if use in targets and tag.target is not None:
+                targets[use].add(tag.target)
+    return targets
+
+
+def _count_missing(
+    inventory: Inventory,
+    reaches: Reaches,
+    images: AppImages,
+    broken: Iterable[BrokenTag],
+) -> Mapping[Use, int]:
+    """Count the distinct images of this registry that are not on disk or not whole.
+
+    Where something could not be read, what is not found may be behind it, and does not count.
+    """
+    named = {image.repository for image in (*images.running, *images.rollback)}
+    served = {
+        each.name: {tag.name for tag in each.tags}
+        for each in inventory.repositories
+        if each.name in named
+    }
+    damaged = {(tag.repository, tag.tag) for tag in broken}
+    digests = _ServedDigests(inventory, reaches)
+
+    def is_missing(image: ImageName) -> bool:
+        if image.digest is not None:
+            return not inventory.unread and not digests.has(image.repository, image.digest)
+        if image.tag in served.get(image.repository, ()):
+            return (image.repository, image.tag) in damaged
+        return not inventory.unread
+
+    def count(group: Iterable[ImageName]) -> int:
+        return sum(is_missing(image) for image in group if image.is_local)
+
+    return {Use.RUNNING: count(images.running), Use.ROLLBACK: count(images.rollback)}
+
+
+class _ServedDigests:
+    """Tells which manifests can be pulled by digest."""
+
+    def __init__(self, inventory: Inventory, reaches: Reaches) -> None:
+        self._inventory = inventory
+        self._reaches = reaches
+
+    @cached_property
+    def _check(self) -> PullCheck:
+        return PullCheck(self._inventory)
+
+    @cached_property
+    def _repositories(self) -> Mapping[str, tuple[Repository, RepositoryReach]]:
+        pairs = zip(self._inventory.repositories, self._reaches, strict=True)
+        return {repository.name: (repository, reach) for repository, reach in pairs}
+
+    def has(self, name: str, digest: Digest) -> bool:
+        number = self._inventory.digests.find(digest)
+        if number is None or name not in self._repositories:
+            return False
+        repository, reach = self._repositories[name]
+        return self._check.fault(repository, number, sound_links(repository, reach)) is None

@@ -1,0 +1,92 @@
+"""The options of the command, and the selection that they make."""
+
+import argparse
+import re
+import shlex
+
+from exporter.analysis.deletion_plan import Selection
+from exporter.domain.errors import ConfigurationError
+from exporter.domain.text import printable
+from exporter.support.quantities import parse_duration
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--keep-last",
+        metavar="N",
+        type=_count,
+        help="tags that are not among the N newest of their repository",
+    )
+    parser.add_argument(
+        "--orphaned",
+        action="store_true",
+        help="tags in repositories of apps that CapRover no longer has",
+    )
+    parser.add_argument(
+        "--match",
+        metavar="REGEX",
+        type=_pattern,
+        help="tags of which all of repository:tag matches",
+    )
+    parser.add_argument(
+        "--older-than", metavar="AGE", type=_age, help="tags written longer ago, e.g. 90d"
+    )
+    parser.add_argument(
+        "--include-children",
+        action="store_true",
+        help="also the manifests that only deleted indexes list (platforms of an image)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="replace FILE instead of writing to standard output"
+    )
+
+
+def selection_of(parsed: argparse.Namespace, *, has_caprover: bool) -> Selection:
+    """Give what was selected. Raises ConfigurationError where that makes no sense."""
+    selection = Selection(parsed.keep_last, parsed.orphaned, parsed.match, parsed.older_than)
+    if selection.is_empty:
+        options = "--keep-last N, --orphaned, --match REGEX, --older-than AGE"
+        raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
+    if selection.orphaned and not has_caprover:
+        mend = "set --caprover.config-dir, e.g. /captain/data"
+        raise ConfigurationError([f"--orphaned: only CapRover tells which apps there are; {mend}"])
+    return selection
+
+
+def describe(selection: Selection, parsed: argparse.Namespace) -> str:
+    """Write the selection as the options that were given."""
+    parts = []
+    if selection.keep_last is not None:
+        parts.append(f"--keep-last {selection.keep_last}")
+    if selection.orphaned:
+        parts.append("--orphaned")
+    if selection.match is not None:
+        # in a comment: a line break in it would begin a line that is carried out
+        parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
+    if selection.older_than is not None:
+        parts.append(f"--older-than {selection.older_than:g}s")
+    if parsed.include_children:
+        parts.append("--include-children")
+    return " ".join(parts)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tags; give e.g. 5")
+    return int(text)
+
+
+def _pattern(text: str) -> "re.Pattern[str]":
+    try:
+        return re.compile(text)
+    except re.error as error:
+        message = f"{text!r} is not a regular expression: {error}"
+        raise argparse.ArgumentTypeError(message) from error
+
+
+def _age(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error

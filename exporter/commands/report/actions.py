@@ -1,0 +1,261 @@
+"""What can be done about a full disk: what it frees, how, and when not to. Pure."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.collector_fast_path import Reaches
+from exporter.analysis.collector_simulation import VERSION_2, Dialect
+from exporter.analysis.deletion_plan import Selection, make_plan
+from exporter.analysis.reachability import with_listed
+from exporter.analysis.retention import CollectorAfter
+from exporter.analysis.store_figures import reaches_of
+from exporter.domain.digests import format_digest
+from exporter.domain.model import Inventory
+from exporter.domain.snapshot import CollectorRun, GcMode, RepositoryFigures, Snapshot, StoreReading
+from exporter.domain.text import printable
+from exporter.domain.uses import UseFigures
+from exporter.store.format.layout import REPOSITORIES
+
+_TAGS_NAMED = 3
+_CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
+_MAY_BE_PULLED = (
+    "not referenced by this CapRover is all that is known: other hosts, base images and compose "
+    "files may still pull from it"
+)
+_QUIET = "nobody may push while the collector runs; stop deploys first"
+_UNKNOWN = "not known: a part of the store could not be read"
+_BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
+_DELETE = "# delete each manifest that plan.txt names, as its first lines say"
+_WHY = {
+    2: "version 2 of the registry deletes the platforms of multi-platform images",
+    3: "the registry deletes manifests that they need",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something an operator can do.
+
+    Attributes:
+        action: ``garbage-collect``, ``garbage-collect --delete-untagged``, the name of a policy,
+            ``orphaned`` for all orphaned repositories where there are several, and ``orphaned``
+            with the name of each.
+        frees_bytes: what its commands free; None where that is not known. An action after the
+            collector's own: on top of what a collector run frees anyway.
+        commands: what to run, in this order.
+        warnings: what to know before.
+        is_dangerous: whether it must not be run as things are.
+
+    """
+
+    action: str
+    frees_bytes: int | None
+    commands: tuple[str, ...]
+    warnings: tuple[str, ...]
+    is_dangerous: bool = False
+
+
+def actions_of(
+    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, plan_command: str
+) -> tuple[Action, ...]:
+    """Give all actions: the collector in both modes, each policy, each orphaned repository.
+
+    ``plan_command`` runs ``plan`` on the same store with the same settings as here.
+    """
+    write = _Commands(reading, options, plan_command)
+    orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
+    pinned = () if snapshot.uses is None else _untagged_images(reading.inventory, snapshot.uses)
+    return (
+        *_collections(reading, options, write, tuple(pinned)),
+        *_policies(snapshot, write),
+        *orphaned,
+    )
+
+
+class _Commands:
+    """Writes the commands that can be run as things are, and what to know before."""
+
+    def __init__(self, reading: StoreReading, options: AnalysisOptions, plan_command: str) -> None:
+        self._runs = reading.figures.collector
+        self._configuration = _CONFIGURATIONS[options.dialect]
+        self._has_caprover = options.image_prefix is not None
+        self.broken = tuple(_broken(reading))
+        self._plan = plan_command
+
+    def collector(self, *options: str) -> tuple[str, ...]:
+        """Give the commands that run the registry's collector."""
+        words = " ".join(["registry", "garbage-collect", *options, self._configuration])
+        if self._has_caprover:
+            container = "$(docker ps -q -f name=captain-registry)"
+            restart = "docker service update --force captain-registry"
+        else:
+            container, restart = "registry", "docker restart registry"
+        return f"docker exec {container} {words}", restart
+
+    def deletion(self, name: str, frees: int | None, selection: str, *warnings: str) -> Action:
+        """Give the action that carries out a plan; it needs the collector to free anything."""
+        if self._runs is None:
+            return Action(name, None, (), (*warnings, _UNKNOWN))
+        is_blocked = bool(self._runs[GcMode.DEFAULT].blockers)
+        return Action(
+            name,
+            frees,
+            (
+                f"{self._plan} {selection} --output plan.txt",
+                _DELETE,
+                *(() if is_blocked else self.collector()),
+            ),
+            (*warnings, *self.broken, _BLOCKED if is_blocked else _QUIET),
+        )
+
+
+def _broken(reading: StoreReading) -> Iterator[str]:
+    """Warn of what any run deletes of tags that are broken already."""
+    integrity = reading.figures.integrity
+    if integrity is not None and integrity.broken_tags:
+        tags = _first([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
+        yield (
+            f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): mend those that "
+            "you need first, a collector run may delete what is left of them"
+        )
+
+
+def _untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
+    """Name the images that apps name by a digest and that no tag of their repository reaches."""
+    for repository in inventory.repositories:
+        pinned = uses.pinned.get(repository.name)
+        if not pinned:
+            continue
+        targets = (tag.target for tag in repository.tags if tag.target is not None)
+        tagged = with_listed(inventory, targets)
+        held = {revision.manifest for revision in repository.revisions}
+        for number in sorted(held.intersection(pinned) - tagged):
+            yield f"{repository.name}@{format_digest(inventory.digests[number])}"
+
+
+def _collections(
+    reading: StoreReading,
+    options: AnalysisOptions,
+    write: _Commands,
+    pinned: tuple[str, ...],
+) -> Iterator[Action]:
+    """Give both modes; ``pinned`` are untagged images that apps need."""
+    for mode, option in ((GcMode.DEFAULT, ()), (GcMode.DELETE_UNTAGGED, ("--delete-untagged",))):
+        name = " ".join(["garbage-collect", *option])
+        runs = reading.figures.collector
+        if runs is None:
+            yield Action(name, None, (), (_UNKNOWN,))
+            continue
+        run = runs[mode]
+        needed = pinned if mode is GcMode.DELETE_UNTAGGED else ()
+        breaks = bool(run.endangered or needed)
+        # what a run would break once it no longer aborts, nobody knows yet
+        commands = () if breaks or run.blockers else write.collector(*option)
+        why = _why(reading.inventory, options.dialect)
+        warnings = (*write.broken, *_warnings(run, needed, why))
+        yield Action(name, run.frees.bytes, commands, warnings, breaks)
+
+
+def _why(inventory: Inventory, dialect: Dialect) -> str:
+    """Say what makes a run break tags."""
+    if dialect != VERSION_2 or not inventory.walk_ends:
+        return _WHY[dialect]
+    return (
+        "version 2 of the registry overlooks the repositories that come after "
+        f"{REPOSITORIES}/{printable(inventory.walk_ends[0])}; move that file away"
+    )
+
+
+def _warnings(run: CollectorRun, needed: Sequence[str], why: str) -> Iterator[str]:
+    if run.endangered:
+        tags = _first([str(each) for each in run.endangered])
+        yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({tags}): {why}"
+    if needed:
+        yield (
+            f"DO NOT RUN: it would delete {len(needed)} images that have no tag and that CapRover "
+            f"runs or can go back to ({_first(needed)})"
+        )
+    for blocker in run.blockers[:_TAGS_NAMED]:
+        yield f"it aborts and frees nothing: {blocker.path} {blocker.reason}"
+    if len(run.blockers) > _TAGS_NAMED:
+        yield f"and {len(run.blockers) - _TAGS_NAMED} more places on which it aborts"
+    if run.blockers:
+        yield "mend that, then run `report` again"
+    elif not run.endangered and not needed:
+        yield _QUIET
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _TAGS_NAMED} more" if len(names) > _TAGS_NAMED else ""
+    return ", ".join(names[:_TAGS_NAMED]) + more
+
+
+def _policies(snapshot: Snapshot, write: _Commands) -> Iterator[Action]:
+    for policy in snapshot.policies or ():
+        keep = policy.policy.rpartition("-")[2]
+        yield write.deletion(
+            policy.policy,
+            policy.reclaimable_bytes,
+            f"--keep-last {keep}",
+            f"{policy.candidate_tags} tags would go",
+        )
+
+
+def _orphaned(
+    reading: StoreReading, uses: UseFigures, options: AnalysisOptions, write: _Commands
+) -> Iterator[Action]:
+    orphans = [
+        each for each in reading.figures.repositories if each.name in uses.orphaned_repositories
+    ]
+    if not orphans:
+        return
+    reaches = reaches_of(reading.inventory)
+    collector = CollectorAfter(reading.inventory, reaches, options.dialect)
+    select = "--orphaned --include-children"
+    if len(orphans) > 1:
+        frees = _price(reading, reaches, collector, uses, None)
+        yield write.deletion("orphaned", frees, select, _MAY_BE_PULLED)
+    for each in orphans:
+        pattern = each.name.replace(".", r"\.") + ":.*"
+        frees = _price(reading, reaches, collector, uses, pattern)
+        yield write.deletion(
+            f"orphaned {each.name}",
+            frees,
+            f"{select} --match '{pattern}'",
+            *_left(each, frees),
+            _MAY_BE_PULLED,
+        )
+
+
+def _price(
+    reading: StoreReading,
+    reaches: Reaches,
+    collector: CollectorAfter,
+    uses: UseFigures,
+    pattern: str | None,
+) -> int | None:
+    """Give what the plan comes to that is written with the action."""
+    if reading.figures.collector is None:
+        return None
+    match = None if pattern is None else re.compile(pattern)
+    plan = make_plan(
+        reading.inventory,
+        reaches,
+        collector,
+        Selection(orphaned=True, match=match),
+        uses,
+        now=0.0,  # nothing is selected by age
+        include_children=True,
+    )
+    return sum(each.freed_bytes for each in plan.deletions)
+
+
+def _left(repository: RepositoryFigures, frees: int | None) -> Iterator[str]:
+    if frees is not None and repository.exclusive_bytes > frees:
+        left = repository.exclusive_bytes - frees
+        yield (
+            f"{left} bytes more are exclusive to it: a plan names what tags point to and what is "
+            "listed there, not other untagged manifests"
+        )

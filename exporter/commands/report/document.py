@@ -1,0 +1,117 @@
+"""The report for programs: JSON and CSV. Pure."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from exporter.analysis.tag_uses import app_of
+from exporter.commands.report.actions import Action
+from exporter.commands.report.tag_rows import TagRow
+from exporter.domain.snapshot import ApiStatus, CaproverStatus, RepositoryFigures, StoreReading
+from exporter.domain.uses import UseFigures
+from exporter.metrics.metric import Subject
+
+
+def report_json(
+    reading: StoreReading,
+    subject: Subject,
+    root: str,
+    repositories: Sequence[RepositoryFigures],
+    actions: Sequence[Action],
+    prefix: str | None,
+) -> bytes:
+    """Write everything as one JSON object: sizes in bytes, times in Unix seconds, null: unknown.
+
+    ``prefix`` is the first part of CapRover's repositories; None without CapRover.
+    """
+    snapshot = subject.snapshot
+    uses = snapshot.uses
+    document: dict[str, Any] = {
+        "root": root,
+        "scanned_at": snapshot.scan.last_success_at,
+        "scan_duration_seconds": snapshot.scan.duration_seconds,
+        "storage_limit_bytes": subject.storage_limit,
+        **msgspec.to_builtins(reading.figures, str_keys=True),
+        "repositories": [_repository(each, uses, prefix) for each in repositories],
+        "issues": reading.inventory.issues,
+        "filesystem": snapshot.filesystem,
+        "api": _api(snapshot.api, snapshot.tag_differences),
+        "caprover": _caprover(snapshot.caprover),
+        "uses": None if uses is None else msgspec.to_builtins(uses.totals, str_keys=True),
+        "missing_images": None if uses is None else dict(uses.missing_images),
+        "policies": snapshot.policies,
+        "actions": actions,
+    }
+    return _encode(document)
+
+
+def repository_json(
+    figures: RepositoryFigures,
+    rows: Sequence[TagRow],
+    uses: UseFigures | None,
+    prefix: str | None,
+) -> bytes:
+    """Write one repository with its tags as one JSON object."""
+    return _encode({"repository": _repository(figures, uses, prefix), "tags": rows})
+
+
+def _encode(document: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _repository(
+    figures: RepositoryFigures, uses: UseFigures | None, prefix: str | None
+) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(figures)
+    document["owner"] = None if prefix is None else app_of(figures.name, prefix)
+    document["uses"] = (
+        None if uses is None else dict(Counter(map(str, uses.repositories[figures.name].values())))
+    )
+    document["orphaned"] = None if uses is None else figures.name in uses.orphaned_repositories
+    return document
+
+
+def _caprover(caprover: CaproverStatus | None) -> dict[str, Any] | None:
+    if caprover is None:
+        return None
+    apps = None if caprover.images is None else len(caprover.images.apps)
+    return {"up": caprover.failure is None, "apps": apps, "failure": caprover.failure}
+
+
+def _api(api: ApiStatus | None, tag_differences: int | None) -> dict[str, Any] | None:
+    if api is None:
+        return None
+    view = api.view
+    return {
+        "up": view is not None,
+        "repository_tags": None
+        if view is None
+        else {name: len(tags) for name, tags in sorted(view.tags.items())},
+        "tag_differences": tag_differences,
+        "certificate_not_after": api.certificate_not_after,
+    }
+
+
+def report_csv(repositories: Sequence[RepositoryFigures]) -> str:
+    """Write one line per repository: bytes and Unix seconds."""
+    return _csv(RepositoryFigures.__slots__, [msgspec.to_builtins(each) for each in repositories])
+
+
+def repository_csv(rows: Sequence[TagRow]) -> str:
+    """Write one line per tag: bytes and Unix seconds, platforms with spaces between them."""
+    lines = [msgspec.to_builtins(each) for each in rows]
+    for line in lines:
+        line["platforms"] = " ".join(line["platforms"])
+    return _csv(TagRow.__slots__, lines)
+
+
+def _csv(fields: Sequence[str], lines: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,250 @@
+"""The report for people."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from exporter.analysis.tag_uses import app_of
+from exporter.commands.report.actions import Action
+from exporter.commands.report.tag_rows import TagRow
+from exporter.domain.snapshot import BlobState, Integrity, RepositoryFigures, StoreReading
+from exporter.domain.uses import UseFigures
+from exporter.metrics.metric import Subject
+from exporter.support.quantities import format_duration, format_size
+
+_ISSUES_SHOWN = 10
+_PIPE_WIDTH = 140
+_NAME_WIDTH = 48
+_ORPHANS_SHOWN = 5
+_DIGEST_SHOWN = len("sha256:") + 12
+_MEANINGS = {
+    BlobState.TAGGED: "reachable from a tag",
+    BlobState.UNTAGGED: "held by a repository, but no tag reaches it",
+    BlobState.UNREFERENCED: "nothing references it: freed by `registry garbage-collect`",
+}
+
+
+def print_report(
+    reading: StoreReading,
+    subject: Subject,
+    root: str,
+    repositories: Sequence[RepositoryFigures],
+    actions: Sequence[Action],
+    prefix: str | None,
+    now: float,
+    output: TextIO,
+) -> None:
+    """Print the tables; ``now`` (Unix seconds) is what ages are counted from.
+
+    ``prefix`` is the first part of CapRover's repositories; None without CapRover.
+    """
+    console = _console(output)
+    scan = subject.snapshot.scan
+    moment = datetime.fromtimestamp(scan.last_success_at or now, UTC)
+    duration = format_duration(scan.duration_seconds or 0.0)
+    console.print(f"[bold]{escape(root)}[/], read {moment:%Y-%m-%d %H:%M:%S} UTC in {duration}\n")
+    totals = _table("Store", "Count", "Size", "")
+    for row in (*_blob_rows(reading), *_other_rows(reading, now), *_space_rows(reading, subject)):
+        totals.add_row(*row)
+    console.print(totals)
+    console.print(_repositories(repositories, subject.snapshot.uses, prefix, now))
+    left_out = len(reading.figures.repositories) - len(repositories)
+    if left_out:
+        console.print(f"and {left_out} more")
+    _print_actions(actions, console)
+    _print_caprover(subject, console)
+    _print_damage(reading, subject.snapshot.uses, console)
+    _print_issues(reading, console)
+    _print_api(subject, console)
+
+
+def _console(output: TextIO) -> Console:
+    width = None if output.isatty() else _PIPE_WIDTH
+    return _Console(file=output, width=width, highlight=False, emoji=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller, for whom a reader that has seen enough is no failure."""
+        raise BrokenPipeError
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, header in enumerate(headers):
+        is_number = place > 0 and header != ""
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def _blob_rows(reading: StoreReading) -> Iterator[tuple[str, str, str, str]]:
+    figures = reading.figures
+    blobs = sum(total.blobs for total in figures.blobs.values())
+    yield "Blobs", f"{blobs:,}", format_size(figures.total_bytes), "each once"
+    for state, total in figures.blobs.items():
+        yield f"  {state}", f"{total.blobs:,}", format_size(total.bytes), _MEANINGS[state]
+    yield "Shared", "", format_size(figures.shared_bytes), "in two or more repositories"
+    logical = format_size(figures.logical_bytes)
+    yield "Logical", "", logical, "what all tags would take if nothing were shared"
+
+
+def _other_rows(reading: StoreReading, now: float) -> Iterator[tuple[str, str, str, str]]:
+    uploads, strays = reading.figures.uploads, reading.figures.strays
+    if uploads.oldest_start_at is not None:
+        remark = f"oldest {format_duration(now - uploads.oldest_start_at)}"
+        if uploads.unpurgeable:
+            remark += f"; {uploads.unpurgeable} that the registry never removes"
+        yield "Unfinished uploads", f"{uploads.uploads:,}", format_size(uploads.bytes), remark
+    if strays.files:
+        remark = "no part of the registry's layout"
+        yield "Stray files", f"{strays.files:,}", format_size(strays.bytes), remark
+
+
+def _space_rows(reading: StoreReading, subject: Subject) -> Iterator[tuple[str, str, str, str]]:
+    filesystem, limit = subject.snapshot.filesystem, subject.storage_limit
+    if limit is not None:
+        used = (reading.figures.total_bytes + reading.figures.uploads.bytes) / limit
+        yield "Limit", "", format_size(limit), f"{used:.0%} used"
+    if filesystem is not None and filesystem.size_bytes:
+        left = filesystem.avail_bytes / filesystem.size_bytes
+        remark = f"{format_size(filesystem.avail_bytes)} ({left:.0%}) available"
+        if filesystem.readonly:
+            remark += "; [bold red]read-only[/]"
+        yield "Filesystem", "", format_size(filesystem.size_bytes), remark
+
+
+def _repositories(
+    repositories: Sequence[RepositoryFigures],
+    uses: UseFigures | None,
+    prefix: str | None,
+    now: float,
+) -> Table:
+    headers = ["Repository", "Tags", "Manifests", "Untagged", "Size", "Exclusive", "Last push"]
+    table = _table(*(f"\n{header}" for header in headers))
+    longest = max((len(each.name) for each in repositories), default=0)
+    table.columns[0].min_width = min(longest, _NAME_WIDTH)
+    if uses is not None:
+        table.add_column("\nApp")
+        table.add_column("\nUse")
+    for each in repositories:
+        cells = [
+            each.name,
+            f"{each.tags:,}",
+            f"{each.manifests:,}",
+            f"{each.untagged_manifests:,}",
+            format_size(each.referenced_bytes),
+            format_size(each.exclusive_bytes),
+            _when(each.last_push_at, now),
+        ]
+        if uses is not None:
+            counts = Counter(uses.repositories[each.name].values())
+            app = None if prefix is None else app_of(each.name, prefix)
+            cells.append(app or "-")
+            cells.append(", ".join(f"{count} {use}" for use, count in sorted(counts.items())))
+        table.add_row(*cells)
+    return table
+
+
+def print_repository(
+    figures: RepositoryFigures, rows: Sequence[TagRow], now: float, output: TextIO
+) -> None:
+    """Print the tags of one repository."""
+    console = _console(output)
+    size, exclusive = map(format_size, (figures.referenced_bytes, figures.exclusive_bytes))
+    console.print(
+        f"[bold]{escape(figures.name)}[/]: {figures.tags:,} tags, {figures.manifests:,} manifests, "
+        f"{figures.untagged_manifests:,} untagged; {size}, {exclusive} exclusive\n"
+    )
+    has_uses = any(row.use is not None for row in rows)
+    table = _table("Tag", "Size", "Exclusive", "Pushed")
+    for header in ("Digest", "Platforms", *(["Use"] if has_uses else [])):
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        digest = "not known" if row.digest is None else row.digest[:_DIGEST_SHOWN]
+        cells = [
+            row.tag,
+            format_size(row.bytes),
+            format_size(row.exclusive_bytes),
+            _when(row.pushed_at, now),
+            digest,
+            ", ".join(row.platforms),
+        ]
+        table.add_row(*cells, *([row.use or ""] if has_uses else []))
+    console.print(table)
+    for row in rows:
+        if row.broken is not None:
+            console.print(f"[bold red]broken[/] {escape(row.tag)}: {escape(row.broken)}")
+
+
+def _print_actions(actions: Sequence[Action], console: Console) -> None:
+    console.print("\n[bold]What can be freed[/]")
+    orphans = [action for action in actions if action.action.startswith("orphaned ")]
+    left_out = orphans[_ORPHANS_SHOWN:]
+    for action in actions:
+        if action in left_out:
+            continue
+        freed = "not known" if action.frees_bytes is None else format_size(action.frees_bytes)
+        style = "bold red" if action.is_dangerous else "bold"
+        console.print(f"[{style}]{escape(action.action)}[/]: {freed}")
+        for warning in action.warnings:
+            style = "red" if action.is_dangerous else ""
+            console.print(f"  {warning}", style=style, markup=False, soft_wrap=True)
+        for command in action.commands:
+            console.print(f"    {command}", markup=False, soft_wrap=True)
+    if left_out:
+        console.print(f"and {len(left_out)} more; --format json has all of them")
+
+
+def _print_caprover(subject: Subject, console: Console) -> None:
+    caprover = subject.snapshot.caprover
+    if caprover is not None and caprover.failure is not None:
+        console.print("\n[bold yellow]CapRover: nobody knows which images are needed[/]")
+        console.print(f"  {caprover.failure}", markup=False, soft_wrap=True)
+
+
+def _print_damage(reading: StoreReading, uses: UseFigures | None, console: Console) -> None:
+    integrity = reading.figures.integrity or Integrity((), ())
+    if integrity.missing_blobs:
+        console.print(f"\n[bold red]{len(integrity.missing_blobs)} referenced blobs are missing[/]")
+    if integrity.broken_tags:
+        console.print(f"\n[bold red]{len(integrity.broken_tags)} tags cannot be pulled whole[/]")
+    for tag in integrity.broken_tags[:_ISSUES_SHOWN]:
+        console.print(f"  {tag.repository}:{tag.tag}: {tag.reason}", markup=False)
+    if len(integrity.broken_tags) > _ISSUES_SHOWN:
+        more = len(integrity.broken_tags) - _ISSUES_SHOWN
+        console.print(f"  and {more} more; --format json has all of them")
+    for use, count in ({} if uses is None else uses.missing_images).items():
+        if count:
+            text = f"{count} images of CapRover's use {use} are not here, or not whole"
+            console.print(f"\n[bold red]{text}[/]")
+
+
+def _when(moment: float | None, now: float) -> str:
+    return "never" if moment is None else _ago(now - moment)
+
+
+def _ago(seconds: float) -> str:
+    return f"{format_duration(max(seconds, 0.0))} ago"
+
+
+def _print_issues(reading: StoreReading, console: Console) -> None:
+    issues = reading.inventory.issues
+    if issues:
+        console.print(f"\n[bold yellow]{len(issues)} parts of the store could not be read[/]")
+    for issue in issues[:_ISSUES_SHOWN]:
+        console.print(f"  {issue.cause}: {issue.path}: {issue.detail}", markup=False)
+    if len(issues) > _ISSUES_SHOWN:
+        console.print(f"  and {len(issues) - _ISSUES_SHOWN} more; --format json has all of them")
+
+
+def _print_api(subject: Subject, console: Console) -> None:
+    api, differences = subject.snapshot.api, subject.snapshot.tag_differences
+    if api is not None and api.view is None:
+        console.print("\n[bold yellow]The registry's API gave no whole answer; see above.[/]")
+    elif differences:
+        console.print(f"\n[bold yellow]Disk and API differ in {differences} tags.[/]")

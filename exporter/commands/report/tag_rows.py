@@ -1,0 +1,122 @@
+"""One repository, tag by tag. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.collector_fast_path import Reaches
+from exporter.analysis.reachability import reachable
+from exporter.analysis.retention import newest_first
+from exporter.analysis.store_figures import reaches_of
+from exporter.domain.digests import (
+    BlobNumber,
+    Digest,
+    format_digest,
+)
+from exporter.domain.model import (
+    Inventory,
+    Repository,
+    Tag,
+)
+from exporter.domain.snapshot import Snapshot, StoreReading
+from exporter.domain.uses import Use
+
+Platforms = Mapping[Digest, tuple[str, ...]]
+"""Of each manifest, the platforms that it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """One tag.
+
+    Attributes:
+        tag: its name.
+        digest: of the manifest it points to; None where that is not known.
+        bytes: of all that it reaches and that is on disk.
+        exclusive_bytes: of what nothing else in the whole store reaches, tagged or not.
+        pushed_at: when it was written, Unix seconds; None where that is not known.
+        platforms: such as ``linux/amd64``; empty where that is not known.
+        use: what CapRover needs it for; None without CapRover.
+        broken: why it cannot be pulled whole; None where it can.
+
+    """
+
+    tag: str
+    digest: str | None
+    bytes: int
+    exclusive_bytes: int
+    pushed_at: float | None
+    platforms: tuple[str, ...]
+    use: Use | None
+    broken: str | None
+
+
+def repository_named(inventory: Inventory, name: str) -> Repository:
+    """Give the repository of that name, which is there."""
+    return next(each for each in inventory.repositories if each.name == name)
+
+
+def targets_of(inventory: Inventory, repository: Repository) -> list[Digest]:
+    """Give what a repository's tags point to."""
+    return [inventory.digests[tag.target] for tag in repository.tags if tag.target is not None]
+
+
+def tag_rows(
+    reading: StoreReading, snapshot: Snapshot, repository: Repository, platforms: Platforms
+) -> tuple[TagRow, ...]:
+    """Give the tags of a repository, newest first."""
+    inventory = reading.inventory
+    reach = _reach_by_tag(inventory, repository)
+    holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))
+    integrity = reading.figures.integrity
+    broken = {
+        each.tag: each.reason
+        for each in (() if integrity is None else integrity.broken_tags)
+        if each.repository == repository.name
+    }
+    uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}
+
+    def row(tag: Tag) -> TagRow:
+        digest = None if tag.target is None else inventory.digests[tag.target]
+        blobs = reach[tag.name]
+        return TagRow(
+            tag=tag.name,
+            digest=None if digest is None else format_digest(digest),
+            bytes=bytes_on_disk(inventory, blobs),
+            exclusive_bytes=bytes_on_disk(
+                inventory, {each for each in blobs if holders[each] == 1}
+            ),
+            pushed_at=tag.updated_at,
+            platforms=() if digest is None else platforms.get(digest, ()),
+            use=uses.get(tag.name),
+            broken=broken.get(tag.name),
+        )
+
+    return tuple(map(row, newest_first(repository)))
+
+
+def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set[BlobNumber]]:
+    return {
+        tag.name: set() if tag.target is None else reachable(inventory.manifests, (tag.target,))
+        for tag in repository.tags
+    }
+
+
+def _count_holders(
+    inventory: Inventory,
+    reaches: Reaches,
+    repository: Repository,
+    by_tag: Sequence[set[BlobNumber]],
+) -> Counter[BlobNumber]:
+    """Count what holds each blob: the repository's tags, its untagged manifests, others."""
+    holders: Counter[BlobNumber] = Counter()
+    for blobs in by_tag:
+        holders.update(blobs)
+    for other, reach in zip(inventory.repositories, reaches, strict=True):
+        if other.name == repository.name:
+            untagged = reach.held - reach.tagged_manifests
+            holders.update(reachable(inventory.manifests, untagged))
+        else:
+            holders.update(reach.all)
+    return holders

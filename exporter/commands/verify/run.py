@@ -1,0 +1,235 @@
+"""One run of the command: prints what it finds, and remembers how far it is.
+
+Blobs are looked at in the order of their digests, so that one digest tells how far a run is. What
+is pushed meanwhile and sorts before that position is not looked at until the next run begins anew.
+"""
+
+import enum
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TextIO
+
+from exporter.analysis.reverse_references import Referrers
+from exporter.commands.verify.checkpoint import Checkpoint
+from exporter.commands.verify.options import Task
+from exporter.commands.verify.selection import select
+from exporter.commands.verify.tally import Finding, Tally
+from exporter.domain.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+)
+from exporter.domain.errors import ScanCancelledError
+from exporter.domain.model import Inventory
+from exporter.domain.text import printable
+from exporter.store.filesystem.blob_verification import BlobVerifier, Condition, RateLimiter
+from exporter.store.filesystem.root import open_known_store
+from exporter.store.filesystem.scanner import scan_store
+from exporter.support.quantities import format_duration, format_size
+from exporter.support.terminal_progress import ByteProgress, byte_progress, terminal_progress
+
+_SAVE_SECONDS = 5.0
+_SAVING_SHARE = 20
+"""Saving takes at most one part in so many of the time, however many findings there are."""
+_NAMES_SHOWN = 5
+
+
+class Verdict(enum.Enum):
+    """How a run ended."""
+
+    SOUND = enum.auto()
+    DAMAGED = enum.auto()
+    INTERRUPTED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the command tells by, and is told by.
+
+    Attributes:
+        output: takes the findings and the summary.
+        note: takes a remark for people.
+        clock: gives monotonic seconds.
+        sleep: waits for seconds.
+        should_stop: whether somebody wants it to end.
+
+    """
+
+    output: TextIO
+    note: Callable[[str], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    should_stop: Callable[[], bool]
+
+
+def verify(task: Task, surroundings: Surroundings) -> Verdict:
+    """Verify the blobs that are asked for, from where the checkpoint says.
+
+    Raises StoreUnreadableError, and ConfigurationError where there is no such repository.
+    """
+    try:
+        with terminal_progress() as on_progress:
+            inventory = scan_store(
+                task.root, on_progress=on_progress, should_stop=surroundings.should_stop
+            )
+    except ScanCancelledError:
+        surroundings.note("interrupted before the first blob; nothing is lost")
+        return Verdict.INTERRUPTED
+    selection = select(inventory, task.repository)
+    checkpoint = Checkpoint(task.checkpoint, task.root, task.repository)
+    known = None if task.restart else checkpoint.load(surroundings.note)
+    run = _Run(task, surroundings, inventory, checkpoint, known or Tally())
+    pending = selection.digests
+    if known is not None and known.position is not None:
+        pending = pending[bisect_right(pending, known.position, key=format_digest) :]
+        surroundings.note(
+            f"continuing an interrupted run; {len(pending):,} of "
+            f"{len(selection.digests):,} blobs are left; --restart begins anew"
+        )
+    run.tell_known(selection.places)
+    return run.run(pending)
+
+
+class _Run:
+    """One run, continued or not."""
+
+    def __init__(
+        self,
+        task: Task,
+        surroundings: Surroundings,
+        inventory: Inventory,
+        checkpoint: Checkpoint,
+        tally: Tally,
+    ) -> None:
+        self._task = task
+        self._surroundings = surroundings
+        self._inventory = inventory
+        self._referrers = Referrers(inventory)
+        self._checkpoint = checkpoint
+        self._tally = tally
+        self._seconds_before = tally.seconds
+        self._started = surroundings.clock()
+        self._save_at = 0.0
+        self._has_complained = False
+
+    def tell_known(self, places: Sequence[Finding]) -> None:
+        """Print what earlier runs have found, and the places that cannot be read."""
+        known = {each.subject for each in self._tally.findings}
+        self._tally.findings += [each for each in places if each.subject not in known]
+        for finding in self._tally.findings:
+            self._tell(finding)
+
+    def run(self, pending: Sequence[Digest]) -> Verdict:
+        """Verify blobs and sum up."""
+        total = self._tally.bytes + sum(self._size(digest) for digest in pending)
+        with byte_progress(self._tally.bytes, total, self._surroundings.clock) as progress:
+            left, saved = self._verify(pending, progress)
+        if left:
+            promise = "the same command continues there" if saved else "the next run begins anew"
+            self._surroundings.note(
+                f"interrupted, {left:,} of {len(pending):,} blobs are left; {promise}"
+            )
+            return Verdict.INTERRUPTED
+        self._checkpoint.remove()
+        self._print(self._summary())
+        corrupt, unreadable = map(self._tally.count, (Condition.CORRUPT, Condition.UNREADABLE))
+        return Verdict.DAMAGED if corrupt or unreadable else Verdict.SOUND
+
+    def _verify(self, pending: Sequence[Digest], progress: ByteProgress) -> tuple[int, bool]:
+        """Verify blobs; give how many are left, and whether that could be saved."""
+        left, saved = len(pending), False
+        if not left:
+            return 0, saved
+        here = self._surroundings
+        limiter = RateLimiter(self._task.max_rate, here.clock, here.sleep)
+        with open_known_store(self._task.root) as store:
+            verifier = BlobVerifier(
+                store, limiter, should_stop=here.should_stop, on_read=progress.advance
+            )
+            self._save(progress)
+            try:
+                for check in verifier.verify(pending):
+                    left -= 1
+                    finding = self._tally.add(check)
+                    if finding is not None:
+                        with progress.aside():
+                            self._tell(finding)
+                    if here.clock() >= self._save_at:
+                        self._save(progress)
+            finally:
+                # also when nobody reads the output any more
+                if left:
+                    saved = self._save(progress)
+        return left, saved
+
+    def _size(self, digest: Digest) -> int:
+        number = self._inventory.digests.find(digest)
+        return 0 if number is None else max(self._inventory.sizes[number], 0)
+
+    def _save(self, progress: ByteProgress) -> bool:
+        """Save how far it is; say once where that fails."""
+        clock = self._surroundings.clock
+        before = clock()
+        self._tally.seconds = self._seconds_before + before - self._started
+        problem = self._checkpoint.save(self._tally)
+        after = clock()
+        self._save_at = after + max(_SAVE_SECONDS, (after - before) * _SAVING_SHARE)
+        if problem is not None and not self._has_complained:
+            self._has_complained = True
+            with progress.aside():
+                self._surroundings.note(
+                    f"{problem}; going on, but an interrupted run cannot be continued: "
+                    "give a file that can be written as --checkpoint"
+                )
+        return problem is None
+
+    def _tell(self, finding: Finding) -> None:
+        line = f"{finding.condition}: {printable(finding.subject)}: {_reason(finding)}"
+        digest = parse_digest(finding.subject)
+        if digest is not None:
+            line += f"; {self._reached_by(digest)}"
+        self._print(line)
+
+    def _reached_by(self, digest: Digest) -> str:
+        number = self._inventory.digests.find(digest)
+        names = iter(()) if number is None else self._referrers.names(number)
+        shown = list(islice(names, _NAMES_SHOWN))
+        more = sum(1 for _ in names)
+        if not shown:
+            known = "" if self._inventory.references_known else " that could be read"
+            return f"nothing{known} references it"
+        return f"reached by {printable(', '.join(shown))}" + (f" and {more:,} more" if more else "")
+
+    def _summary(self) -> str:
+        tally = self._tally
+        seconds = self._seconds_before + self._surroundings.clock() - self._started
+        others = [
+            f"{count:,} {what}"
+            for count, what in (
+                (tally.count(Condition.UNVERIFIABLE), "cannot be verified"),
+                (tally.vanished, "vanished meanwhile"),
+            )
+            if count
+        ]
+        counts = ", ".join(
+            [
+                f"{tally.count(Condition.CORRUPT):,} corrupt",
+                f"{tally.count(Condition.UNREADABLE):,} unreadable",
+                *others,
+            ]
+        )
+        blobs = "1 blob" if tally.blobs == 1 else f"{tally.blobs:,} blobs"
+        size, duration = format_size(tally.bytes), format_duration(seconds)
+        return f"verified {blobs}, {size}, in {duration}: {counts}"
+
+    def _print(self, line: str) -> None:
+        self._surroundings.output.write(f"{line}\n")
+        self._surroundings.output.flush()
+
+
+def _reason(finding: Finding) -> str:
+    if finding.condition is Condition.CORRUPT:
+        return f"its {finding.size:,} bytes on disk hash to {printable(finding.detail)}"
+    return printable(finding.detail)

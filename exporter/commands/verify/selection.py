@@ -1,0 +1,96 @@
+"""Which blobs are to be verified. Pure."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.analysis.reachability import reach_of
+from exporter.commands.verify.tally import Finding
+from exporter.domain.digests import (
+    Digest,
+    format_digest,
+    parse_digest,
+)
+from exporter.domain.errors import ConfigurationError
+from exporter.domain.model import (
+    ABSENT,
+    NOT_READ,
+    Inventory,
+    Repository,
+    ScanIssue,
+)
+from exporter.domain.text import printable
+from exporter.store.filesystem.blob_verification import Condition
+from exporter.store.format.layout import BLOBS, DATA, REPOSITORIES
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is to be verified.
+
+    Attributes:
+        digests: in the order of their text.
+        places: what could not be looked at, so that blobs in it, or reached from it, are missed.
+
+    """
+
+    digests: Sequence[Digest]
+    places: Sequence[Finding]
+
+
+def select(inventory: Inventory, repository: str | None) -> Selection:
+    """Choose all blobs on disk, or those that one repository reaches by tags and revisions.
+
+    Raises ConfigurationError where there is no such repository.
+    """
+    if repository is None:
+        numbers = list(range(len(inventory.sizes)))
+        issues = _unread_below(inventory, BLOBS)
+    else:
+        found = _find(inventory, repository)
+        numbers = list(reach_of(inventory.manifests, found).all)
+        issues = _unread_below(inventory, f"{REPOSITORIES}/{repository}", "/_")
+    digests = {inventory.digests[each] for each in numbers if inventory.sizes[each] != ABSENT}
+    places = []
+    for issue in issues:
+        # a blob that could not even be measured is looked at like the others, for the reason
+        digest = _digest_at(issue.path)
+        if digest is None:
+            places.append(Finding(Condition.UNREADABLE, issue.path, detail=issue.detail))
+        else:
+            digests.add(digest)
+    return Selection(sorted(digests, key=format_digest), places)
+
+
+def _find(inventory: Inventory, name: str) -> Repository:
+    names = [each.name for each in inventory.repositories]
+    if name in names:
+        return inventory.repositories[names.index(name)]
+    close = difflib.get_close_matches(name, names, n=1)
+    mend = f"did you mean {close[0]}?" if close else "`report` lists the repositories"
+    if _unread_below(inventory, REPOSITORIES):
+        mend += "; not all of the store could be read, `report` says what"
+    raise ConfigurationError(
+        [f"--repository {printable(name)}: the store has no such repository; {mend}"]
+    )
+
+
+def _unread_below(inventory: Inventory, place: str, separator: str = "/") -> list[ScanIssue]:
+    """Give what could not be read at or below a place.
+
+    A repository may hold others: what is its own begins with an underscore.
+    """
+    return [
+        issue
+        for issue in inventory.issues
+        if issue.cause in NOT_READ
+        and (issue.path == place or issue.path.startswith(f"{place}{separator}"))
+    ]
+
+
+def _digest_at(path: str) -> Digest | None:
+    """Give the digest of a blob from the path of its data; None where it is another path."""
+    match path.split("/"):
+        case [start, algorithm, _, hexadecimal, end] if start == BLOBS and end == DATA:
+            return parse_digest(f"{algorithm}:{hexadecimal}")
+    return None

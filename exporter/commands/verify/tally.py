@@ -1,0 +1,66 @@
+"""What a verification has found and counted. Pure."""
+
+from typing import Annotated
+
+import msgspec
+
+from exporter.domain.digests import format_digest
+from exporter.store.filesystem.blob_verification import BlobCheck, Condition
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A blob, or a place in the store, that is not sound.
+
+    Attributes:
+        condition: what is wrong.
+        subject: a digest, or a path below ``docker/registry/v2``.
+        size: bytes that were hashed.
+        detail: the digest that a corrupt blob has, or the reason.
+
+    """
+
+    condition: Condition
+    subject: str
+    size: _Count = 0
+    detail: str = ""
+
+
+class Tally(msgspec.Struct, forbid_unknown_fields=True):
+    """What a verification has come to so far, its interrupted runs included.
+
+    Attributes:
+        position: the last blob that was looked at; None before the first.
+        blobs: how many were hashed.
+        bytes: how much that was.
+        vanished: how many were gone when their turn came.
+        seconds: how long it took.
+        findings: what is not sound, in the order in which it was found.
+
+    """
+
+    position: str | None = None
+    blobs: _Count = 0
+    bytes: _Count = 0
+    vanished: _Count = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    findings: list[Finding] = msgspec.field(default_factory=list)
+
+    def add(self, check: BlobCheck) -> Finding | None:
+        """Count one blob; give the finding where it is one."""
+        digest = format_digest(check.digest)
+        self.position = digest
+        if check.condition in (Condition.SOUND, Condition.CORRUPT):
+            self.blobs += 1
+            self.bytes += check.size
+        if check.condition is Condition.VANISHED:
+            self.vanished += 1
+        if check.condition in (Condition.SOUND, Condition.VANISHED):
+            return None
+        self.findings.append(Finding(check.condition, digest, check.size, check.detail))
+        return self.findings[-1]
+
+    def count(self, condition: Condition) -> int:
+        """Count the findings of one kind."""
+        return sum(each.condition is condition for each in self.findings)

@@ -1,0 +1,272 @@
+"""The domain: digests, manifests, repositories, and what a scan found.
+
+All types are immutable once published. Those of which a store has tens of thousands are structs of
+msgspec, which are made in a fraction of a dataclass's time.
+"""
+
+import enum
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from exporter.domain.digests import BlobNumber, DigestTable
+
+ABSENT = -1
+"""Stands in :attr:`Inventory.sizes` for a digest that has no blob on disk."""
+
+UNKNOWN = -2
+"""Stands in :attr:`Inventory.sizes` for a blob that may be there but could not be looked at."""
+
+USUAL_SCHEMA = 2
+"""``schemaVersion`` of all manifests but those that Docker before 1.10 pushed."""
+
+
+class Manifest(msgspec.Struct, frozen=True, gc=False):
+    """What one manifest or index references.
+
+    Attributes:
+        schema: version of its format, 2 or 1; 0 where no registry can tell what it is.
+        children: manifests listed by an index.
+        blobs: config, layers, and whatever else is stored beside them.
+        foreign: those of ``blobs`` that have download URLs and need not be on disk.
+        unmarked: references in fields that the registry does not read in a manifest of this type;
+            its collector does not follow them.
+
+    """
+
+    schema: int = USUAL_SCHEMA
+    children: tuple[BlobNumber, ...] = ()
+    blobs: tuple[BlobNumber, ...] = ()
+    foreign: tuple[BlobNumber, ...] = ()
+    unmarked: tuple[BlobNumber, ...] = ()
+
+
+class Tag(msgspec.Struct, frozen=True, gc=False):
+    """A tag of a repository.
+
+    Attributes:
+        name: the tag.
+        target: the manifest it points to; None where its link cannot be understood.
+        updated_at: modification time of its link, Unix seconds; None where there is no link.
+
+    """
+
+    name: str
+    target: BlobNumber | None
+    updated_at: float | None
+
+
+class Revision(msgspec.Struct, frozen=True, gc=False):
+    """A manifest that a repository holds, tagged or not.
+
+    Attributes:
+        manifest: the blob.
+        linked_at: modification time of its link, Unix seconds; None where it is unreadable.
+
+    """
+
+    manifest: BlobNumber
+    linked_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An unfinished upload.
+
+    Attributes:
+        size: bytes received so far.
+        started_at: when it began, Unix seconds: what the registry wrote down, else the oldest
+            modification time found.
+        purgeable: whether the registry's own purging will ever remove it. It needs a readable
+            ``startedat`` and a directory named by a UUID for that.
+
+    """
+
+    size: int
+    started_at: float
+    purgeable: bool
+
+
+LAYERS = "_layers"
+MANIFESTS = "_manifests"
+TAGS_DIRECTORY = "_manifests/tags"
+ALL_DIRECTORIES = frozenset({LAYERS, MANIFESTS, TAGS_DIRECTORY})
+"""Directories of a repository that the registry makes with the first push."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository as the disk has it.
+
+    Attributes:
+        name: with slashes.
+        tags: sorted by name.
+        revisions: the manifests it holds.
+        uploads: unfinished ones.
+        directories: which of ``_layers``, ``_manifests`` and ``_manifests/tags`` it has.
+        mislinked: revisions whose link does not hold the digest that its directory is named by,
+            with what it holds: None where that is no digest at all.
+        tag_obstacles: names of what lies among the tags and is no directory.
+
+    """
+
+    name: str
+    tags: tuple[Tag, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    uploads: tuple[Upload, ...] = ()
+    directories: frozenset[str] = ALL_DIRECTORIES
+    mislinked: Mapping[BlobNumber, BlobNumber | None] = field(default_factory=dict)
+    tag_obstacles: tuple[str, ...] = ()
+
+
+class IssueCause(enum.StrEnum):
+    """Why something in the store could not be read as what it should be."""
+
+    PERMISSION = "permission"
+    IO_ERROR = "io_error"
+    INVALID_LINK = "invalid_link"
+    UNREADABLE_MANIFEST = "unreadable_manifest"
+    SYMLINK = "symlink"
+    BAD_NAME = "bad_name"
+
+
+NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
+"""Causes for which something could not be read, whatever it holds."""
+
+_UNREAD = NOT_READ | {IssueCause.UNREADABLE_MANIFEST}
+"""Causes that leave something unread; the others are damage that was read and understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanIssue:
+    """One thing that could not be read.
+
+    Attributes:
+        cause: the kind.
+        path: where, below ``docker/registry/v2``, safe to print.
+        detail: what is wrong with it.
+
+    """
+
+    cause: IssueCause
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misplaced:
+    """Something on which the registry's collector stumbles because of where it lies.
+
+    Attributes:
+        path: below ``docker/registry/v2``, safe to print.
+        directories: for a directory below ``repositories`` with an illegal name, which of
+            ``_layers`` and ``_manifests`` it holds; empty for a ``data`` file that is no blob.
+
+    """
+
+    path: str
+    directories: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """Files in the store that are no part of its layout.
+
+    Attributes:
+        files: how many.
+        bytes: their sizes added up.
+
+    """
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything one scan found in the store.
+
+    Attributes:
+        digests: names of the blobs, also of blobs that are only referenced.
+        sizes: bytes by blob number; :data:`ABSENT` for what is not on disk, :data:`UNKNOWN` for
+            what could not be looked at.
+        manifests: the manifests that could be read.
+        repositories: sorted by name.
+        strays: files that are no part of the layout.
+        issues: what could not be read.
+        references_known: False while something may reference blobs that nobody knows of: then
+            no blob may be called unreferenced.
+        unread: whether something that may reference blobs could not be read by this program,
+            though the registry perhaps can: then nobody knows what its collector would do.
+        unreadable: blobs that should be manifests and cannot be understood as such.
+        indexes: manifests that list others.
+        unusual: manifests of another schema than 2, or with references that are not marked.
+        senseless: manifests with references that are no digests; no registry follows those.
+        misfits: manifests that give a size to something that has another size on disk, with that.
+        misplaced: what the registry's collector stumbles on because of where it lies.
+        walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
+            their directory: it overlooks what comes after them there, by name.
+        is_cache: whether the registry is a pull-through cache of another one.
+        all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
+
+    """
+
+    digests: DigestTable = field(default_factory=DigestTable)
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    manifests: Mapping[BlobNumber, Manifest] = field(default_factory=dict)
+    repositories: tuple[Repository, ...] = ()
+    strays: Strays = Strays()
+    issues: tuple[ScanIssue, ...] = ()
+    references_known: bool = True
+    unread: bool = False
+    unreadable: frozenset[BlobNumber] = frozenset()
+    indexes: frozenset[BlobNumber] = frozenset()
+    unusual: frozenset[BlobNumber] = frozenset()
+    senseless: frozenset[BlobNumber] = frozenset()
+    misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
+    misplaced: tuple[Misplaced, ...] = ()
+    walk_ends: tuple[str, ...] = ()
+    is_cache: bool = False
+    all_measured: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was found could be read."""
+        return _UNREAD.isdisjoint(issue.cause for issue in self.issues)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiView:
+    """What the registry's HTTP API told.
+
+    Attributes:
+        tags: the tags of every repository in the catalog.
+
+    """
+
+    tags: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemUsage:
+    """The filesystem that holds the store, as ``statvfs`` tells it.
+
+    Attributes:
+        size_bytes: size of the filesystem.
+        free_bytes: free for root.
+        avail_bytes: free for everybody else.
+        files: inodes in all.
+        files_free: inodes free.
+        readonly: whether it is mounted read-only where the registry's directory lives; None where
+            that cannot be told.
+
+    """
+
+    size_bytes: int
+    free_bytes: int
+    avail_bytes: int
+    files: int
+    files_free: int
+    readonly: bool | None

@@ -1,0 +1,268 @@
+"""What is published: figures, and the one immutable :class:`Snapshot` that holds them all."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exporter.domain.images import AppImages
+from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
+from exporter.domain.uses import PolicyFigures, UseFigures
+
+
+class BlobState(enum.StrEnum):
+    """What a blob is there for.
+
+    ``tagged``: reachable from a tag of any repository. ``untagged``: else a manifest that some
+    repository holds, or reachable from one. ``unreferenced``: neither.
+    """
+
+    TAGGED = "tagged"
+    UNTAGGED = "untagged"
+    UNREFERENCED = "unreferenced"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobTotal:
+    """A number of blobs and their bytes on disk."""
+
+    blobs: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFigures:
+    """One repository in numbers.
+
+    Attributes:
+        name: with slashes.
+        tags: how many.
+        manifests: revisions, tagged or not.
+        untagged_manifests: revisions that no tag of this repository reaches.
+        referenced_bytes: distinct blobs that its manifests reference, shared ones included.
+        exclusive_bytes: the part of it that no other repository references.
+        last_push_at: newest link of a tag or revision, Unix seconds; None where there is none.
+
+    """
+
+    name: str
+    tags: int
+    manifests: int
+    untagged_manifests: int
+    referenced_bytes: int
+    exclusive_bytes: int
+    last_push_at: float | None
+
+
+class GcMode(enum.StrEnum):
+    """How the registry's collector is run: ``registry garbage-collect [--delete-untagged]``."""
+
+    DEFAULT = "default"
+    DELETE_UNTAGGED = "delete_untagged"
+
+
+@dataclass(frozen=True, slots=True)
+class TagName:
+    """A tag of a repository."""
+
+    repository: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something on which a run of the collector aborts before it frees anything.
+
+    Attributes:
+        path: below ``docker/registry/v2``, safe to print.
+        reason: what is wrong with it.
+
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorRun:
+    """What one run of the registry's collector would do now.
+
+    Attributes:
+        frees: blobs it would delete; none while there are blockers.
+        endangered: tags that can be pulled now and could not after it.
+        blockers: what it would abort on.
+
+    """
+
+    frees: BlobTotal
+    endangered: tuple[TagName, ...]
+    blockers: tuple[Blocker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenTag:
+    """A tag that cannot be pulled whole, and the first reason found."""
+
+    repository: str
+    tag: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What is not whole.
+
+    Attributes:
+        missing_blobs: digests referenced but not on disk, those with download URLs aside.
+        broken_tags: tags that cannot be pulled whole.
+
+    """
+
+    missing_blobs: tuple[str, ...]
+    broken_tags: tuple[BrokenTag, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFigures:
+    """Unfinished uploads in numbers.
+
+    Attributes:
+        uploads: how many.
+        bytes: received so far.
+        unpurgeable: those that the registry's own purging never removes.
+        oldest_start_at: Unix seconds; None where there is no upload.
+
+    """
+
+    uploads: int = 0
+    bytes: int = 0
+    unpurgeable: int = 0
+    oldest_start_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """The store in numbers, all of one scan.
+
+    Attributes:
+        blobs: by state; together all blobs on disk, each once.
+        logical_bytes: what all tags would take if nothing were shared between them.
+        shared_bytes: of blobs that two or more repositories reference.
+        repositories: largest first, by referenced bytes.
+        uploads: unfinished uploads.
+        strays: files that are no part of the layout.
+        issues: how many by cause; every cause is there.
+        complete: whether all that was found could be read.
+        integrity: what is not whole; None of a pull-through cache, which fetches what is absent
+            when it is asked for.
+        collector: what the registry's collector would do in each mode; None while something
+            could not be read that may change it.
+
+    """
+
+    blobs: Mapping[BlobState, BlobTotal]
+    logical_bytes: int
+    shared_bytes: int
+    repositories: tuple[RepositoryFigures, ...]
+    uploads: UploadFigures
+    strays: Strays
+    issues: Mapping[IssueCause, int]
+    complete: bool
+    integrity: Integrity | None
+    collector: Mapping[GcMode, CollectorRun] | None
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all blobs."""
+        return sum(total.bytes for total in self.blobs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReading:
+    """One successful scan: what was found, and the figures drawn from it."""
+
+    inventory: Inventory
+    figures: StoreFigures
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatus:
+    """How scanning goes.
+
+    Attributes:
+        scans: scans ended so far, in whatever way.
+        failures: those of them that failed.
+        succeeded: whether the last one did; None before the first has ended.
+        duration_seconds: of the last one that succeeded, wall clock.
+        last_success_at: when that one ended, Unix seconds.
+        failure: why the last one failed; None where it did not.
+
+    """
+
+    scans: int = 0
+    failures: int = 0
+    succeeded: bool | None = None
+    duration_seconds: float | None = None
+    last_success_at: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiStatus:
+    """What is known of the registry's HTTP API.
+
+    Attributes:
+        view: what it told; None where it gave no whole answer.
+        certificate_not_after: end of the certificate served, Unix seconds; None without TLS.
+        failure: why it gave no whole answer; None where it did.
+
+    """
+
+    view: ApiView | None
+    certificate_not_after: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaproverStatus:
+    """What is known of CapRover's configuration.
+
+    Attributes:
+        images: what the last good reading said; None where there was none.
+        failure: why the last reading failed; None where it did not.
+        read_at: when the last good reading began, Unix seconds: it says nothing of what was
+            pushed since. None where there was none.
+
+    """
+
+    images: AppImages | None
+    failure: str | None = None
+    read_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that ``/metrics`` and the pages say, at one moment. None means not known.
+
+    Attributes:
+        store: the last scan that succeeded.
+        scan: how scanning goes.
+        filesystem: the filesystem that holds the store.
+        api: the registry's HTTP API; None also where none is configured.
+        tag_differences: (repository, tag) pairs that only one of disk and API has.
+        caprover: CapRover's configuration; None also where none is configured.
+        uses: whose the tagged bytes are.
+        policies: what each configured retention policy would do; None while that is not known.
+
+    """
+
+    store: StoreReading | None = None
+    scan: ScanStatus = field(default_factory=ScanStatus)
+    filesystem: FilesystemUsage | None = None
+    api: ApiStatus | None = None
+    tag_differences: int | None = None
+    caprover: CaproverStatus | None = None
+    uses: UseFigures | None = None
+    policies: tuple[PolicyFigures, ...] | None = None

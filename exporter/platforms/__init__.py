@@ -1,0 +1,1 @@
+"""Platforms that run images: who uses which image of the registry."""

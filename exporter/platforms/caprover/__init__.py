@@ -1,0 +1,1 @@
+"""CapRover: its configuration file, its names and its commands."""

@@ -1,0 +1,202 @@
+"""How a registry asks for a login, and how to answer.
+
+A registry that wants a login answers 401 and names the way in ``WWW-Authenticate``: ``Basic``, or
+``Bearer`` with the address of a token endpoint. Source of the flow: distribution's
+``docs/spec/auth/token.md``; of the header's grammar: RFC 9110, section 11.
+
+The username and password go to the registry's own origin and nowhere else, whatever it answers.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+import msgspec
+
+from exporter.domain.errors import ApiUnavailableError
+from exporter.registry.http import (
+    Answer,
+    Connection,
+    RegistryEndpoint,
+    decode_body,
+    parse_address,
+    redirect_target,
+    same_origin,
+    shown,
+)
+
+LOGIN_OPTIONS = "--registry.username and --registry.password-file"
+
+# Possessive quantifiers: the header is the server's, and must not make matching it slow.
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_SEPARATORS = re.compile(r"[\s,]*+")
+_PARAMETER = re.compile(rf'({_WORD})\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|({_WORD}))')
+_SCHEME = re.compile(rf"({_WORD})(?:[ \t]++[0-9A-Za-z._~+/-]++=*+(?=\s*+(?:,|$)))?")
+_QUOTED_PAIR = re.compile(r"\\(.)")
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to log in that a registry offers.
+
+    Attributes:
+        scheme: in lower case, such as ``basic``.
+        parameters: by name in lower case.
+
+    """
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What to send as ``Authorization``.
+
+    Attributes:
+        header: the header's value, a secret.
+        refusal: what to tell the operator when it is not accepted.
+
+    """
+
+    header: str = field(repr=False)
+    refusal: str
+
+
+class _TokenAnswer(msgspec.Struct):
+    token: str | None = None
+    access_token: str | None = None  # the same, as OAuth 2.0 calls it
+
+
+class Authenticator:
+    """Logs in to one registry, the way it asks for."""
+
+    def __init__(self, endpoint: RegistryEndpoint, base: httpx.URL, connection: Connection) -> None:
+        self._base = base
+        self._connection = connection
+        self._credentials: str | None = None
+        if endpoint.username is not None and endpoint.password is not None:
+            self._credentials = _basic(endpoint.username, endpoint.password.get_secret_value())
+        self.basic: Login | None = None
+        """The username and password, once the registry has asked for them."""
+
+    async def log_in(self, answer: Answer, scope: str | None, sent: Login | None) -> Login:
+        """Answer a 401; ``sent`` is what it refused, ``scope`` what a token should be good for.
+
+        Raises ApiUnavailableError where there is no other way to log in.
+        """
+        challenges: dict[str, Challenge] = {}
+        for challenge in parse_challenges(answer.headers.get_list("www-authenticate")):
+            challenges.setdefault(challenge.scheme, challenge)
+        if "basic" in challenges and self._credentials is not None:
+            if sent is not None and sent.header == self._credentials:
+                raise ApiUnavailableError(f"{shown(answer.url)} answered 401: {sent.refusal}")
+            refusal = f"the username and password are not accepted; check {LOGIN_OPTIONS}"
+            self.basic = Login(self._credentials, refusal)
+            return self.basic
+        if "bearer" in challenges:
+            return await self._token(challenges["bearer"], scope)
+        if "basic" in challenges:
+            reason = f"it wants a username and password; set {LOGIN_OPTIONS}"
+        else:
+            reason = "it offers neither Basic nor Bearer, the two logins that can be used here"
+        raise ApiUnavailableError(f"{shown(answer.url)} answered 401: {reason}")
+
+    async def _token(self, challenge: Challenge, scope: str | None) -> Login:
+        url = token_url(challenge, scope)
+        own = same_origin(url, self._base)
+        answer = await self._connection.get("token", url, self._credentials if own else None)
+        mend = self._mend(url)
+        if answer.status != httpx.codes.OK:
+            target = redirect_target(answer)
+            detail = f" (a redirect to {target}, which is not followed)" if target else ""
+            raise ApiUnavailableError(
+                f"the token endpoint {shown(url)} answered {answer.status}{detail}: {mend}"
+            )
+        body = decode_body(answer, _TokenAnswer)
+        token = body.token or body.access_token or ""
+        if not _HEADER_SAFE.fullmatch(token):
+            raise ApiUnavailableError(f"the token endpoint {shown(url)} gave no token: {mend}")
+        refusal = f"the token that {shown(url)} gave is not accepted: {mend}"
+        return Login(f"Bearer {token}", refusal)
+
+    def _mend(self, url: httpx.URL) -> str:
+        if self._credentials is None:
+            return f"it was asked without a login; set {LOGIN_OPTIONS}"
+        if same_origin(url, self._base):
+            return f"check {LOGIN_OPTIONS}, and what that user may do"
+        return (
+            "it was asked without a login, because the username and password are for "
+            f"{shown(self._base)} only and were not sent to {shown(url.copy_with(path='/'))}; "
+            "serve the token endpoint on the registry's own address, "
+            "or allow reading without a login"
+        )
+
+
+def _basic(username: str, password: str) -> str:
+    try:
+        # A variable that is not UTF-8 reaches Python as surrogates: its own bytes are sent.
+        joined = f"{username}:{password}".encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # would quote the password
+        raise ApiUnavailableError(
+            f"the username or password cannot be sent as UTF-8; check {LOGIN_OPTIONS}"
+        ) from None
+    return f"Basic {base64.b64encode(joined).decode('ascii')}"
+
+
+def parse_challenges(values: Iterable[str]) -> list[Challenge]:
+    """Read all ``WWW-Authenticate`` headers, each as far as it keeps to the grammar."""
+    challenges: list[Challenge] = []
+    for value in values:
+        challenges += _parse_header(value)
+    return challenges
+
+
+def _parse_header(value: str) -> list[Challenge]:
+    found: list[tuple[str, dict[str, str]]] = []
+    position = _after_separators(value, 0)
+    while position < len(value):
+        if found and (match := _PARAMETER.match(value, position)):
+            name, quoted, plain = match.groups()
+            text = plain if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+            found[-1][1].setdefault(name.lower(), text)
+        elif match := _SCHEME.match(value, position):
+            found.append((match[1].lower(), {}))
+        else:
+            break
+        position = _after_separators(value, match.end())
+    return [Challenge(scheme, parameters) for scheme, parameters in found]
+
+
+def _after_separators(value: str, position: int) -> int:
+    match = _SEPARATORS.match(value, position)
+    return match.end() if match else position
+
+
+def token_url(challenge: Challenge, wanted_scope: str | None) -> httpx.URL:
+    """Give the address to ask for a token.
+
+    The scope is the challenge's own, or ``wanted_scope`` where it names none. Raises
+    ApiUnavailableError where the challenge names no address that can be asked.
+    """
+    mend = "check auth.token in the registry's configuration"
+    realm = parse_address(challenge.parameters.get("realm", ""))
+    if realm is None:
+        raise ApiUnavailableError(
+            f"the registry wants a token but names no address that gives one; {mend}"
+        )
+    parameters: dict[str, str | list[str]] = {}
+    if service := challenge.parameters.get("service"):
+        parameters["service"] = service
+    if scope := challenge.parameters.get("scope") or wanted_scope:
+        parameters["scope"] = scope.split()
+    try:
+        bare = realm.copy_with(userinfo=b"", fragment=None)
+        return bare.copy_merge_params(parameters)
+    except httpx.InvalidURL:
+        raise ApiUnavailableError(
+            f"the registry's challenge for a token from {shown(realm)} is too long; {mend}"
+        ) from None

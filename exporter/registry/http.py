@@ -1,0 +1,314 @@
+"""One request to a registry: its address, TLS, time and size limits, and words for what failed.
+
+Requests go straight to httpx's transport. So there are no redirects, cookies, proxies or netrc
+that would have to be switched off: each could carry credentials to a place nobody chose.
+"""
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import httpx
+import msgspec
+from pydantic import SecretStr
+
+from exporter import __version__
+from exporter.domain.errors import ApiUnavailableError
+from exporter.domain.text import printable
+from exporter.registry.failures import reason_of, words_of
+
+CONCURRENCY = 8
+"""Requests under way at the same time, at the most."""
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # so that no body outgrows its cap by being unpacked
+    "User-Agent": f"registry-storage-exporter/{__version__}",
+}
+_WITH_BODY = frozenset({httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.NOT_FOUND})
+_URL_SETTING = "--registry.url"
+_SETTINGS = {"token": "the registry's auth.token.realm"}  # an address of its choosing
+_MAX_SHOWN = 200
+_MAX_PORT = 65_535
+
+_Shape = TypeVar("_Shape")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEndpoint:
+    """Where the registry is and how to talk to it.
+
+    Attributes:
+        url: its address, without ``/v2/``; may have a path.
+        username: for the registry, and for a token endpoint of the same origin only.
+        password: belongs to the username.
+        ca_file: trust only the certificates in this PEM file, instead of the system's.
+        insecure_skip_verify: accept any certificate.
+        timeout: seconds that one request may take, from connecting to the last byte.
+
+    """
+
+    url: str
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    insecure_skip_verify: bool = False
+    timeout: float = 10.0
+
+
+class RequestObserver(Protocol):
+    """Takes note of every request."""
+
+    def __call__(self, endpoint: str, code: str, seconds: float) -> None:
+        """Note one request.
+
+        ``endpoint`` is ``ping``, ``catalog``, ``tags`` or ``token``; ``code`` is the HTTP status,
+        or ``error`` where no whole answer came.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from ``url``; the body of an error is left unread."""
+
+    url: httpx.URL
+    status: int
+    headers: httpx.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Connection:
+    """Sends GET requests over a transport, and tells an observer of each."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        observer: RequestObserver,
+        *,
+        seconds: float,
+        max_body_bytes: int,
+    ) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._seconds = seconds
+        self._max_body_bytes = max_body_bytes
+
+    async def get(self, endpoint: str, url: httpx.URL, authorization: str | None) -> Answer:
+        """Send one request; raise ApiUnavailableError where no whole answer comes in time."""
+        started = time.monotonic()
+        try:
+            answer = await self._fetch(url, authorization, _SETTINGS.get(endpoint, _URL_SETTING))
+        except ApiUnavailableError:
+            self._observer(endpoint, "error", time.monotonic() - started)
+            raise
+        self._observer(endpoint, str(answer.status), time.monotonic() - started)
+        return answer
+
+    async def _fetch(self, url: httpx.URL, authorization: str | None, setting: str) -> Answer:
+        headers = _HEADERS | ({"Authorization": authorization} if authorization else {})
+        stage = _Stage()
+        try:
+            # httpx's own limits hold for each read: a server that drips would never meet them.
+            async with asyncio.timeout(self._seconds):
+                request = httpx.Request("GET", url, headers=headers, extensions={"trace": stage})
+                response = await self._transport.handle_async_request(request)
+                try:
+                    wanted = response.status_code in _WITH_BODY
+                    body = await self._read(url, response) if wanted else b""
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise ApiUnavailableError(
+                f"{shown(url)} did not answer within {self._seconds:g} s; {stage.mend}"
+            ) from None
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise ApiUnavailableError(
+                f"{shown(url)} did not answer: {reason_of(error, setting)}"
+            ) from error
+        return Answer(url, response.status_code, response.headers, body)
+
+    async def _read(self, url: httpx.URL, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise ApiUnavailableError(
+                    f"{shown(url)} answered more than {self._max_body_bytes} bytes; "
+                    "check that --registry.url leads to the registry"
+                )
+        return bytes(body)
+
+
+class _Stage:
+    """Follows one request: where it stands when it is given up tells what to look at."""
+
+    def __init__(self) -> None:
+        self.mend = "see whether the registry hangs, or raise --registry.timeout"
+        self._usual_mend = self.mend
+
+    async def __call__(self, event: str, _: object) -> None:
+        """Take in what httpcore does, see its trace extension."""
+        if event == "connection.connect_tcp.started":
+            self.mend = (
+                "there was no connection yet: see whether the name server answers "
+                "(getent hosts), and whether a firewall is in between"
+            )
+        elif event == "connection.connect_tcp.complete":
+            self.mend = self._usual_mend
+
+
+def parse_address(text: str) -> httpx.URL | None:
+    """Read an absolute ``http`` or ``https`` address; None where it is not one."""
+    try:
+        url = httpx.URL(text)
+        host = url.raw_host and url.host  # each fails on hosts that the other takes
+    except (httpx.InvalidURL, UnicodeError):
+        return None
+    possible = url.scheme in {"http", "https"} and host and (url.port or 0) <= _MAX_PORT
+    return url if possible else None
+
+
+def registry_address(endpoint: RegistryEndpoint) -> httpx.URL:
+    """Give the registry's address without userinfo and query; raise ApiUnavailableError if bad."""
+    url = parse_address(endpoint.url)
+    if url is None:
+        raise ApiUnavailableError(
+            "--registry.url is no address that can be asked; "
+            "write it like https://registry.example.com:5000"
+        )
+    return url.copy_with(userinfo=b"", query=None, fragment=None)
+
+
+def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Tell whether scheme, host and port are the same (RFC 6454)."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port  # httpx drops a scheme's default port
+
+
+def shown(url: httpx.URL) -> str:
+    """Give an address as messages may show it: no userinfo, no query, nothing unprintable."""
+    bare = url.copy_with(userinfo=b"", query=None, fragment=None)
+    return printable(str(bare))[:_MAX_SHOWN]
+
+
+def open_transport(endpoint: RegistryEndpoint) -> httpx.AsyncHTTPTransport:
+    """Prepare to connect; raise ApiUnavailableError where the CA file cannot be used."""
+    if endpoint.insecure_skip_verify:
+        context = _trusting_context()
+    else:
+        try:
+            context = ssl.create_default_context(cafile=endpoint.ca_file)
+        except (OSError, ValueError) as error:
+            raise ApiUnavailableError(
+                f"the certificates in {printable(str(endpoint.ca_file))} cannot be read "
+                f"({words_of(error)}); --registry.ca-file must name a PEM file"
+            ) from error
+    limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
+
+
+def _trusting_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def decode_body(answer: Answer, shape: type[_Shape]) -> _Shape:
+    """Read a JSON body; raise ApiUnavailableError where it does not have the shape."""
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiUnavailableError(
+            f"{shown(answer.url)} did not answer with the JSON of a registry ({error}); "
+            "check that --registry.url leads to the registry, not to another service"
+        ) from error
+
+
+def status_error(answer: Answer, forbidden: str) -> ApiUnavailableError:
+    """Say why an answer other than 200 is no use; ``forbidden`` explains a 401 or 403."""
+    match answer.status:
+        case 401 | 403:
+            reason = forbidden
+        case 404:
+            reason = "no registry is there; check host, port and path of --registry.url"
+        case 429:
+            reason = "these are too many requests for it; raise --scan.interval"
+        case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            reason = "the registry or a proxy before it fails; look at its log"
+        case _ if target := redirect_target(answer):
+            reason = (
+                f"a redirect to {target}, which is not followed; "
+                "give the registry's final address as --registry.url"
+            )
+        case _:
+            reason = "no registry does that; check scheme and port of --registry.url"
+    return ApiUnavailableError(f"{shown(answer.url)} answered {answer.status}: {reason}")
+
+
+def redirect_target(answer: Answer) -> str | None:
+    """Say where a redirect points, as messages may show it; None where it is no redirect."""
+    location = answer.headers.get("location")
+    if answer.status // 100 != 3 or location is None:  # noqa: PLR2004 - the class of redirects
+        return None
+    try:
+        return shown(answer.url.join(location))
+    except (httpx.InvalidURL, ValueError):
+        return "an address that makes no sense"
+
+
+def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
+    """Give the end of the served certificate's validity, in Unix seconds; None without TLS.
+
+    Trusts any certificate and sends nothing, so that one that has expired can still be told.
+    Raises ApiUnavailableError where none is served.
+    """
+    url = registry_address(endpoint)
+    if url.scheme != "https":
+        return None
+    try:
+        encoded = asyncio.run(_served_certificate(url, endpoint.timeout))
+        return _not_after(encoded)
+    except TimeoutError:
+        raise ApiUnavailableError(
+            f"{shown(url)} served no certificate within {endpoint.timeout:g} s; "
+            "see whether the registry hangs, or raise --registry.timeout"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ApiUnavailableError(
+            f"{shown(url)} served no certificate: {reason_of(error, _URL_SETTING)}"
+        ) from error
+
+
+async def _served_certificate(url: httpx.URL, seconds: float) -> bytes:
+    host = url.raw_host.decode("ascii")
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(seconds):
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol,
+            host,
+            url.port or 443,
+            ssl=_trusting_context(),
+            server_hostname=host,
+            ssl_handshake_timeout=seconds,
+        )
+    try:
+        session: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        return session.getpeercert(binary_form=True) or b""
+    finally:
+        transport.abort()  # closing politely would wait for the other side
+
+
+def _not_after(encoded: bytes) -> float:
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and only TLS needs it
+
+    try:
+        return x509.load_der_x509_certificate(encoded).not_valid_after_utc.timestamp()
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,1 @@
+"""The running exporter: background loops, publishing, and stopping in time."""

@@ -1,0 +1,1 @@
+"""The settings: one frozen model from flags, environment and a YAML file."""

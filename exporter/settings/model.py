@@ -1,0 +1,195 @@
+"""The settings: one typed, frozen model, whatever they come from.
+
+Where each value comes from (flag, variable, file) is the business of
+:mod:`exporter.settings.sources`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from exporter.settings.alert_thresholds import AlertSettings
+from exporter.settings.value_types import (
+    Address,
+    Connections,
+    Counts,
+    Dialect,
+    Duration,
+    FilePath,
+    HeaderSize,
+    ImagePrefix,
+    NamePatterns,
+    Operations,
+    SettingsGroup,
+    Size,
+    Url,
+)
+from exporter.support.quantities import ListenAddress
+
+
+class StorageSettings(SettingsGroup):
+    """The store itself."""
+
+    root: FilePath = Field(
+        Path("/captain/data/registry"),
+        description="the registry's root directory (holds docker/registry/v2)",
+    )
+    limit: Size | None = Field(None, description="a budget for the store, e.g. 50GiB")
+
+
+class ScanSettings(SettingsGroup):
+    """When the store is read, and how fast."""
+
+    interval: Duration = Field(300.0, description="time between refreshes, e.g. 5m")
+    watch: bool = Field(default=True, description="refresh within seconds of a change")
+    max_ops_per_second: Operations | None = Field(
+        None, description="read at most so many files and directories a second, e.g. 1000"
+    )
+
+
+class CacheSettings(SettingsGroup):
+    """What is kept over a restart."""
+
+    path: FilePath | None = Field(
+        None,
+        description="file that keeps what a scan knows "
+        "(default: $XDG_STATE_HOME/registry-storage-exporter/inventory.sqlite)",
+    )
+
+
+class RegistrySettings(SettingsGroup):
+    """The registry's HTTP API."""
+
+    url: Url | None = Field(
+        None, description="the registry's address; without it there are no API metrics"
+    )
+    username: str | None = Field(None, description="user name for the registry")
+    password: SecretStr | None = Field(None, description=argparse.SUPPRESS)
+    password_file: FilePath | None = Field(None, description="file that holds the password")
+    ca_file: FilePath | None = Field(None, description="certificate authorities to trust (PEM)")
+    insecure_skip_verify: bool = Field(
+        default=False, description="do not verify the registry's certificate"
+    )
+    timeout: Duration = Field(10.0, description="for each request")
+    gc_dialect: Dialect = Field(
+        2, description="major version of the registry whose garbage collector is simulated: 2 or 3"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        has_password = self.password is not None or self.password_file is not None
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password-file are both given; give one")
+        if has_password != (self.username is not None):
+            raise ValueError("username and password-file go together; one is missing")
+        if self.username is not None and self.url is None:
+            raise ValueError("username is given without url; give the registry's address")
+        return self
+
+
+class CaproverSettings(SettingsGroup):
+    """CapRover, whose configuration says which images are needed."""
+
+    config_dir: FilePath | None = Field(
+        None, description="directory with config-captain.json, e.g. /captain/data"
+    )
+    image_prefix: ImagePrefix = Field(
+        "captain", description="first part of the repositories that CapRover pushes to"
+    )
+
+
+class RetentionSettings(SettingsGroup):
+    """Retention policies to price; nothing is ever deleted."""
+
+    keep_last: Counts = Field(
+        (), description="price keeping the last N tags of each repository; repeatable"
+    )
+
+
+class MetricsSettings(SettingsGroup):
+    """What is exposed."""
+
+    max_repositories: int = Field(
+        1000, ge=0, description="the largest N repositories get their own series"
+    )
+    include_repositories: NamePatterns = Field(
+        (),
+        description="only repositories of which all of the name matches this regular expression, "
+        "or another one given, get their own series; repeatable",
+    )
+    exclude_repositories: NamePatterns = Field(
+        (),
+        description="repositories of which all of the name matches this regular expression get no "
+        "series of their own; repeatable",
+    )
+
+
+class WebConfigSettings(SettingsGroup):
+    """Who may see the pages, and how connections are encrypted."""
+
+    file: FilePath | None = Field(
+        None,
+        description="TLS, users and response headers, in the format of Prometheus' exporters; "
+        "read again when it changes",
+    )
+
+
+class WebSettings(SettingsGroup):
+    """The HTTP server, and how much its clients may take."""
+
+    listen_address: Address = Field(
+        ListenAddress("", 10996), description="where to serve, e.g. 127.0.0.1:10996"
+    )
+    config: WebConfigSettings = WebConfigSettings()
+    max_connections: Connections = Field(
+        256, description="so many connections at a time; a new one closes the oldest idle one"
+    )
+    request_timeout: Duration = Field(10.0, description="for a client to send a request")
+    response_timeout: Duration = Field(60.0, description="for a client to take an answer")
+    max_header_bytes: HeaderSize = Field(
+        16 * 1024, description="size of a request's head, e.g. 16KiB"
+    )
+
+
+class LogSettings(SettingsGroup):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    format: Literal["logfmt", "json"] = Field("logfmt", description="logfmt or json")
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
+    )
+
+    storage: StorageSettings = StorageSettings()
+    scan: ScanSettings = ScanSettings()
+    cache: CacheSettings = CacheSettings()
+    registry: RegistrySettings = RegistrySettings()
+    caprover: CaproverSettings = CaproverSettings()
+    retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from nowhere but the caller: it merges the sources and knows their names."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

@@ -1,1 +1,0 @@
-"""Reading the store: the path grammar, manifests, the walk, the filesystem."""

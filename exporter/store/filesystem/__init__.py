@@ -1,0 +1,1 @@
+"""A store in a directory: the walk, full and incremental."""

@@ -1,0 +1,164 @@
+"""Hashing blobs again and comparing with the digests that name them.
+
+Reads slowly on purpose, and leaves nothing behind: neither in this program's memory nor in the
+page cache. Does not know who references a blob.
+"""
+
+import enum
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from exporter.domain.digests import Digest, format_digest
+from exporter.store.filesystem.readers.safe_files import GONE, open_directory, open_file
+from exporter.store.format.layout import ALGORITHMS, DATA, blob_directory
+from exporter.support.rate_limit import Pace
+
+CHUNK_BYTES = 1024 * 1024
+_SMALLEST_CHUNK_BYTES = 4096
+_CHUNKS_PER_SECOND = 4
+"""So that at a low rate, too, reading is steady and not one chunk a minute."""
+
+
+class Condition(enum.StrEnum):
+    """What was found of a blob."""
+
+    SOUND = "sound"
+    CORRUPT = "corrupt"
+    UNREADABLE = "unreadable"
+    UNVERIFIABLE = "cannot be verified"
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobCheck:
+    """One blob, looked at.
+
+    Attributes:
+        digest: its name.
+        condition: what was found.
+        size: bytes that were hashed.
+        detail: the digest that a corrupt blob has, or why one could not be read or verified.
+
+    """
+
+    digest: Digest
+    condition: Condition
+    size: int = 0
+    detail: str = ""
+
+
+class RateLimiter:
+    """Bounds how much is read in a second; None as the rate is no bound.
+
+    What was not used is not saved up: a pause is never followed by a burst.
+    """
+
+    def __init__(
+        self,
+        bytes_per_second: int | None,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._rate = bytes_per_second
+        self._pace = Pace(bytes_per_second, clock, sleep)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much to read at once."""
+        if self._rate is None:
+            return CHUNK_BYTES
+        return min(max(self._rate // _CHUNKS_PER_SECOND, _SMALLEST_CHUNK_BYTES), CHUNK_BYTES)
+
+    def spend(self, size: int, should_stop: Callable[[], bool]) -> None:
+        """Wait until ``size`` more bytes are within the rate, or until it is time to stop."""
+        self._pace.spend(size, should_stop)
+
+
+class BlobVerifier:
+    """Verifies blobs of the store whose version directory is open as ``store``."""
+
+    def __init__(
+        self,
+        store: int,
+        limiter: RateLimiter,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_read: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Prepare it; ``on_read`` is told how many bytes of a blob more were read."""
+        self._store = store
+        self._limiter = limiter
+        self._should_stop = should_stop
+        self._on_read = on_read
+        # the only memory that content is read into, however large a blob is
+        self._chunk = memoryview(bytearray(limiter.chunk_bytes))
+
+    def verify(self, digests: Iterable[Digest]) -> Iterator[BlobCheck]:
+        """Verify blobs in the given order; ends early when told to stop, between blobs or in one.
+
+        A blob that was cut short by that is not given.
+        """
+        for digest in digests:
+            check = None if self._should_stop() else self._check(digest)
+            if check is None:
+                return
+            yield check
+
+    def _check(self, digest: Digest) -> BlobCheck | None:
+        """Verify one blob; None where that was cut short."""
+        check = self._check_once(digest, self._on_read)
+        if check is not None and check.condition is Condition.CORRUPT:
+            # Once more, before anybody is alarmed: version 2 of the registry writes manifests in
+            # place, so that this one may have been half written.
+            check = self._check_once(digest, lambda _: None)
+        return check
+
+    def _check_once(self, digest: Digest, on_read: Callable[[int], None]) -> BlobCheck | None:
+        algorithm, _, _ = format_digest(digest).partition(":")
+        # not asked of hashlib: what that knows differs between builds, and some has no fixed length
+        if algorithm not in ALGORITHMS:
+            detail = f"the algorithm {algorithm} is none of {', '.join(ALGORITHMS)}"
+            return BlobCheck(digest, Condition.UNVERIFIABLE, detail=detail)
+        try:
+            with self._open(digest) as descriptor:
+                return self._hash(digest, algorithm, descriptor, on_read)
+        except GONE:
+            return BlobCheck(digest, Condition.VANISHED)
+        except OSError as error:
+            return BlobCheck(digest, Condition.UNREADABLE, detail=error.strerror or str(error))
+
+    @contextmanager
+    def _open(self, digest: Digest) -> Iterator[int]:
+        """Open a blob directory by directory: that way no symbolic link is followed anywhere."""
+        with ExitStack() as opened:
+            directory = self._store
+            for name in blob_directory(format_digest(digest)).split("/"):
+                directory = opened.enter_context(open_directory(name, directory))
+            descriptor, _ = opened.enter_context(open_file(DATA, directory))
+            yield descriptor
+
+    def _hash(
+        self, digest: Digest, algorithm: str, descriptor: int, on_read: Callable[[int], None]
+    ) -> BlobCheck | None:
+        content = hashlib.new(algorithm, usedforsecurity=False)
+        size = 0
+        while read := os.readv(descriptor, [self._chunk]):
+            content.update(self._chunk[:read])
+            # What is read here is read once in a long time. Left in the page cache, a store of
+            # many gigabytes would push out what the other programs of the host need there. Piece
+            # by piece, as one blob may be larger than the memory.
+            os.posix_fadvise(descriptor, size, read, os.POSIX_FADV_DONTNEED)
+            size += read
+            on_read(read)
+            self._limiter.spend(read, self._should_stop)
+            if self._should_stop():
+                return None
+        # and as a whole: the kernel keeps pages in units that may be larger than a piece
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        actual = f"{algorithm}:{content.hexdigest()}"
+        if actual == format_digest(digest):
+            return BlobCheck(digest, Condition.SOUND, size)
+        return BlobCheck(digest, Condition.CORRUPT, size, actual)

@@ -1,0 +1,1 @@
+"""What a scan leaves, kept over a restart in an SQLite file."""

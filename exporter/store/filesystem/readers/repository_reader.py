@@ -1,0 +1,336 @@
+"""Reading a repository: revisions and tags. Blobs are not touched."""
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from itertools import count
+
+from exporter.domain.digests import (
+    Digest,
+    DigestTable,
+    format_digest,
+    is_sha256,
+    parse_digest,
+)
+from exporter.domain.model import (
+    ALL_DIRECTORIES,
+    MANIFESTS,
+    TAGS_DIRECTORY,
+    IssueCause,
+    Repository,
+)
+from exporter.store.filesystem.readers.link_reader import LinkReader
+from exporter.store.filesystem.readers.repository_content import (
+    KnownLinks,
+    LinkedRevision,
+    LinkedTag,
+    RepositoryContent,
+    RepositoryStamps,
+)
+from exporter.store.filesystem.readers.safe_files import (
+    GONE,
+    WRONG_KIND,
+    IssueLog,
+    is_directory,
+    look_at,
+    open_directory,
+    refuse_symlink,
+)
+from exporter.store.filesystem.readers.stray_files import StrayCounter
+from exporter.store.filesystem.rescan.change_stamps import (
+    NO_STAMP,
+    Stamp,
+    settled_stamp,
+    stamp_at,
+    stamp_of,
+)
+from exporter.store.format.layout import (
+    REPOSITORIES,
+    REVISIONS,
+    TAGS,
+    is_algorithm,
+    is_supported,
+    is_tag_name,
+    parse_link,
+)
+
+_LINK = "link"
+_CURRENT = "current"
+_DELETION_SECONDS = 0.02
+"""Far more than the registry takes from the deletion of a manifest to that of its tags."""
+_NEVER = 0.0
+"""Stands for the time of a link that is there and is no file of a link's size."""
+
+
+class RepositoryReader:
+    """Reads a repository of the store whose version directory is open as ``store``."""
+
+    def __init__(
+        self,
+        store: int,
+        issues: IssueLog,
+        strays: StrayCounter,
+        links: LinkReader,
+        known: KnownLinks | None = None,
+        settled_before: int = 0,
+    ) -> None:
+        """Begin; links that are ``known`` are not read again while their stamps are the same.
+
+        Stamps are kept of what has not changed since ``settled_before``, nanoseconds since 1970.
+        """
+        self._store = store
+        self._issues = issues
+        self._strays = strays
+        self._links = links
+        self._known = known
+        self._settled_before = settled_before
+
+    def read(self, name: str, marks: AbstractSet[str]) -> RepositoryContent:
+        """Read it; ``marks`` are the directories that it was found by."""
+        content = RepositoryContent(name, set(marks & ALL_DIRECTORIES))
+        manifests = f"{REPOSITORIES}/{name}/{MANIFESTS}"
+        parts: set[str] = set()
+        # listed first: what lies below a symbolic link would be followed unseen
+        for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
+            if entry.name not in (REVISIONS, TAGS):
+                self._misplaced(entry, parent, manifests)
+            elif is_directory(entry):
+                parts.add(entry.name)
+            else:
+                where = f"{manifests}/{entry.name}"
+                self._strays.add(entry.name, parent, where)
+                self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
+        # a push writes the tag last: read first, each tag then has its revision
+        if TAGS in parts:
+            content.directories.add(TAGS_DIRECTORY)
+            self._read_tags(content, f"{manifests}/{TAGS}")
+        if REVISIONS in parts:
+            self._read_revisions(content, f"{manifests}/{REVISIONS}")
+        self._look_again(content, manifests)
+        return content
+
+    def is_unchanged(
+        self, repository: Repository, stamps: RepositoryStamps, digests: DigestTable
+    ) -> bool:
+        """Tell whether all below ``_manifests`` is as it was; numbers are those of ``digests``.
+
+        Each link is looked at: the registry writes them in place, which no directory shows.
+        """
+        directory = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}"
+        tags = (f"{tag.name}/{_CURRENT}/{_LINK}" for tag in repository.tags)
+        revisions = (_link_of(digests[each.manifest]) for each in repository.revisions)
+        try:
+            with open_directory(directory, self._store) as parent:
+                return (
+                    all(
+                        stamp_at(place or ".", parent) == stamp
+                        for place, stamp in stamps.directories.items()
+                    )
+                    and _are_unchanged(TAGS, parent, tags, stamps.tags)
+                    and _are_unchanged(REVISIONS, parent, revisions, stamps.revisions)
+                    and all(
+                        stamp_at(f"{REVISIONS}/{_link_of(each)}", parent) is None
+                        for each in stamps.deleted
+                    )
+                )
+        except OSError:
+            return False
+
+    def _look_again(self, content: RepositoryContent, manifests: str) -> None:
+        """Read anew the tags that point to a manifest that is not there: it was just deleted.
+
+        A deletion takes the manifest first and its tags then.
+        """
+        lost = content.adrift()
+        if REVISIONS in content.unlisted or not lost:
+            return
+        time.sleep(_DELETION_SECONDS)
+        self._known = None
+        doubtful = [tag.name for tag in content.tags if tag.target in lost]
+        content.tags = [tag for tag in content.tags if tag.target not in lost]
+        try:
+            with open_directory(f"{manifests}/{TAGS}", self._store) as parent:
+                for tag in doubtful:
+                    self._read_tag(content, tag, parent, f"{manifests}/{TAGS}")
+        except GONE:
+            return
+        except OSError as error:
+            self._issues.add_error(error, f"{manifests}/{TAGS}")
+            content.unlisted.add(TAGS)
+        for digest in content.adrift():  # perhaps it moved on to a new manifest
+            algorithm, _, name = format_digest(digest).partition(":")
+            directory = f"{manifests}/{REVISIONS}/{algorithm}"
+            with suppress(OSError), open_directory(directory, self._store) as parent:
+                self._read_revision(content, digest, name, parent, directory)
+
+    def _entries(
+        self, content: RepositoryContent, path: str, *parts: str
+    ) -> Iterator[tuple[int, "os.DirEntry[str]"]]:
+        """Give a directory's descriptor with each of its entries.
+
+        Where it is unreadable, that is noted, and ``parts`` of the repository are not known.
+        """
+        try:
+            with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
+                if self._settled_before:
+                    place = path[len(f"{REPOSITORIES}/{content.name}/{MANIFESTS}/") :]
+                    content.stamps[place] = settled_stamp(os.fstat(parent), self._settled_before)
+                for entry in entries:
+                    yield parent, entry
+        except GONE:
+            return
+        except OSError as error:
+            self._issues.add_error(error, path)
+            content.unlisted.update(parts)
+
+    def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
+        """Note what has a name that nothing in this directory can have."""
+        where = f"{path}/{entry.name}"
+        if is_directory(entry):
+            self._issues.add(IssueCause.BAD_NAME, where, "not a name that can stand here")
+        self._strays.add(entry.name, parent, where)
+
+    def _read_revisions(self, content: RepositoryContent, path: str) -> None:
+        for parent, algorithm in self._entries(content, path, REVISIONS):
+            if not is_algorithm(algorithm.name) or not is_directory(algorithm):
+                self._misplaced(algorithm, parent, path)
+                continue
+            directory = f"{path}/{algorithm.name}"
+            for revisions, entry in self._entries(content, directory, REVISIONS):
+                digest = parse_digest(f"{algorithm.name}:{entry.name}")
+                if digest is None or not is_directory(entry):
+                    self._misplaced(entry, revisions, directory)
+                else:
+                    self._read_revision(content, digest, entry.name, revisions, directory)
+
+    def _read_revision(
+        self, content: RepositoryContent, digest: Digest, name: str, parent: int, path: str
+    ) -> None:
+        """Read one revision link; a directory without one is a manifest that was deleted.
+
+        Where the link is damaged the directory's name still tells the digest, so the manifest and
+        what it references stay accounted for.
+        """
+        known = None if self._known is None else self._known.revisions.get(digest)
+        if known is not None and stamp_at(f"{name}/{_LINK}", parent) == known.stamp:
+            content.revisions.append(known)
+            return
+        where = f"{path}/{name}/{_LINK}"
+        try:
+            link, status = self._links.read(f"{name}/{_LINK}", parent, where)
+        except GONE:
+            content.deleted.append(digest)
+            return
+        except OSError as error:
+            is_damaged = self._note_link_error(error, where)
+            status_now = look_at(f"{name}/{_LINK}", parent, where, self._issues)
+            if status_now is not None and stat.S_ISDIR(status_now.st_mode):
+                return  # to the registry no link at all
+            if is_damaged:
+                content.mislinked[digest] = None
+            content.revisions.append(LinkedRevision(digest, None))
+            return
+        stamp = self._stamp(status)
+        if link != format_digest(digest).encode() or not is_supported(digest):
+            detail = "does not hold the digest that its directory is named by"
+            self._issues.add(IssueCause.INVALID_LINK, where, detail)
+            content.mislinked[digest] = parse_link(link)
+            stamp = NO_STAMP
+        content.revisions.append(LinkedRevision(digest, status.st_mtime, stamp))
+
+    def _stamp(self, status: os.stat_result) -> Stamp:
+        return settled_stamp(status, self._settled_before) if self._settled_before else NO_STAMP
+
+    def _read_tags(self, content: RepositoryContent, path: str) -> None:
+        for parent, entry in self._entries(content, path, TAGS):
+            if is_tag_name(entry.name) and is_directory(entry):
+                # repositories have many names in common
+                self._read_tag(content, sys.intern(entry.name), parent, path)
+            else:
+                self._misplaced(entry, parent, path)
+                if not is_directory(entry):
+                    content.tag_obstacles.append(entry.name)
+
+    def _read_tag(self, content: RepositoryContent, tag: str, parent: int, path: str) -> None:
+        """Read where a tag points.
+
+        The directory is what makes a tag, as it does for the registry's own list of tags; where
+        its link cannot be understood, its target is unknown.
+        """
+        known = None if self._known is None else self._known.tags.get(tag)
+        if known is not None and stamp_at(f"{tag}/{_CURRENT}/{_LINK}", parent) == known.stamp:
+            content.tags.append(known)
+            return
+        where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
+        target, updated_at, stamp = None, None, NO_STAMP
+        try:
+            link, status = self._await_current(tag, parent, where)
+        except GONE as error:
+            if look_at(tag, parent, where, self._issues) is None:
+                return
+            if isinstance(error, NotADirectoryError):
+                updated_at = _NEVER
+            self._issues.add(IssueCause.INVALID_LINK, where, "missing")
+        except OSError as error:
+            if self._note_link_error(error, where):
+                updated_at = _NEVER
+            else:
+                content.unread_tags.add(tag)
+        else:
+            target, updated_at = parse_link(link), status.st_mtime
+            if target is None:
+                self._issues.add(IssueCause.INVALID_LINK, where, "does not hold a digest")
+            else:
+                stamp = self._stamp(status)
+        content.tags.append(LinkedTag(tag, target, updated_at, stamp))
+
+    def _await_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
+        """Read a tag's link; where it is missing, wait for a push or a deletion that is under way.
+
+        Raises OSError.
+        """
+        for tries in count(1):
+            with suppress(FileNotFoundError):
+                return self._read_current(tag, parent, where)
+            is_there = look_at(tag, parent, where, self._issues) is not None
+            if not (is_there and self._links.pause(where, tries)):
+                break
+        return self._read_current(tag, parent, where)
+
+    def _read_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
+        current = f"{tag}/{_CURRENT}"
+        refuse_symlink(current, parent)
+        return self._links.read(f"{current}/{_LINK}", parent, where)
+
+    def _note_link_error(self, error: OSError, path: str) -> bool:
+        """Note why a link could not be read; tell whether that is because it is no link."""
+        is_damaged = error.errno in WRONG_KIND
+        if is_damaged:
+            self._issues.add(IssueCause.INVALID_LINK, path, error.strerror or "")
+        else:
+            self._issues.add_error(error, path)
+        return is_damaged
+
+
+def _link_of(digest: Digest) -> str:
+    """Give the place of a revision's link below ``revisions``."""
+    if is_sha256(digest):  # as nearly all are, in a third of the time
+        return f"sha256/{digest.hex()}/{_LINK}"
+    return f"{format_digest(digest).replace(':', '/')}/{_LINK}"
+
+
+def _are_unchanged(
+    directory: str, parent: int, links: Iterable[str], stamps: Collection[Stamp]
+) -> bool:
+    """Tell whether links below a directory have the stamps that they had. Raises OSError."""
+    if not stamps:
+        return True
+    with open_directory(directory, parent) as descriptor:
+        for link, stamp in zip(links, stamps, strict=True):
+            if stamp_of(os.stat(link, dir_fd=descriptor, follow_symlinks=False)) != stamp:
+                return False
+    return True

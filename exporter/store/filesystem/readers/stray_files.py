@@ -1,0 +1,87 @@
+"""Counting files that are no part of the layout."""
+
+import os
+import stat
+from collections.abc import Iterable
+
+from exporter.domain.model import LAYERS, MANIFESTS, IssueCause, Misplaced, Strays
+from exporter.domain.text import printable
+from exporter.store.filesystem.readers.safe_files import GONE, IssueLog, open_directory
+from exporter.store.format.layout import BLOBS, DATA, REPOSITORIES, REPOSITORY_MARKS
+
+
+class StrayCounter:
+    """Counts stray files and their bytes; may be used from several threads."""
+
+    def __init__(self, issues: IssueLog) -> None:
+        self._issues = issues
+        self._sizes: list[int] = []
+        self.misplaced: list[Misplaced] = []
+        """What the registry's collector would stumble on."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was none so far."""
+        return not (self._sizes or self.misplaced)
+
+    def merge(self, other: "StrayCounter") -> None:
+        """Take over what another one has counted elsewhere."""
+        self._sizes += other._sizes  # noqa: SLF001 - of this class
+        self.misplaced += other.misplaced
+
+    def total(self) -> Strays:
+        """Give what was counted so far."""
+        return Strays(len(self._sizes), sum(self._sizes))
+
+    def add(self, name: str, parent: int, path: str) -> None:
+        """Count ``name``, an entry of the directory ``parent``, with all that is below it.
+
+        A directory that looks like a repository may reference blobs although its name is none
+        that the registry can serve: that is noted, so that nothing is called garbage meanwhile.
+        """
+        pending = [(name, path)]
+        while pending:
+            place, where = pending.pop()
+            if not self._add_entry(place, parent, where):
+                continue
+            try:
+                with open_directory(place, parent) as directory:
+                    names = os.listdir(directory)
+            except OSError as error:
+                self._note(error, where)
+                continue
+            if not REPOSITORY_MARKS.isdisjoint(names):
+                self.note_misnamed(where, names)
+            pending += [(f"{place}/{each}", f"{where}/{each}") for each in names]
+
+    def _add_entry(self, name: str, parent: int, path: str) -> bool:
+        """Count one entry; tell whether it is a directory to look into."""
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            self._note(error, path)
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            self._issues.add(IssueCause.SYMLINK, path, "a symbolic link; not followed")
+        elif not stat.S_ISDIR(status.st_mode):
+            self._sizes.append(status.st_size)
+            if path.startswith(f"{BLOBS}/") and path.endswith(f"/{DATA}"):
+                # the registry's collector takes every such file for a blob
+                self.misplaced.append(Misplaced(printable(path)))
+        return stat.S_ISDIR(status.st_mode)
+
+    def note_misnamed(self, path: str, names: Iterable[str]) -> None:
+        """Note a directory that looks like a repository, ``names`` being what it holds.
+
+        Where the registry's collector would take it for one, it refuses to run.
+        """
+        self._issues.add(IssueCause.BAD_NAME, path, "not the name of a repository")
+        start, *components = path.split("/")
+        if start == REPOSITORIES and not any(each.startswith("_") for each in components):
+            directories = frozenset({LAYERS, MANIFESTS}.intersection(names))
+            if directories:
+                self.misplaced.append(Misplaced(printable(path), directories))
+
+    def _note(self, error: OSError, path: str) -> None:
+        if not isinstance(error, GONE):
+            self._issues.add_error(error, path)

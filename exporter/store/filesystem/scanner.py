@@ -1,0 +1,259 @@
+"""The walk over a whole store, giving an :class:`~exporter.domain.model.Inventory`.
+
+Blobs are measured first and repositories read after them, so that a push in between never leaves
+a blob without the manifest that references it. What vanishes meanwhile is no error.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from exporter.domain.digests import BlobNumber
+from exporter.domain.errors import ScanCancelledError, StoreUnreadableError
+from exporter.domain.model import (
+    Inventory,
+    IssueCause,
+    Misplaced,
+    Repository,
+)
+from exporter.domain.scan_progress import Advance, ProgressListener, ScanProgress
+from exporter.store.filesystem.readers.blob_reader import BlobReader
+from exporter.store.filesystem.readers.safe_files import IssueLog
+from exporter.store.filesystem.readers.stray_files import StrayCounter
+from exporter.store.filesystem.rescan.known_manifests import KnownManifests, doubtful_manifests
+from exporter.store.filesystem.rescan.scan_memory import (
+    EVERYWHERE,
+    Known,
+    Places,
+    Recollection,
+    StoreMemory,
+)
+from exporter.store.filesystem.root import identities, open_store
+from exporter.store.filesystem.walk.blob_walk import BlobWalk
+from exporter.store.filesystem.walk.manifest_walk import ManifestWalk
+from exporter.store.filesystem.walk.repository_walk import RepositoryWalk
+from exporter.store.filesystem.walk.workers import Workers
+from exporter.store.format.layout import BLOBS, CACHE_STATE, REPOSITORIES
+from exporter.support.rate_limit import Pace
+
+_SAVED_SECONDS = 1.0
+"""Operations that were allowed and not done may be made up for within this time."""
+_GONE_MEND = "is it unmounted? Where it was emptied on purpose, restart the exporter"
+
+
+def scan_store(
+    root: Path,
+    previous: Inventory | None = None,
+    *,
+    memory: StoreMemory | None = None,
+    places: Places = EVERYWHERE,
+    on_progress: ProgressListener = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    max_ops_per_second: int | None = None,
+) -> Inventory:
+    """Read the whole store below ``root``, the registry's root directory.
+
+    What cannot be read now keeps what ``previous`` knew of it, so that a place that became
+    unreadable does not look like one that became empty. With a ``memory`` that knows ``previous``
+    only what has changed is read; where nothing has, the result is ``previous`` itself. With
+    ``places`` changes are looked for there alone, and at once; else with at most
+    ``max_ops_per_second``: each stat, each small file and each listing is one operation.
+
+    Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
+    after ``should_stop`` says so.
+    """
+
+    def report(progress: ScanProgress) -> None:
+        if should_stop():
+            raise ScanCancelledError("the scan was told to stop")
+        on_progress(progress)
+
+    issues = IssueLog()
+    strays = StrayCounter(issues)
+    store = open_store(root, strays)
+    if store is None:
+        if previous is not None and previous.repositories:
+            raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
+        return Inventory(strays=strays.total(), issues=issues.sorted())
+    pace = Pace(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
+    is_paced = max_ops_per_second is not None and places.everywhere
+    workers = Workers((lambda amount: pace.spend(amount, should_stop)) if is_paced else None)
+    is_cache = os.path.exists(root / CACHE_STATE)
+    recollection = Recollection() if memory is None else memory.recall(previous, places)
+    try:
+        scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
+        advance = Advance(report, is_full=recollection.is_full)
+        halves = identities(store)
+        inventory = scan.run(advance)
+        pairs = zip(halves, identities(store), strict=True)
+        if any(before not in {None, now} for before, now in pairs):
+            message = "was replaced or unmounted while it was read; the next scan looks again"
+            raise StoreUnreadableError(f"{root} {message}")
+        advance.finish()
+        if inventory.is_cache != is_cache:
+            inventory = replace(inventory, is_cache=is_cache)
+        if memory is not None:
+            memory.keep(scan.to_be_known(inventory))
+        return inventory
+    finally:
+        os.close(store)
+
+
+class _Scan:
+    """One scan: collects blobs, repositories and manifests into numbered tables."""
+
+    def __init__(
+        self,
+        store: int,
+        issues: IssueLog,
+        strays: StrayCounter,
+        previous: Inventory,
+        recollection: Recollection,
+        workers: Workers,
+    ) -> None:
+        self._issues = issues
+        self._strays = strays
+        self._previous = previous
+        self._recollection = recollection
+        self._known = recollection.known
+        self._store = store
+        self._workers = workers
+        self._blob_reader = BlobReader(store, issues, strays, recollection.settled_before)
+        self._blobs = BlobWalk(self._blob_reader, previous, recollection)
+        self._table = self._blobs.table
+        self._goes_on = False
+        self._walk = RepositoryWalk(store, self._table, previous, recollection, goes_on=False)
+
+    def run(self, advance: Advance) -> Inventory:
+        """Do it all."""
+        try:
+            self._blobs.run(self._workers, partial(advance.tell, "blobs"))
+            self._table, self._goes_on = self._blobs.table, self._blobs.goes_on
+            self._scan_repositories(partial(advance.tell, "repositories"))
+            walk = None
+            if not self._nothing_changed():
+                walk = self._read_manifests(partial(advance.tell, "manifests"))
+        finally:
+            self._workers.close()
+        self._refuse_vanished()
+        if walk is None:
+            return self._previous
+        return Inventory(
+            digests=self._table.digests,
+            sizes=self._table.sizes,
+            all_measured=min(self._table.sizes, default=0) >= 0,
+            manifests=walk.manifests,
+            repositories=self._walk.in_order(),
+            strays=self._strays.total(),
+            issues=self._issues.sorted(),
+            references_known=not (self._issues.hides_references or walk.has_missing),
+            unread=self._issues.unread,
+            unreadable=frozenset(walk.unreadable),
+            indexes=frozenset(walk.indexes),
+            unusual=frozenset(walk.unusual),
+            senseless=frozenset(walk.senseless),
+            misfits=walk.misfits(),
+            misplaced=self._misplaced(),
+            walk_ends=tuple(sorted(self._walk.found.walk_ends)),
+        )
+
+    def _misplaced(self) -> tuple[Misplaced, ...]:
+        return tuple(sorted(self._strays.misplaced, key=lambda each: each.path))
+
+    def _nothing_changed(self) -> bool:
+        """Tell whether all that a scan would find is what ``previous`` holds."""
+        previous = self._previous
+        return (
+            self._goes_on
+            and self._known.inventory is previous
+            and len(self._table.digests) == len(previous.digests)
+            and not doubtful_manifests(previous)
+            and self._strays.total() == previous.strays
+            and self._misplaced() == previous.misplaced
+            and tuple(sorted(self._walk.found.walk_ends)) == previous.walk_ends
+            and self._issues.sorted() == previous.issues
+            and self._walk.in_order() == previous.repositories
+        )
+
+    def to_be_known(self, inventory: Inventory) -> Known:
+        """Give what the next scan need not read again unless its stamps have changed."""
+        prefixes = self._blobs.to_be_known(inventory)
+        return Known(inventory, prefixes, *self._walk.to_be_known())
+
+    def _refuse_vanished(self) -> None:
+        """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
+        has_blobs = any(size >= 0 for size in self._table.sizes)
+        has_revisions = any(each.revisions for each in self._walk.repositories.values())
+        if has_blobs and self._walk.found.is_missing:
+            self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
+        if has_revisions and not has_blobs:
+            for issue in self._issues.sorted():
+                if issue.path.startswith(f"{BLOBS}/"):
+                    raise StoreUnreadableError(f"cannot read {issue.path}: {issue.detail}")
+            raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
+        # one repository may have been removed by hand; all of several at once are a lost mount
+        is_bare = (
+            self._walk.found.is_missing or not has_blobs or len(self._previous.repositories) > 1
+        )
+        if self._previous.repositories and not self._walk.repositories and is_bare:
+            raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
+
+    # repositories
+
+    def _scan_repositories(self, report: Callable[[int, int], None]) -> None:
+        self._walk = RepositoryWalk(
+            self._store, self._table, self._previous, self._recollection, goes_on=self._goes_on
+        )
+        self._walk.run(self._issues, self._strays, self._workers, report)
+
+    # manifests
+
+    def _read_manifests(self, report: Callable[[int, int], None]) -> ManifestWalk:
+        find_known = KnownManifests(
+            self._known.inventory, self._table, same_numbers=self._goes_on
+        ).find
+        walk = ManifestWalk(
+            self._table, self._blob_reader, self._workers, self._previous, find_known
+        )
+        new = None
+        if self._goes_on and self._known.inventory is self._previous:
+            new = self._newly_named()
+        named = self._named_manifests() if new is None else walk.carry_on(new)
+        walk.run(named, report)
+        walk.measure_late()
+        return walk
+
+    def _named_manifests(self) -> dict[BlobNumber, None]:
+        """Give all that a revision or a tag names, each once, in a stable order."""
+        named: dict[BlobNumber, None] = {}
+        for repository in self._walk.repositories.values():
+            named.update(dict.fromkeys(_names_of(repository)))
+        return named
+
+    def _newly_named(self) -> dict[BlobNumber, None] | None:
+        """Give what changed repositories name; None where something is named no longer.
+
+        Most have not changed, and they may have a million names.
+        """
+        gone = {each.name: each for each in self._previous.repositories}
+        same: list[Repository] = []
+        new: dict[BlobNumber, None] = {}
+        for repository in self._walk.repositories.values():
+            if gone.get(repository.name) is repository:
+                same.append(gone.pop(repository.name))
+            else:
+                new.update(dict.fromkeys(_names_of(repository)))
+        unnamed = {number for each in gone.values() for number in _names_of(each)} - new.keys()
+        for repository in same if unnamed else ():
+            unnamed.difference_update(_names_of(repository))
+        return None if unnamed else new
+
+
+def _names_of(repository: Repository) -> Iterator[BlobNumber]:
+    """Give the manifests that a repository names, some of them more than once."""
+    yield from (revision.manifest for revision in repository.revisions)
+    for numbers in ((tag.target for tag in repository.tags), repository.mislinked.values()):
+        yield from (number for number in numbers if number is not None)

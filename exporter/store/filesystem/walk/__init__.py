@@ -1,0 +1,1 @@
+"""Walking all blobs, repositories and manifests of a store into numbered tables."""

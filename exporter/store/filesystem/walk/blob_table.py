@@ -1,0 +1,44 @@
+"""The blobs of one scan, numbered: digests and sizes side by side."""
+
+from array import array
+from collections.abc import Sequence
+
+from exporter.domain.digests import Digest, DigestTable
+from exporter.domain.model import ABSENT, Inventory
+
+
+class BlobTable:
+    """Gives digests their numbers, and keeps a size for each."""
+
+    __slots__ = ("digests", "sizes")
+
+    def __init__(self) -> None:
+        self.digests = DigestTable()
+        self.sizes = array("q")
+
+    @classmethod
+    def going_on(cls, inventory: Inventory) -> "BlobTable":
+        """Give a table that begins with the numbers and sizes of another scan."""
+        table = cls()
+        table.digests = inventory.digests.copy()
+        table.sizes = inventory.sizes[:]
+        return table
+
+    def set_size(self, digest: Digest, size: int) -> None:
+        """Note the size of a blob, in bytes, ABSENT or UNKNOWN."""
+        number = self.digests.intern(digest)
+        self.make_room()
+        self.sizes[number] = size
+
+    def set_sizes(self, digests: Sequence[Digest], sizes: Sequence[int]) -> None:
+        """Note the sizes of many blobs."""
+        numbers = self.digests.intern_all(digests)
+        self.make_room()
+        for number, size in zip(numbers, sizes, strict=True):
+            self.sizes[number] = size
+
+    def make_room(self) -> None:
+        """Give every digest that has a number a size: ABSENT until it is known better."""
+        missing = len(self.digests) - len(self.sizes)
+        if missing:
+            self.sizes.extend([ABSENT] * missing)

@@ -1,0 +1,1 @@
+"""The storage format of distribution's registry. Pure: path grammar and manifests."""

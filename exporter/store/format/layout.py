@@ -1,0 +1,147 @@
+"""The path grammar of ``docker/registry/v2``. Pure: knows names, touches no disk.
+
+Source of the rules: distribution's ``registry/storage/paths.go`` for the directories, the
+``reference`` package for the names of repositories and tags, ``registry/storage/purgeuploads.go``
+for uploads.
+"""
+
+import re
+from datetime import datetime
+
+from exporter.domain.digests import (
+    Digest,
+    format_digest,
+    is_sha256,
+    parse_digest,
+)
+from exporter.domain.model import LAYERS, MANIFESTS
+
+VERSION_PATH = ("docker", "registry", "v2")
+"""Directories between the registry's root directory and the store proper."""
+
+CACHE_STATE = "scheduler-state.json"
+"""Lies beside ``docker`` in the store of a pull-through cache."""
+
+ROOT_EXTRAS = frozenset({"lost+found", CACHE_STATE})
+"""May lie beside ``docker``: a mount point's own directory, a pull-through cache's state."""
+
+BLOBS = "blobs"
+REPOSITORIES = "repositories"
+DATA = "data"
+UPLOADS = "_uploads"
+REVISIONS = "revisions"
+TAGS = "tags"
+REPOSITORY_MARKS = frozenset({LAYERS, MANIFESTS, UPLOADS})
+"""A directory that holds one of these is a repository."""
+
+ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
+"""Digests that the registry itself knows (``opencontainers/go-digest``), with their digits."""
+
+MAX_LINK_BYTES = 1024
+"""Far above the 135 bytes of a sha512 link; what is larger is no link."""
+
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_DOMAIN = re.compile(
+    r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ALGORITHM = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+_MAX_REPOSITORY_NAME = 255
+
+
+def is_repository_name(name: str) -> bool:
+    """Tell whether the registry serves ``name``: a path, or a path behind a domain.
+
+    Where it has several components, the first may be a domain, which has fewer rules.
+    """
+    domain, slash, path = name.partition("/")
+    return len(name) <= _MAX_REPOSITORY_NAME and (
+        is_repository_path(name) or bool(slash and is_domain(domain) and is_repository_path(path))
+    )
+
+
+def is_repository_path(name: str) -> bool:
+    """Tell whether ``name`` is a legal path of a repository, slashes included, without a domain."""
+    return len(name) <= _MAX_REPOSITORY_NAME and all(
+        _COMPONENT.fullmatch(component) for component in name.split("/")
+    )
+
+
+def is_domain(name: str) -> bool:
+    """Tell whether ``name`` is a legal domain; a port is none that a store could hold."""
+    return _DOMAIN.fullmatch(name) is not None
+
+
+def is_tag_name(name: str) -> bool:
+    """Tell whether ``name`` is a legal tag."""
+    return _TAG.fullmatch(name) is not None
+
+
+def is_algorithm(name: str) -> bool:
+    """Tell whether ``name`` is a legal name of a digest algorithm."""
+    return _ALGORITHM.fullmatch(name) is not None
+
+
+def is_upload_id(name: str) -> bool:
+    """Tell whether the registry's purging would take ``name`` for an upload: a UUID."""
+    return _UUID.fullmatch(name) is not None
+
+
+def parse_link(content: bytes) -> Digest | None:
+    """Read a link file's content; None where it is not exactly one digest.
+
+    The registry compares nothing and trims nothing: a trailing newline makes the link invalid.
+    """
+    try:
+        text = content.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    digest = parse_digest(text)
+    return digest if digest is not None and is_supported(digest) else None
+
+
+def is_supported(digest: Digest) -> bool:
+    """Tell whether the registry knows the digest's algorithm, and it has that one's length."""
+    if is_sha256(digest):
+        return True
+    algorithm, _, hexadecimal = format_digest(digest).partition(":")
+    return ALGORITHMS.get(algorithm) == len(hexadecimal)
+
+
+def parse_started_at(content: bytes) -> float | None:
+    """Read an upload's ``startedat`` (RFC 3339) as Unix seconds; None where it is not one."""
+    match = _RFC3339.fullmatch(content.decode("ascii", "replace"))
+    if match is None:
+        return None
+    moment, fraction, zone = match.groups()
+    try:
+        whole = datetime.fromisoformat(f"{moment}{'+00:00' if zone == 'Z' else zone}")
+    except ValueError:
+        return None
+    return whole.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+def blob_data(digest: Digest) -> str:
+    """Give the path of a blob below the version directory."""
+    return f"{blob_directory(format_digest(digest))}/{DATA}"
+
+
+def blob_directory(digest_text: str) -> str:
+    """Give the directory of a blob below the version directory, from ``<algorithm>:<hex>``."""
+    algorithm, _, hexadecimal = digest_text.partition(":")
+    return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}"
+
+
+def revision_link(repository: str, digest_text: str) -> str:
+    """Give the path of the link to a manifest, below the version directory."""
+    revisions = f"{REPOSITORIES}/{repository}/{MANIFESTS}/{REVISIONS}"
+    return f"{revisions}/{digest_text.replace(':', '/')}/link"
+
+
+def tag_directory(repository: str, tag: str) -> str:
+    """Give the directory of a tag, below the version directory."""
+    return f"{REPOSITORIES}/{repository}/{MANIFESTS}/{TAGS}/{tag}"

@@ -1,0 +1,216 @@
+"""What a manifest references, told from its bytes. Pure: no disk, no network.
+
+Understands Docker image manifests (schema 1 and 2) and lists, OCI manifests, indexes and
+artifacts, with or without a ``mediaType``. What a manifest references is read from the fields it
+has, not from the type it claims: taking one reference too many keeps a blob, one too few makes a
+live blob look like garbage. A ``subject`` is no reference: the registry's collector follows none.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from exporter.domain.digests import Digest, parse_digest
+from exporter.domain.errors import ManifestUnreadableError
+
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+"""Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
+(``maxManifestBodySize`` in its manifest handler); the rest is for what other tools wrote."""
+
+_IMAGE_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+    }
+)
+_INDEX_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+    }
+)
+_KNOWN_MEDIA_TYPES = _IMAGE_MEDIA_TYPES | _INDEX_MEDIA_TYPES | {""}
+_MANIFEST_MEDIA_TYPES = _KNOWN_MEDIA_TYPES | {
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.oci.artifact.manifest.v1+json",
+}
+_SCHEMA_2 = 2
+_NOT_SAID = -1
+
+
+class ManifestContent(NamedTuple):
+    """The references of one manifest.
+
+    Attributes:
+        schema: 2 or 1, as the registry tells it; 0 where it refuses the manifest
+            (``manifestStore.Get`` in its ``registry/storage/manifeststore.go``).
+        children: manifests that an index lists.
+        blobs: config, layers, and entries of an index that are no manifests (build caches).
+        sizes: bytes that the manifest gives to ``children`` and then ``blobs``; -1 where it does
+            not say.
+        foreign: those of ``blobs`` that come with download URLs.
+        unmarked: references in fields that the registry does not read in this type of manifest.
+        senseless: the first reference that is no digest, left out above; None where there is none.
+
+    """
+
+    schema: int
+    children: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+    sizes: tuple[int, ...]
+    foreign: tuple[Digest, ...]
+    unmarked: tuple[Digest, ...]
+    senseless: str | None = None
+
+
+class _Descriptor(msgspec.Struct, rename="camel", gc=False):
+    digest: str
+    media_type: str = ""
+    size: int = _NOT_SAID
+    urls: list[str] | None = None
+
+
+class _FsLayer(msgspec.Struct, gc=False):
+    blobSum: str  # noqa: N815 - the field's name in schema 1
+
+
+class _Document(msgspec.Struct, rename="camel", gc=False):
+    schema_version: int = 0
+    media_type: str = ""
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    blobs: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    fs_layers: list[_FsLayer] | None = None
+
+    def count_references(self) -> int:
+        count = len(self.layers or ()) + len(self.blobs or ()) + len(self.manifests or ())
+        return count + len(self.fs_layers or ()) + (self.config is not None)
+
+    def is_manifest(self) -> bool:
+        if self.config is not None or self.layers is not None or self.manifests is not None:
+            return True
+        is_empty_index = self.media_type in _INDEX_MEDIA_TYPES and self.schema() == _SCHEMA_2
+        return is_empty_index or self.blobs is not None or self.fs_layers is not None
+
+    def schema(self) -> int:
+        """Tell as what the registry reads it: 0 where it refuses to."""
+        if self.schema_version == 1:
+            return 1
+        known = self.schema_version == _SCHEMA_2 and self.media_type in _KNOWN_MEDIA_TYPES
+        return _SCHEMA_2 if known else 0
+
+    def is_index(self) -> bool:
+        """Tell whether the registry takes it for an index, by type or by content."""
+        by_content = not self.media_type and self.manifests is not None
+        return self.media_type in _INDEX_MEDIA_TYPES or by_content
+
+    def is_plain(self) -> bool:
+        """Tell whether it has no fields but those that the registry reads in its type."""
+        if self.schema_version == 1 or self.blobs is not None or self.fs_layers is not None:
+            return False
+        if self.is_index():
+            return self.config is None and self.layers is None
+        return self.manifests is None
+
+    def marked(self) -> set[str]:
+        """Give the digests in the fields that the registry reads in a manifest of this type."""
+        if self.schema_version == 1:
+            return {layer.blobSum for layer in self.fs_layers or ()}
+        if self.is_index():
+            return {descriptor.digest for descriptor in self.manifests or ()}
+        digests = {descriptor.digest for descriptor in self.layers or ()}
+        return digests | ({self.config.digest} if self.config is not None else set())
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+_FIELDS = {
+    name.lower(): name
+    for struct in (_Document, _Descriptor, _FsLayer)
+    for name in (field.encode_name for field in msgspec.structs.fields(struct))
+}
+_LISTS = frozenset({"layers", "blobs", "manifests", "fsLayers", "urls"})
+
+
+def parse_manifest(content: bytes) -> ManifestContent:
+    """Tell what the manifest ``content`` references.
+
+    Raises ManifestUnreadableError where it is not JSON, not a manifest, or nested beyond what the
+    parser allows.
+    """
+    try:
+        document = _decode(content)
+        # Digests in fields that were not read: an annotation, a subject, or a field spelt in
+        # another case, which the registry's JSON decoder (Go's) takes for the field. All its
+        # algorithms begin with sha; an escape could hide one.
+        suspicious = content.count(b"sha") > document.count_references() or b"\\" in content
+        suspicious |= document.schema_version == 0  # or that is spelt in another case
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        document, suspicious = None, True
+    if suspicious:
+        document = _decode_as_go(content)
+    if document is None or not document.is_manifest():
+        raise ManifestUnreadableError("JSON, but neither a manifest nor an index")
+    return _content(document)
+
+
+def _content(document: _Document) -> ManifestContent:
+    children: list[_Descriptor] = []
+    stored = [_Descriptor(layer.blobSum) for layer in document.fs_layers or ()]
+    if document.config is not None:
+        stored.append(document.config)
+    for descriptor in document.manifests or ():
+        is_child = descriptor.media_type in _MANIFEST_MEDIA_TYPES
+        (children if is_child else stored).append(descriptor)
+    own = (document.layers or []) + (document.blobs or [])
+    stored += own
+    senseless = None
+    digests = [parse_digest(each.digest) for each in children + stored]
+    if None in digests:
+        senseless = (children + stored)[digests.index(None)].digest
+        children, stored, own = (
+            [each for each in group if parse_digest(each.digest) is not None]
+            for group in (children, stored, own)
+        )
+    found = [digest for digest in digests if digest is not None]
+    return ManifestContent(
+        schema=document.schema(),
+        children=tuple(found[: len(children)]),
+        blobs=tuple(found[len(children) :]),
+        sizes=tuple([each.size for each in children + stored]),
+        foreign=tuple([found[place - len(own)] for place, each in enumerate(own) if each.urls]),
+        unmarked=() if document.is_plain() else _unmarked(found, document.marked()),
+        senseless=senseless,
+    )
+
+
+def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]:
+    """Give what is not among the digests that the registry reads."""
+    known = {parse_digest(text) for text in marked}
+    return tuple(each for each in digests if each not in known)
+
+
+def _decode_as_go(content: bytes) -> _Document:
+    """Decode as leniently as the registry does: any case of a field's name, broken UTF-8."""
+    try:
+        raw = json.loads(content.decode("utf-8", "replace"), object_pairs_hook=_fill_as_go)
+        return msgspec.convert(raw, _Document)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise ManifestUnreadableError(f"not a manifest: {str(error)[:200]}") from error
+
+
+def _fill_as_go(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Give an object as Go's decoder fills a struct: the last field of a name counts.
+
+    A null empties a list, and leaves anything else as it was (``json.Unmarshal``). Fields that are
+    not read are left out: their names may be half a character.
+    """
+    filled: dict[str, Any] = {}
+    for spelt, value in pairs:
+        name = _FIELDS.get(spelt.lower())
+        if name is not None and (value is not None or name in _LISTS):
+            filled[name] = value
+    return filled

@@ -1,0 +1,1 @@
+"""Logs, output files, quantities, terminal progress, stop signals: what any program needs."""

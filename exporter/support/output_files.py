@@ -1,0 +1,59 @@
+"""Writing results: to standard output, or whole or not at all to a file."""
+
+import glob
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from exporter.domain.errors import OutputError, mend_of
+
+_READABLE_BY_ALL = 0o644
+_SUFFIX = ".tmp"
+_RANDOM = "[a-z0-9_]" * 8
+"""What :mod:`tempfile` puts into a name."""
+_LEFT_SECONDS = 60.0
+"""No write takes so long: what is older was left by a process that was killed."""
+
+
+def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> None:
+    """Write a file by atomic rename: a reader sees the old content or the new, never a part.
+
+    The file is readable by all, as node_exporter's textfile collector needs it, where no other
+    ``mode`` is given. What a process that was killed while it wrote has left is removed.
+
+    Raises OutputError where it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            f"cannot write {path}: not a regular file; without --output it goes to standard output"
+        )
+    try:
+        _remove_left(path)
+        descriptor, temporary = tempfile.mkstemp(_SUFFIX, f".{path.name}.", path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            os.chmod(temporary, mode)  # noqa: PTH101 - beside the other calls of os
+            os.replace(temporary, path)  # noqa: PTH105 - the same
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        place = f"give a file in a directory that uid {os.geteuid()} may write to"
+        mend = mend_of(error, place)
+        raise OutputError(f"cannot write {path}: {error.strerror}; {mend}") from error
+
+
+def _remove_left(path: Path) -> None:
+    """Remove files that were to replace ``path`` and were left; others may be in use."""
+    now = time.time()
+    for each in path.parent.glob(f".{glob.escape(path.name)}.{_RANDOM}{_SUFFIX}"):
+        with suppress(OSError):
+            status = each.lstat()
+            if stat.S_ISREG(status.st_mode) and abs(now - status.st_mtime) > _LEFT_SECONDS:
+                each.unlink()

@@ -1,0 +1,146 @@
+"""Showing on a terminal how far a command is."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+from exporter.domain.scan_progress import ProgressListener, ScanProgress
+from exporter.support.logs import fields
+from exporter.support.quantities import format_size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_log = logging.getLogger(__name__)
+
+_LOG_SECONDS = 30.0
+_PERCENT = 100
+
+
+@contextmanager
+def terminal_progress() -> Iterator[ProgressListener]:
+    """Give a listener that draws bars on standard error, or does nothing where that is no terminal.
+
+    The bars go away when the scan is done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeElapsedColumn,
+    )
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        whole = bars.add_task("Scanning, percent", total=_PERCENT)
+        tasks = {
+            stage: bars.add_task(f"Reading {stage}", total=None)
+            for stage in ("blobs", "repositories", "manifests")
+        }
+
+        def show(progress: ScanProgress) -> None:
+            bars.update(whole, completed=int(_PERCENT * progress.ratio))
+            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+
+        yield show
+
+
+class ByteProgress(Protocol):
+    """Shows how many bytes of a known number are done."""
+
+    def advance(self, size: int) -> None:
+        """Show that ``size`` more bytes are done."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Keep the terminal clear while something else is written."""
+
+
+@contextmanager
+def byte_progress(done: int, total: int, clock: Callable[[], float]) -> Iterator[ByteProgress]:
+    """Give what draws a bar on standard error, or logs now and then where that is no terminal.
+
+    The bar goes away in the end. ``clock`` gives seconds; the log goes by it.
+    """
+    if not sys.stderr.isatty():
+        yield _ByteLog(done, total, clock)
+        return
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    class RateColumn(ProgressColumn):
+        """The rate in the units that ``--max-rate`` is given in; rich's own counts in thousands."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{format_size(task.speed or 0)}/s")
+
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _ByteBar(bars, bars.add_task("Verifying", completed=done, total=total))
+
+
+class _ByteBar:
+    """A bar on a terminal."""
+
+    def __init__(self, bars: "Progress", task: "TaskID") -> None:
+        self._bars = bars
+        self._task = task
+
+    def advance(self, size: int) -> None:
+        self._bars.advance(self._task, size)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
+
+class _ByteLog:
+    """A line in the log, now and then."""
+
+    def __init__(self, done: int, total: int, clock: Callable[[], float]) -> None:
+        self._before = self._done = done
+        self._total = total
+        self._clock = clock
+        self._started = clock()
+        self._due = self._started + _LOG_SECONDS
+
+    def advance(self, size: int) -> None:
+        self._done += size
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + _LOG_SECONDS
+        rate = (self._done - self._before) / (now - self._started)
+        details = fields(
+            bytes=self._done,
+            total_bytes=self._total,
+            bytes_per_second=round(rate),
+            seconds_left=round(max(self._total - self._done, 0) / rate),
+        )
+        _log.info("verifying blobs", extra=details)
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()

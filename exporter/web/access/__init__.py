@@ -1,0 +1,1 @@
+"""TLS, users and response headers, as ``--web.config.file`` says."""

@@ -1,0 +1,67 @@
+"""Who may see the pages, and which headers every answer has, as ``--web.config.file`` says."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from exporter.web.access.live_config import LiveWebConfig
+from exporter.web.access.passwords import PasswordChecker, TooManyChecksError
+
+_OPEN_PATHS = frozenset({"/-/healthy"})
+"""Asked by what restarts the exporter, which has no password; it says nothing of the store."""
+
+_CHALLENGE = 'Basic realm="registry-storage-exporter", charset="UTF-8"'
+
+
+class Guard:
+    """Lets nobody in who has to log in and does not; adds the headers that are configured."""
+
+    def __init__(self, app: ASGIApp, live: LiveWebConfig, passwords: PasswordChecker) -> None:
+        self._app = app
+        self._live = live
+        self._passwords = passwords
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        config = self._live.config
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(config.headers)
+            await send(message)
+
+        refusal = None
+        if config.users and scope["path"] not in _OPEN_PATHS:
+            refusal = await self._refuse(scope, config.users)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    async def _refuse(self, scope: Scope, users: Mapping[str, str]) -> Response | None:
+        """Give the answer to a client that may not see the page, None to one that may."""
+        client = scope["client"][0] if scope["client"] else ""
+        name, password = _credentials(Headers(scope=scope).get("authorization"))
+        try:
+            if name is not None and await self._passwords.is_right(users, name, password, client):
+                return None
+        except TooManyChecksError:
+            return PlainTextResponse(
+                "too many passwords wait to be checked; try again\n", 503, {"Retry-After": "1"}
+            )
+        return PlainTextResponse(
+            "log in as one of basic_auth_users\n", 401, {"WWW-Authenticate": _CHALLENGE}
+        )
+
+
+def _credentials(header: str | None) -> tuple[str | None, bytes]:
+    """Take user name and password from a header (RFC 7617); None as a name where there is none."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None, b""
+    try:
+        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        return (name.decode() if colon else None), password
+    except (binascii.Error, UnicodeDecodeError):
+        return None, b""

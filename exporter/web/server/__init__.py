@@ -1,0 +1,1 @@
+"""The HTTP server: Uvicorn within bounds."""
