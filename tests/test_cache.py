@@ -223,7 +223,7 @@ def test_names_that_are_no_text_are_not_kept_and_said_once(
     (store.root / "docker/registry/v2/repositories" / os.fsdecode(b"_\xff")).touch()
     memory = StoreMemory(SETTLED_SECONDS)
     inventory = scan_store(store.root, memory=memory)
-    assert inventory.walk_ends
+    assert inventory.layout.walk_ends
     cache = InventoryCache(restarted.path, store.root)
     assert [cache.save(Kept(memory.known, 1.0)) for _ in range(2)] == [False, False]
     assert warnings == [
@@ -513,8 +513,8 @@ def put(path: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": 2}, "is of another version of this program"),
-        ({"format": 2, "program": None}, "is of another version of this program"),
+        ({"format": 1}, "is of another version of this program"),
+        ({"format": 1, "program": None}, "is of another version of this program"),
         ({"program": "0.0.9"}, "is of version 0.0.9 of this program"),
         ({"machine": "big 5"}, "is of another build of Python"),
         ({"root": "/srv/other"}, "is of another store, /srv/other"),
@@ -549,7 +549,7 @@ def test_what_is_of_something_else_is_made_again_and_the_log_says_so_once(
     "content",
     [
         *(b"\x00", b"garbage", msgspec.msgpack.encode({"digests": 1})),
-        msgspec.msgpack.encode({"format": 1, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
+        msgspec.msgpack.encode({"format": 2, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
         b"\x81\xa6format" + b"\x91" * 20_000,
     ],
     ids=["number", "garbage", "field", "text", "depth"],

@@ -33,7 +33,7 @@ def described(inventory: Inventory) -> dict[str, Any]:
     names = [format_digest(each) for each in inventory.digests]
 
     def named(repository: Repository) -> dict[str, Any]:
-        links = repository.mislinked.items()
+        links = repository.layout.mislinked.items()
         return {
             "tags": [
                 (tag.name, None if tag.target is None else names[tag.target], tag.updated_at)
@@ -43,9 +43,9 @@ def described(inventory: Inventory) -> dict[str, Any]:
                 (names[each.manifest], each.linked_at) for each in repository.revisions
             ),
             "uploads": sorted(map(repr, repository.uploads)),
-            "directories": repository.directories,
+            "directories": repository.layout.directories,
             "mislinked": {names[a]: None if b is None else names[b] for a, b in links},
-            "obstacles": repository.tag_obstacles,
+            "obstacles": repository.layout.tag_obstacles,
         }
 
     return {
@@ -59,15 +59,15 @@ def described(inventory: Inventory) -> dict[str, Any]:
             for number, each in inventory.manifests.items()
         },
         "repositories": {each.name: named(each) for each in inventory.repositories},
-        "strays": inventory.strays,
+        "strays": inventory.layout.strays,
         "issues": inventory.issues,
         "flags": (
             inventory.references_known,
             inventory.unread,
             inventory.all_measured,
             inventory.is_cache,
-            inventory.walk_ends,
-            inventory.misplaced,
+            inventory.layout.walk_ends,
+            inventory.layout.misplaced,
         ),
         "sets": [
             {names[number] for number in each}
@@ -381,9 +381,9 @@ def test_a_stray_file_that_comes_and_goes_is_noticed(
         store.stray("repositories/notes.txt", b"1"),
     ]
     for count in (3, 2, 1):
-        assert rescanner.scan().strays.files == count
+        assert rescanner.scan().layout.strays.files == count
         paths.pop().unlink()
-    assert rescanner.scan().strays.files == 0
+    assert rescanner.scan().layout.strays.files == 0
 
 
 def test_a_failed_scan_leaves_what_is_known_as_it_was(

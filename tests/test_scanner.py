@@ -216,7 +216,7 @@ def test_a_file_where_a_directory_belongs_hides_nothing(store: StoreBuilder, pla
     path.write_bytes(b"")
     inventory = scan(store)
     if place == "repository":  # nothing tells such a file from any other
-        assert inventory.strays.files == 1
+        assert inventory.layout.strays.files == 1
     else:
         assert IssueCause.IO_ERROR in causes(inventory)
         assert unreferenced(inventory) == 0
@@ -307,7 +307,7 @@ def test_strays_may_lie_deep(store: StoreBuilder) -> None:
         path = path / "d"
     path.write_bytes(b"123")
     try:
-        assert scan(store).strays.bytes == 3
+        assert scan(store).layout.strays.bytes == 3
     finally:  # too deep for those who clean up
         path.unlink()
         for each in reversed(above):
@@ -345,8 +345,8 @@ def test_what_is_no_part_of_the_layout_is_stray(store: StoreBuilder) -> None:
     for place, path in enumerate(strays, 1):
         store.stray(path, b"." * place)
     inventory = scan(store)
-    assert inventory.strays.files == len(strays)
-    assert inventory.strays.bytes == sum(range(1, len(strays) + 1))
+    assert inventory.layout.strays.files == len(strays)
+    assert inventory.layout.strays.bytes == sum(range(1, len(strays) + 1))
     assert inventory.complete
     assert len(blobs_on_disk(inventory)) == 3
 
@@ -357,7 +357,7 @@ def test_a_pull_through_caches_state_and_a_mount_points_own_directory_are_no_str
     store.image("app", "1")
     store.stray("scheduler-state.json", b"{}")
     (store.root / "lost+found").mkdir()
-    assert scan(store).strays.files == 0
+    assert scan(store).layout.strays.files == 0
 
 
 # hostile
@@ -443,7 +443,7 @@ def test_symbolic_links_are_never_followed(
     assert not inventory.complete
     assert unreferenced(inventory) == 0
     assert 100_000 not in inventory.sizes
-    assert inventory.strays.bytes < 100_000
+    assert inventory.layout.strays.bytes < 100_000
 
 
 def test_links_up_the_tree_are_no_endless_walk(store: StoreBuilder) -> None:
@@ -748,8 +748,12 @@ def test_a_sound_repository_has_all_its_directories_and_nothing_odd(store: Store
     store.image("app", "1")
     inventory = scan(store)
     repository = repository_of(inventory)
-    assert repository.directories == ALL_DIRECTORIES
-    found = (repository.mislinked, repository.tag_obstacles, inventory.misplaced)
+    assert repository.layout.directories == ALL_DIRECTORIES
+    found = (
+        repository.layout.mislinked,
+        repository.layout.tag_obstacles,
+        inventory.layout.misplaced,
+    )
     assert not any((*found, inventory.unreadable, inventory.unusual, inventory.misfits))
     assert not inventory.unread
 
@@ -758,14 +762,14 @@ def test_a_sound_repository_has_all_its_directories_and_nothing_odd(store: Store
 def test_directories_that_a_repository_lacks_are_noted(store: StoreBuilder, directory: str) -> None:
     store.image("app", "1")
     shutil.rmtree(store.repository_path("app") / directory)
-    assert directory not in repository_of(scan(store)).directories
+    assert directory not in repository_of(scan(store)).layout.directories
 
 
 def test_a_revision_link_that_holds_another_digest_is_told_with_it(store: StoreBuilder) -> None:
     first, second = store.image("app", "1"), store.image("app", "2")
     store.revision_link("app", first).write_text(second)
     inventory = scan(store)
-    ((revision, target),) = repository_of(inventory).mislinked.items()
+    ((revision, target),) = repository_of(inventory).layout.mislinked.items()
     assert format_digest(inventory.digests[revision]) == first
     assert target is not None
     assert format_digest(inventory.digests[target]) == second
@@ -774,7 +778,7 @@ def test_a_revision_link_that_holds_another_digest_is_told_with_it(store: StoreB
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
 def test_a_revision_link_without_a_digest_is_told(store: StoreBuilder, content: bytes) -> None:
     store.revision_link("app", store.image("app", "1")).write_bytes(content)
-    assert list(repository_of(scan(store)).mislinked.values()) == [None]
+    assert list(repository_of(scan(store)).layout.mislinked.values()) == [None]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
@@ -794,14 +798,14 @@ def test_a_tag_whose_link_is_damaged_differs_from_one_without_a_link(
 def test_a_file_among_the_tags_is_told(store: StoreBuilder) -> None:
     store.image("app", "1")
     (store.repository_path("app") / "_manifests" / "tags" / ".nfs0001").touch()
-    assert repository_of(scan(store)).tag_obstacles == (".nfs0001",)
+    assert repository_of(scan(store)).layout.tag_obstacles == (".nfs0001",)
 
 
 def test_places_that_the_collector_cannot_make_sense_of_are_told(store: StoreBuilder) -> None:
     store.image("app", "1")
     (store.version_path / "repositories" / "UPPER" / "_layers").mkdir(parents=True)
     store.stray("docker/registry/v2/blobs/sha256/zz/data", b"x")
-    assert scan(store).misplaced == (
+    assert scan(store).layout.misplaced == (
         Misplaced("blobs/sha256/zz/data"),
         Misplaced("repositories/UPPER", frozenset({"_layers"})),
     )

@@ -25,9 +25,9 @@ Reaches = Sequence[RepositoryReach]
 def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
     """Tell whether the marks of a repository can be told from what it reaches."""
     return (
-        not repository.mislinked
-        and not repository.tag_obstacles
-        and repository.directories == ALL_DIRECTORIES
+        not repository.layout.mislinked
+        and not repository.layout.tag_obstacles
+        and repository.layout.directories == ALL_DIRECTORIES
         and reach.all_manifests == reach.held
         # version 3 follows a manifest that is named as a layer too
         and reach.tagged.isdisjoint(reach.untagged_manifests - reach.tagged_manifests)
@@ -40,15 +40,20 @@ def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
     """Tell whether a store is in good order."""
     odd = inventory.unreadable | inventory.unusual
     return (
-        not inventory.misplaced
-        and not inventory.walk_ends
+        not inventory.layout.misplaced
+        and not inventory.layout.walk_ends
         and all(map(is_plain, inventory.repositories, reaches, [odd] * len(reaches)))
     )
 
 
 def has_oddities(inventory: Inventory) -> bool:
     """Tell whether there is anything in a store, wherever, for which it may be in no good order."""
-    odd = inventory.misplaced, inventory.walk_ends, inventory.unreadable, inventory.unusual
+    odd = (
+        inventory.layout.misplaced,
+        inventory.layout.walk_ends,
+        inventory.unreadable,
+        inventory.unusual,
+    )
     return any(odd)
 
 

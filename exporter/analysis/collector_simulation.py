@@ -91,7 +91,7 @@ def mark(
         for name, revisions in marks.removed.items():
             marks.removed[name] = revisions - marks.blobs
     looks_for = LAYERS if dialect == VERSION_2 else MANIFESTS
-    for place in inventory.misplaced:
+    for place in inventory.layout.misplaced:
         name = place.path.removeprefix(f"{REPOSITORIES}/")
         is_met = looks_for in place.directories and not overlooks(name, inventory, dialect)
         if is_met or not place.directories:
@@ -104,10 +104,10 @@ def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
 
     Version 2 goes through each directory by name, and ``_layers`` is where it finds a repository.
     """
-    if dialect != VERSION_2 or not inventory.walk_ends:
+    if dialect != VERSION_2 or not inventory.layout.walk_ends:
         return False
     way = _as_bytes(f"{repository}/{LAYERS}")
-    for end in map(_as_bytes, inventory.walk_ends):
+    for end in map(_as_bytes, inventory.layout.walk_ends):
         *directory, file = end
         if way[: len(directory)] == directory and file < way[len(directory)]:
             return True
@@ -154,7 +154,7 @@ class _Walk:
 
     def run(self, deleted: Collection[BlobNumber]) -> None:
         """Mark what the collector would mark, and note what it would abort on."""
-        directories = self._repository.directories
+        directories = self._repository.layout.directories
         if (MANIFESTS if self._follows else LAYERS) not in directories:
             return  # not a repository to it
         if LAYERS not in directories:
@@ -166,7 +166,7 @@ class _Walk:
         }
         self._links |= {
             revision: target
-            for revision, target in self._repository.mislinked.items()
+            for revision, target in self._repository.layout.mislinked.items()
             if revision not in deleted
         }
         found = list(dict.fromkeys(self._enumerate()))
@@ -206,7 +206,7 @@ class _Walk:
 
     def _drop_untagged(self, found: Iterable[BlobNumber]) -> list[BlobNumber]:
         repository = self._repository
-        if TAGS_DIRECTORY not in repository.directories:
+        if TAGS_DIRECTORY not in repository.layout.directories:
             if not self._follows:
                 path = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}/{TAGS}"
                 self._block(path, "missing, but there are manifests")
@@ -215,7 +215,7 @@ class _Walk:
             if tag.target is None and tag.updated_at is not None:
                 path = f"{tag_directory(repository.name, tag.name)}/current/link"
                 self._block(path, "does not hold a digest")
-        for name in repository.tag_obstacles:
+        for name in repository.layout.tag_obstacles:
             self._block(tag_directory(repository.name, name), "not a directory")
         targets = {tag.target for tag in repository.tags}
         self._marks.removed[repository.name] = {each for each in found if each not in targets}

@@ -107,7 +107,9 @@ class PullCheck:
             manifest = self._inventory.manifests.get(number)
             if manifest is None:
                 continue  # it is there and could not be read: perhaps the registry can
-            if LAYERS not in repository.directories and set(manifest.blobs) - set(manifest.foreign):
+            if LAYERS not in repository.layout.directories and set(manifest.blobs) - set(
+                manifest.foreign
+            ):
                 return "the repository has no directory _layers"
             if kept is not None and not (number in kept and _are_kept(manifest, kept)):
                 return "blobs would be gone"
@@ -144,17 +146,17 @@ class PullCheck:
 def has_sound_links(repository: Repository, reach: RepositoryReach) -> bool:
     """Tell whether a repository has links to all that its tags reach."""
     return (
-        LAYERS in repository.directories
-        and not repository.mislinked
+        LAYERS in repository.layout.directories
+        and not repository.layout.mislinked
         and reach.tagged_manifests <= reach.held
     )
 
 
 def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumber]:
     """Give the manifests that the repository's links really lead to."""
-    if not repository.mislinked:
+    if not repository.layout.mislinked:
         return reach.held
-    return reach.held - repository.mislinked.keys()
+    return reach.held - repository.layout.mislinked.keys()
 
 
 def _are_kept(manifest: Manifest, kept: Container[BlobNumber]) -> bool:

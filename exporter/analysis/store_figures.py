@@ -62,7 +62,7 @@ def analyse(
         uploads=count_uploads(
             upload for repository in inventory.repositories for upload in repository.uploads
         ),
-        strays=inventory.strays,
+        strays=inventory.layout.strays,
         issues={cause: issues[cause] for cause in IssueCause},
         complete=inventory.complete,
         integrity=integrity,

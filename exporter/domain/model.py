@@ -97,18 +97,38 @@ ALL_DIRECTORIES = frozenset({LAYERS, MANIFESTS, TAGS_DIRECTORY})
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryLayout:
+    """Where a repository's files and directories differ from the usual layout.
+
+    Only a store in a filesystem can differ; others leave this as it is.
+
+    Attributes:
+        directories: which of ``_layers``, ``_manifests`` and ``_manifests/tags`` exist.
+        mislinked: revisions whose link does not hold the digest that its directory is named
+            after, with the digest it holds; None if that is not a digest.
+        tag_obstacles: names of entries among the tags that are not directories.
+
+    """
+
+    directories: frozenset[str] = ALL_DIRECTORIES
+    mislinked: Mapping[BlobNumber, BlobNumber | None] = field(default_factory=dict)
+    tag_obstacles: tuple[str, ...] = ()
+
+
+USUAL_LAYOUT = RepositoryLayout()
+"""The layout that the registry itself makes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository as the disk has it.
+    """A repository as the store has it.
 
     Attributes:
         name: with slashes.
         tags: sorted by name.
-        revisions: the manifests it holds.
-        uploads: unfinished ones.
-        directories: which of ``_layers``, ``_manifests`` and ``_manifests/tags`` it has.
-        mislinked: revisions whose link does not hold the digest that its directory is named by,
-            with what it holds: None where that is no digest at all.
-        tag_obstacles: names of what lies among the tags and is no directory.
+        revisions: the manifests that it holds.
+        uploads: unfinished uploads.
+        layout: where its files differ from the usual layout.
 
     """
 
@@ -116,9 +136,7 @@ class Repository:
     tags: tuple[Tag, ...] = ()
     revisions: tuple[Revision, ...] = ()
     uploads: tuple[Upload, ...] = ()
-    directories: frozenset[str] = ALL_DIRECTORIES
-    mislinked: Mapping[BlobNumber, BlobNumber | None] = field(default_factory=dict)
-    tag_obstacles: tuple[str, ...] = ()
+    layout: RepositoryLayout = USUAL_LAYOUT
 
 
 class IssueCause(enum.StrEnum):
@@ -185,6 +203,25 @@ class Strays:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """Where a store's files and directories differ from the registry's layout.
+
+    Only a store in a filesystem can differ; others leave this empty.
+
+    Attributes:
+        strays: files that are not part of the layout.
+        misplaced: what the registry's collector stumbles on because of where it is.
+        walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
+            their directory: it overlooks whatever sorts after them there.
+
+    """
+
+    strays: Strays = Strays()
+    misplaced: tuple[Misplaced, ...] = ()
+    walk_ends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything one scan found in the store.
 
@@ -194,7 +231,6 @@ class Inventory:
             what could not be looked at.
         manifests: the manifests that could be read.
         repositories: sorted by name.
-        strays: files that are no part of the layout.
         issues: what could not be read.
         references_known: False while something may reference blobs that nobody knows of: then
             no blob may be called unreferenced.
@@ -205,9 +241,7 @@ class Inventory:
         unusual: manifests of another schema than 2, or with references that are not marked.
         senseless: manifests with references that are no digests; no registry follows those.
         misfits: manifests that give a size to something that has another size on disk, with that.
-        misplaced: what the registry's collector stumbles on because of where it lies.
-        walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
-            their directory: it overlooks what comes after them there, by name.
+        layout: where its files differ from the registry's layout.
         is_cache: whether the registry is a pull-through cache of another one.
         all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
 
@@ -217,7 +251,6 @@ class Inventory:
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
     manifests: Mapping[BlobNumber, Manifest] = field(default_factory=dict)
     repositories: tuple[Repository, ...] = ()
-    strays: Strays = Strays()
     issues: tuple[ScanIssue, ...] = ()
     references_known: bool = True
     unread: bool = False
@@ -226,8 +259,7 @@ class Inventory:
     unusual: frozenset[BlobNumber] = frozenset()
     senseless: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
-    misplaced: tuple[Misplaced, ...] = ()
-    walk_ends: tuple[str, ...] = ()
+    layout: StoreLayout = StoreLayout()
     is_cache: bool = False
     all_measured: bool = False
 

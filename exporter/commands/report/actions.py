@@ -160,11 +160,11 @@ def _collections(
 
 def _why(inventory: Inventory, dialect: Dialect) -> str:
     """Say what makes a run break tags."""
-    if dialect != VERSION_2 or not inventory.walk_ends:
+    if dialect != VERSION_2 or not inventory.layout.walk_ends:
         return _WHY[dialect]
     return (
         "version 2 of the registry overlooks the repositories that come after "
-        f"{REPOSITORIES}/{printable(inventory.walk_ends[0])}; move that file away"
+        f"{REPOSITORIES}/{printable(inventory.layout.walk_ends[0])}; move that file away"
     )
 
 

@@ -16,8 +16,8 @@ from exporter.domain.errors import ScanCancelledError, StoreUnreadableError
 from exporter.domain.model import (
     Inventory,
     IssueCause,
-    Misplaced,
     Repository,
+    StoreLayout,
 )
 from exporter.domain.scan_progress import Advance, ProgressListener, ScanProgress
 from exporter.store.filesystem.readers.blob_reader import BlobReader
@@ -77,7 +77,7 @@ def scan_store(
     if store is None:
         if previous is not None and previous.repositories:
             raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
-        return Inventory(strays=strays.total(), issues=issues.sorted())
+        return Inventory(layout=StoreLayout(strays.total()), issues=issues.sorted())
     pace = Pace(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
     is_paced = max_ops_per_second is not None and places.everywhere
     workers = Workers((lambda amount: pace.spend(amount, should_stop)) if is_paced else None)
@@ -147,7 +147,6 @@ class _Scan:
             all_measured=min(self._table.sizes, default=0) >= 0,
             manifests=walk.manifests,
             repositories=self._walk.in_order(),
-            strays=self._strays.total(),
             issues=self._issues.sorted(),
             references_known=not (self._issues.hides_references or walk.has_missing),
             unread=self._issues.unread,
@@ -156,12 +155,15 @@ class _Scan:
             unusual=frozenset(walk.unusual),
             senseless=frozenset(walk.senseless),
             misfits=walk.misfits(),
-            misplaced=self._misplaced(),
-            walk_ends=tuple(sorted(self._walk.found.walk_ends)),
+            layout=self._layout(),
         )
 
-    def _misplaced(self) -> tuple[Misplaced, ...]:
-        return tuple(sorted(self._strays.misplaced, key=lambda each: each.path))
+    def _layout(self) -> StoreLayout:
+        return StoreLayout(
+            strays=self._strays.total(),
+            misplaced=tuple(sorted(self._strays.misplaced, key=lambda each: each.path)),
+            walk_ends=tuple(sorted(self._walk.found.walk_ends)),
+        )
 
     def _nothing_changed(self) -> bool:
         """Tell whether all that a scan would find is what ``previous`` holds."""
@@ -171,9 +173,7 @@ class _Scan:
             and self._known.inventory is previous
             and len(self._table.digests) == len(previous.digests)
             and not doubtful_manifests(previous)
-            and self._strays.total() == previous.strays
-            and self._misplaced() == previous.misplaced
-            and tuple(sorted(self._walk.found.walk_ends)) == previous.walk_ends
+            and self._layout() == previous.layout
             and self._issues.sorted() == previous.issues
             and self._walk.in_order() == previous.repositories
         )
@@ -255,5 +255,5 @@ class _Scan:
 def _names_of(repository: Repository) -> Iterator[BlobNumber]:
     """Give the manifests that a repository names, some of them more than once."""
     yield from (revision.manifest for revision in repository.revisions)
-    for numbers in ((tag.target for tag in repository.tags), repository.mislinked.values()):
+    for numbers in ((tag.target for tag in repository.tags), repository.layout.mislinked.values()):
         yield from (number for number in numbers if number is not None)

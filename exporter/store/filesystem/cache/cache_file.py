@@ -41,7 +41,7 @@ from exporter.support.logs import fields
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised with every change of what is kept that has the same fields as before."""
 
 _APPLICATION = 0x52535843

@@ -295,7 +295,9 @@ def _numbers_in(inventory: Inventory) -> set[BlobNumber]:
     numbers.update(*inventory.misfits.values())
     for repository in inventory.repositories:
         numbers.update(each.manifest for each in repository.revisions)
-        optional = chain((each.target for each in repository.tags), _links_of(repository.mislinked))
+        optional = chain(
+            (each.target for each in repository.tags), _links_of(repository.layout.mislinked)
+        )
         numbers.update(number for number in optional if number is not None)
     return numbers
 

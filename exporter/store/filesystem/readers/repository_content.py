@@ -48,12 +48,12 @@ class RepositoryContent:
 
     Attributes:
         name: with slashes.
-        directories: see :attr:`exporter.domain.model.Repository.directories`.
+        directories: see :attr:`exporter.domain.model.RepositoryLayout.directories`.
         tags: in any order.
         revisions: in any order.
         deleted: digests of which there is a directory and no link.
-        mislinked: see :attr:`exporter.domain.model.Repository.mislinked`.
-        tag_obstacles: see :attr:`exporter.domain.model.Repository.tag_obstacles`.
+        mislinked: see :attr:`exporter.domain.model.RepositoryLayout.mislinked`.
+        tag_obstacles: see :attr:`exporter.domain.model.RepositoryLayout.tag_obstacles`.
         unlisted: which of ``revisions`` and ``tags`` could not be listed whole.
         unread_tags: tags whose link could not be read.
         stamps: of the directories that were listed, by their path below ``_manifests``.

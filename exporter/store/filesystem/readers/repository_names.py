@@ -35,7 +35,7 @@ class FoundRepositories:
     Attributes:
         marks: by name of the repository, which directories it has that make it one.
         unlisted: directories that could not be listed: repositories may be below them.
-        walk_ends: see :attr:`exporter.domain.model.Inventory.walk_ends`.
+        walk_ends: see :attr:`exporter.domain.model.StoreLayout.walk_ends`.
         is_missing: whether there is no ``repositories`` directory at all.
 
     """

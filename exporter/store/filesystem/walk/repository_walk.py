@@ -9,8 +9,10 @@ from exporter.domain.digests import BlobNumber
 from exporter.domain.model import (
     ALL_DIRECTORIES,
     TAGS_DIRECTORY,
+    USUAL_LAYOUT,
     Inventory,
     Repository,
+    RepositoryLayout,
     Revision,
     Tag,
     Upload,
@@ -129,7 +131,7 @@ class RepositoryWalk:
             reader = RepositoryReader(self._store, issues, strays, self._links)
             if (
                 stamps.is_whole
-                and before.directories - {TAGS_DIRECTORY} == marks & ALL_DIRECTORIES
+                and before.layout.directories - {TAGS_DIRECTORY} == marks & ALL_DIRECTORIES
                 and reader.is_unchanged(before, stamps, digests)
             ):
                 return _RepositoryRead(name, None, uploads.read(name), issues, strays)
@@ -175,22 +177,24 @@ class RepositoryWalk:
 
     def _repository(self, content: RepositoryContent) -> Repository:
         intern = self._table.digests.intern
-        directories = frozenset(content.directories)
         tags = [
             Tag(name, None if target is None else intern(target), updated_at)
             for name, target, updated_at, _ in sorted(content.tags)
         ]
         revisions = [Revision(intern(digest), linked) for digest, linked, _ in content.revisions]
-        return Repository(
-            name=content.name,
-            tags=tuple(tags),
-            revisions=tuple(revisions),
-            directories=directories,
+        layout = RepositoryLayout(
+            directories=frozenset(content.directories),
             mislinked={
                 intern(digest): None if target is None else intern(target)
                 for digest, target in content.mislinked.items()
             },
             tag_obstacles=tuple(sorted(content.tag_obstacles)),
+        )
+        return Repository(
+            name=content.name,
+            tags=tuple(tags),
+            revisions=tuple(revisions),
+            layout=USUAL_LAYOUT if layout == USUAL_LAYOUT else layout,  # nearly all share one
         )
 
     def _keep_unread(
@@ -222,7 +226,8 @@ class RepositoryWalk:
             for revision in repository.revisions
         ]
         # what is kept could not be read, and the collector is not foretold then
-        return replace(repository, tags=tuple(tags), revisions=tuple(revisions), mislinked={})
+        layout = replace(repository.layout, mislinked={})
+        return replace(repository, tags=tuple(tags), revisions=tuple(revisions), layout=layout)
 
     def _renumber(self, number: BlobNumber) -> BlobNumber:
         return self._table.digests.intern(self._previous.digests[number])
