@@ -14,12 +14,13 @@ from statistics import median
 from typing import TypeVar
 
 from benchmarks.store import store_directory
-from exporter.analysis.analyst import AnalysisOptions, conclude
+from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.blob_states import Ledger
-from exporter.analysis.store_figures import analyse, foretell
+from exporter.analysis.store_figures import analyse, integrity_and_runs
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.model import Inventory
-from exporter.domain.snapshot import CaproverStatus, StoreReading
+from exporter.domain.snapshot import PlatformStatus, StoreReading
+from exporter.platforms.caprover.naming import ownership_rules
 from exporter.store.filesystem.scanner import scan_store
 
 MAX_ADDED = 0.25
@@ -55,11 +56,11 @@ def _round(inventory: Inventory) -> tuple[float, float, float]:
     ledger = Ledger.of(inventory)
     whole, figures = _timed(lambda: analyse(inventory))
     # complete and in good order: these totals are what it starts from
-    foretold, _ = _timed(lambda: foretell(inventory, ledger, 2, figures.blobs))
+    foretold, _ = _timed(lambda: integrity_and_runs(inventory, ledger, 2, figures.blobs))
     reading = StoreReading(inventory, figures)
-    options = AnalysisOptions(image_prefix="captain", keep_last=_KEEP_LAST)
-    status = CaproverStatus(_images(inventory))
-    concluded, _ = _timed(lambda: conclude(reading, status, options, ledger.reaches))
+    options = AnalysisOptions(ownership=ownership_rules("captain"), keep_last=_KEEP_LAST)
+    status, analyst = PlatformStatus("CapRover", _images(inventory)), Analyst(options)
+    concluded, _ = _timed(lambda: analyst.conclude(reading, status, ledger.reaches))
     return whole, foretold, concluded
 
 

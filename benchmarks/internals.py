@@ -5,20 +5,19 @@ Everything else runs the exporter as its users do.
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
+from exporter.analysis.analyst import Analyst
+from exporter.analysis.kept_figures import FiguresCodec
 from exporter.domain.snapshot import Snapshot
 from exporter.metrics.exposition import OPENMETRICS, Exposition
 from exporter.metrics.metric import Subject
-from exporter.serve.publisher import SnapshotBoard
+from exporter.serve.publisher import Publisher
 from exporter.serve.refresh import StoreRefresher
-from exporter.store.filesystem.rescan.change_queue import Changes
-from exporter.store.filesystem.rescan.scan_memory import StoreMemory
-from exporter.store.filesystem.rescan.watcher import Watcher
+from exporter.store.filesystem.follow_options import FollowOptions
+from exporter.store.filesystem.follower import FilesystemFollower
 
 SETTLED_SECONDS = 0.2
 """What has been still for so long is relied on here; ``serve`` waits for 5 seconds."""
@@ -41,20 +40,6 @@ class Cost:
     cpu_seconds: float
 
 
-class _Refresher(StoreRefresher):
-    """Relies on what it has read sooner, so that rounds are not mostly waiting."""
-
-    def __init__(
-        self, root: Path, board: SnapshotBoard, watch: Callable[[Changes], Watcher] | None
-    ) -> None:
-        super().__init__(root, board, threading.Event(), interval=_NEVER, watch=watch)
-        self._memory = StoreMemory(settled_seconds=SETTLED_SECONDS)
-
-    def sweep_is_due(self) -> None:
-        """Let the next refresh look everywhere."""
-        self._sweep_at = 0.0
-
-
 class _Unheard:
     """Takes in how watching goes, for nobody."""
 
@@ -71,26 +56,31 @@ class Refreshing:
     def __init__(self, root: Path, *, watch: bool = False) -> None:
         exposition = Exposition(Subject(Snapshot()))
         exposition.page(OPENMETRICS, gzip=True)  # from now on it renders what is published
-        self._board = SnapshotBoard(exposition.publish)
-        listener = _Unheard()
-        watcher = partial(Watcher, root, listener=listener) if watch else None
-        self._refresher = _Refresher(root, self._board, watcher)
+        self._publisher = Publisher(exposition.publish)
+        options = FollowOptions(
+            interval=_NEVER,
+            watching=_Unheard() if watch else None,
+            settled_seconds=SETTLED_SECONDS,  # sooner, so that rounds are not mostly waiting
+        )
+        self._follower = FilesystemFollower(root, options, FiguresCodec(2))
+        analyst, stop = Analyst(), threading.Event()
+        self._refresher = StoreRefresher(self._follower, analyst, self._publisher, stop)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._refresher.close()
+        self._follower.close()
 
     def sweep(self) -> Cost:
         """Look everywhere; the first time, read everything."""
-        self._refresher.sweep_is_due()
+        self._follower.sweep_is_due()
         return self._refresh()
 
     @property
     def published(self) -> object:
         """What was read; the same object as long as nothing has changed."""
-        return self._board.snapshot.store
+        return self._publisher.snapshot.store
 
     def settle(self) -> None:
         """Wait until what was written lately can be relied on, and take it in."""
@@ -99,7 +89,7 @@ class Refreshing:
 
     def woken(self) -> Cost:
         """Wait for events, and look where they came from."""
-        self._refresher.pause(_EVENT_SECONDS)
+        self._follower.wait(_EVENT_SECONDS)
         return self._refresh()
 
     def _refresh(self) -> Cost:

@@ -1,12 +1,11 @@
-"""The commands, and how everything is put together: the only composition root.
+"""The command line: from arguments to a command, and its exit code.
 
-Modules that only some commands need are imported by those, so that ``collect`` starts fast.
+Modules that only some commands need are imported by those, so that each starts fast.
 """
 
 import argparse
 import difflib
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,22 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, generate_latest
-
 from exporter import __version__
-from exporter.commands.gather import analysis_options, gather
 from exporter.domain.errors import ConfigurationError, ExporterError
-from exporter.domain.snapshot import ApiStatus
-from exporter.domain.text import printable
-from exporter.metrics.catalogue import CATALOGUE
-from exporter.metrics.collector import SubjectCollector
-from exporter.metrics.exposition import warn_of_patterns
-from exporter.metrics.metric import Subject
 from exporter.settings.model import Settings
 from exporter.settings.sources import argument_parser, effective_configuration, load_settings
 from exporter.support.logs import set_up_logging
-from exporter.support.output_files import replace_file
-from exporter.support.terminal_progress import terminal_progress
 
 PROGRAM = "registry-storage-exporter"
 
@@ -108,93 +96,64 @@ def _forget_output() -> None:
 
 
 def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> int:
-    from exporter.serve.run import serve  # noqa: PLC0415 - see above
+    from exporter.compose import serve
 
     serve(settings)
     return _DONE
 
 
-def _gather(settings: Settings) -> Subject:
-    def ask() -> ApiStatus:
-        from exporter.registry.status import ask_registry  # noqa: PLC0415 - see above
-
-        return ask_registry(settings.registry, lambda *_: None)
-
-    with terminal_progress() as on_progress:
-        return gather(settings, ask, on_progress)
-
-
 def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    subject = _gather(settings)
-    warn_of_patterns(subject)
-    registry = CollectorRegistry()
-    registry.register(SubjectCollector(CATALOGUE, subject))
-    page = generate_latest(registry)
-    if parsed.output is None:
-        output.write(page.decode())
-        output.flush()
-    else:
-        replace_file(Path(parsed.output), page)
+    from exporter.commands.collect import collect
+    from exporter.compose import scan
+
+    file = None if parsed.output is None else Path(parsed.output)
+    collect(scan(settings).subject, file, output)
     return _DONE
 
 
 def _add_collect_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--output", metavar="FILE", help="replace FILE instead of writing to standard output"
-    )
+    from exporter.commands.collect import add_options
+
+    add_options(parser)
 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.report.run import report  # noqa: PLC0415 - see above
+    from exporter.commands.report.actions import CommandLines
+    from exporter.commands.report.run import ReportSource, report, request_of
+    from exporter.compose import plan_command, scan
 
-    report(
-        _gather(settings),
-        analysis_options(settings),
-        parsed,
-        root=settings.storage.root,
-        plan_command=_plan_command(settings),
+    scanned = scan(settings)
+    source = ReportSource(
+        scanned.store,
+        scanned.subject.snapshot,
+        scanned.options,
+        CommandLines(plan_command(settings, PROGRAM), scanned.operator),
+        scanned.subject.storage_limit,
         now=time.time(),
-        output=output,
     )
+    report(source, request_of(parsed), output)
     return _DONE
 
 
-def _plan_command(settings: Settings) -> str:
-    """Write how to run ``plan`` with these settings: without CapRover it would name what runs."""
-    usual = Settings()
-    flags = (
-        ("--storage.root", settings.storage.root, usual.storage.root),
-        ("--registry.gc-dialect", settings.registry.gc_dialect, usual.registry.gc_dialect),
-        ("--caprover.config-dir", settings.caprover.config_dir, usual.caprover.config_dir),
-        ("--caprover.image-prefix", settings.caprover.image_prefix, usual.caprover.image_prefix),
-    )
-    words = [PROGRAM, "plan"]
-    for flag, value, default in flags:
-        if value != default:
-            words += [flag, printable(str(value))]
-    return shlex.join(words)
-
-
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.report.run import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.report.run import add_options
 
     add_options(parser)
 
 
 def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.plan.options import selection_of  # noqa: PLC0415 - see above
-    from exporter.commands.plan.run import plan  # noqa: PLC0415 - the same
+    from exporter.commands.plan.options import request_of
+    from exporter.commands.plan.run import plan
+    from exporter.compose import analysis_options, open_platform, scan
 
-    has_caprover = settings.caprover.config_dir is not None
-    selection = selection_of(parsed, has_caprover=has_caprover)
-    snapshot = _gather(settings).snapshot
-    root = printable(str(settings.storage.root))
+    options = analysis_options(settings, open_platform(settings))
+    request = request_of(parsed, options.ownership)
+    scanned = scan(settings)
     plan(
-        snapshot,
-        analysis_options(settings),
-        selection,
-        parsed,
-        root=root,
+        scanned.subject.snapshot,
+        options,
+        request,
+        location=scanned.store.location,
         now=time.time(),
         output=output,
     )
@@ -202,17 +161,19 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
 
 
 def _add_plan_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.plan.options import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.plan.options import add_options
 
     add_options(parser)
 
 
 def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.verify.options import task_of  # noqa: PLC0415 - the same
-    from exporter.commands.verify.run import Surroundings, Verdict, verify  # noqa: PLC0415 - the same
-    from exporter.support.stop_signals import stop_signals  # noqa: PLC0415 - see above
+    from exporter.commands.verify.options import task_of
+    from exporter.commands.verify.run import Environment, Verdict, verify
+    from exporter.compose import open_store
+    from exporter.support.stop_signals import stop_signals
 
-    task = task_of(parsed, settings.storage.root, os.environ)
+    store = open_store(settings)
+    task = task_of(parsed, store, os.environ)
     exit_codes = {
         Verdict.SOUND: _DONE,
         Verdict.DAMAGED: _FAILED,
@@ -220,32 +181,32 @@ def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
     }
     try:
         with stop_signals() as should_stop:
-            surroundings = Surroundings(output, _complain, time.monotonic, time.sleep, should_stop)
-            return exit_codes[verify(task, surroundings)]
+            environment = Environment(output, _complain, time.monotonic, time.sleep, should_stop)
+            return exit_codes[verify(store, task, environment)]
     except BrokenPipeError:
         _forget_output()
-        return _FAILED  # nobody knows whether all is sound
+        return _FAILED  # it is unknown whether all is sound
 
 
 def _add_verify_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.verify.options import add_options  # noqa: PLC0415 - see above
+    from exporter.commands.verify.options import add_options
 
     add_options(parser)
 
 
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.store.filesystem.privilege import read_privilege, warnings_of  # noqa: PLC0415 - see above
-    from exporter.web.access.policy import access_by  # noqa: PLC0415 - the same
+    from exporter.compose import open_store
+    from exporter.web.access.policy import access_by
 
     access_by(settings.web.config.file).close()
     output.write(effective_configuration(settings))
-    warnings = warnings_of(read_privilege(settings.storage.root))
-    _complain(*(f"serve, started like this, warns: {warning}" for warning in warnings))
+    rights = open_store(settings).excess_rights()
+    _complain(*(f"serve, started like this, warns: {warning}" for warning in rights))
     return _DONE
 
 
 def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.healthcheck import ask_health  # noqa: PLC0415 - see above
+    from exporter.commands.healthcheck import ask_health
 
     output.write(ask_health(settings.web.listen_address, settings.web.config.file))
     return _DONE

@@ -35,7 +35,8 @@ _OF_THE_STORE = re.compile(
 
 _UNREMARKABLE = re.compile(r"ts=\S+ level=(debug|info) ")
 _EXPLAINED = {
-    "logger=store.filesystem.privilege ": "root often runs the tests, which may write to stores",
+    'msg="running as root: ': "root often runs the tests",
+    'msg="the store can be written to, ': "whoever runs the tests made the stores",
 }
 """What is in warnings that a test cannot be without, and why."""
 

@@ -11,17 +11,16 @@ import msgspec
 from hypothesis import strategies as st
 
 from demo.store import noise
-from exporter.analysis.analyst import AnalysisOptions, analyse_all
-from exporter.analysis.collector_simulation import Dialect
+from exporter.analysis.analyst import AnalysisOptions, Analyst
+from exporter.analysis.kept_figures import FiguresCodec
 from exporter.analysis.store_figures import analyse
 from exporter.domain.errors import CacheUnfitError
 from exporter.domain.model import Inventory
+from exporter.domain.snapshot import Dialect
+from exporter.platforms.caprover.naming import ownership_rules
 from exporter.store.filesystem.cache.packing import (
-    KeptFigures,
     KnownReader,
-    pack_figures,
     pack_known,
-    unpack_figures,
 )
 from exporter.store.filesystem.rescan.scan_memory import Known, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
@@ -30,7 +29,8 @@ from tests.test_rescan import described, small_store
 
 _DIALECT: Dialect = 2
 _ODD: tuple[object, ...] = (-1, 10**6, 2**63 - 1, float("nan"), "", "../..", b"", [], {}, None)
-_OPTIONS = AnalysisOptions(_DIALECT, image_prefix="captain", keep_last=(1,))
+_OPTIONS = AnalysisOptions(_DIALECT, ownership_rules("captain"), keep_last=(1,))
+_CODEC = FiguresCodec(_DIALECT)
 
 
 def _seeds(directory: Path) -> Sequence[bytes]:
@@ -42,8 +42,8 @@ def _seeds(directory: Path) -> Sequence[bytes]:
     store.delete_revision("app", store.image("app", None, [noise("gone", 10)]))
     store.delete_tag("app", "1")
     odd = _scanned(store.root)
-    figures = [KeptFigures(_DIALECT, analyse(each.inventory, _DIALECT)) for each in (plain, odd)]
-    packed = [*pack_known(plain), *pack_known(odd), *map(pack_figures, figures)]
+    figures = [analyse(each.inventory, _DIALECT) for each in (plain, odd)]
+    packed = [*pack_known(plain), *pack_known(odd), *map(_CODEC.pack, figures)]
     return [each for whole in packed for each in (whole, *_altered(whole))]
 
 
@@ -82,11 +82,11 @@ def _checking(directory: Path) -> Iterator[Check]:
 def _check(root: Path, inventory: Inventory, content: bytes) -> None:
     """Take the bytes for what a scan left and for figures; hold that either is of use or unfit."""
     try:
-        kept = unpack_figures(content, inventory)
+        kept = _CODEC.unpack(content, inventory)
     except CacheUnfitError as error:
         assert str(error)
     else:
-        assert unpack_figures(pack_figures(kept), inventory) == kept
+        assert kept is None or _CODEC.unpack(_CODEC.pack(kept), inventory) == kept
     try:
         known = _read([content])
     except CacheUnfitError as error:
@@ -97,7 +97,7 @@ def _check(root: Path, inventory: Inventory, content: bytes) -> None:
     assert described(again.inventory) == described(known.inventory)
     assert (again.prefixes, again.found) == (known.prefixes, known.found)
     assert again.repositories == known.repositories
-    analyse_all(known.inventory, None, _OPTIONS)
+    Analyst(_OPTIONS).analyse(known.inventory)
     memory = StoreMemory(settled_seconds=0.0)
     memory.restore(known, time.time())
     scan_store(root, known.inventory, memory=memory)

@@ -6,7 +6,7 @@ import re
 from hypothesis import strategies as st
 
 from exporter.domain.digests import format_digest, parse_digest
-from exporter.domain.errors import CaproverUnreadableError
+from exporter.domain.errors import PlatformUnreadableError
 from exporter.domain.images import ImageName
 from exporter.platforms.caprover.configuration import parse_configuration
 from exporter.store.format.layout import is_repository_path, is_tag_name
@@ -64,7 +64,7 @@ def check_configuration(content: bytes) -> None:
     """Hold what ``parse_configuration`` promises."""
     try:
         images = parse_configuration(content)
-    except CaproverUnreadableError as error:
+    except PlatformUnreadableError as error:
         said = re.findall(r"\w+", str(error))
         assert said
         assert _VOCABULARY.issuperset(said)

@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -27,26 +26,25 @@ from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter import __version__
+from exporter.analysis.kept_figures import FiguresCodec
 from exporter.analysis.store_figures import analyse
 from exporter.domain.digests import format_digest
 from exporter.domain.errors import CacheUnfitError, StoreUnreadableError
 from exporter.domain.model import Inventory
-from exporter.domain.snapshot import StoreReading
-from exporter.serve.publisher import SnapshotBoard
-from exporter.serve.refresh import StoreRefresher
+from exporter.domain.snapshot import StoreFigures
 from exporter.store.filesystem.cache import packing
-from exporter.store.filesystem.cache.cache_file import InventoryCache, Kept
+from exporter.store.filesystem.cache.cache_file import CacheContent
 from exporter.store.filesystem.cache.keeper import CacheKeeper
 from exporter.store.filesystem.cache.packing import (
-    KeptFigures,
     KnownReader,
     pack_known,
-    unpack_figures,
 )
+from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.rescan.change_stamps import stamp_of
 from exporter.store.filesystem.rescan.scan_memory import FULL_SECONDS, Known, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import REPOSITORY, Exporter, collect
+from tests.followed_store import FollowedStore, figures_cache
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, build_stepwise
 from tests.servers import DockerRegistry, RegistryClient
 from tests.test_rescan import SETTLED_SECONDS, described, small_store
@@ -67,26 +65,26 @@ class Restarted:
         self.is_written: bool | None = None
         self.kept_figures = False
 
-    def tell(self, *, is_loaded: bool) -> None:
+    def record_loaded(self, *, is_loaded: bool) -> None:
         self.is_loaded = is_loaded
 
-    def tell_written(self, *, is_written: bool) -> None:
+    def record_written(self, *, is_written: bool) -> None:
         self.is_written = is_written
 
     def scan(self) -> Inventory:
         """Scan what has settled, by what was kept, and keep that; compare with a new scan."""
         time.sleep(2 * SETTLED_SECONDS)
         memory = StoreMemory(SETTLED_SECONDS)
-        keeper = CacheKeeper(InventoryCache(self.path, self.root), 2, self)
+        keeper = CacheKeeper(figures_cache(self.path, self.root), self)
         inventory = keeper.first_scan(
             memory, lambda previous: scan_store(self.root, previous, memory=memory)
         )
         assert described(inventory) == described(scan_store(self.root))
-        figures = keeper.figures_of(inventory)
+        figures = keeper.kept_with(inventory)
         self.kept_figures = figures is not None
         drawn = analyse(inventory)
         assert figures in (None, drawn)
-        keeper.note(memory, StoreReading(inventory, drawn))
+        keeper.note(memory, inventory, drawn)
         keeper.finish()
         return inventory
 
@@ -123,8 +121,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     logging.getLogger("exporter").removeHandler(handler)
 
 
-def kept_in(path: Path, root: Path) -> Kept:
-    kept = InventoryCache(path, root).load()
+def kept_in(path: Path, root: Path) -> CacheContent[StoreFigures]:
+    kept = figures_cache(path, root).load()
     assert kept is not None
     return kept
 
@@ -155,12 +153,12 @@ def test_what_is_read_back_is_what_was_kept(store: StoreBuilder, restarted: Rest
     memory = StoreMemory(SETTLED_SECONDS)
     inventory = scan_store(store.root, memory=memory)
     assert inventory.issues
-    figures = KeptFigures(3, analyse(inventory, 3))
-    cache = InventoryCache(restarted.path, store.root)
-    assert cache.save(Kept(memory.known, 12.5, figures))
+    figures = analyse(inventory, 3)
+    cache = figures_cache(restarted.path, store.root, 3)
+    assert cache.save(CacheContent(memory.known, 12.5, figures))
     kept = cache.load()
     assert kept is not None
-    assert (kept.full_at, kept.figures) == (12.5, figures)
+    assert (kept.full_at, kept.kept) == (12.5, figures)
     assert described(kept.known.inventory) == described(inventory)
     assert [*kept.known.inventory.digests] == [*inventory.digests]
     assert sha512 in map(format_digest, kept.known.inventory.digests)
@@ -224,8 +222,8 @@ def test_names_that_are_no_text_are_not_kept_and_said_once(
     memory = StoreMemory(SETTLED_SECONDS)
     inventory = scan_store(store.root, memory=memory)
     assert inventory.layout.walk_ends
-    cache = InventoryCache(restarted.path, store.root)
-    assert [cache.save(Kept(memory.known, 1.0)) for _ in range(2)] == [False, False]
+    cache = figures_cache(restarted.path, store.root)
+    assert [cache.save(CacheContent(memory.known, 1.0)) for _ in range(2)] == [False, False]
     assert warnings == [
         (
             f"the cache {restarted.path} is not used: "
@@ -364,20 +362,18 @@ def test_what_is_due_at_the_start_comes_right_after_the_first_scan(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     kept = kept_in(restarted.path, store.root)
-    cache = InventoryCache(restarted.path, store.root)
+    cache = figures_cache(restarted.path, store.root)
     cache.save(replace(kept, full_at=time.time() - FULL_SECONDS - 1))
     os.truncate(store.blob_path(digest_of(noise("one", 100))), 40)  # which nothing else shows
-    board = SnapshotBoard(lambda _: None)
-    keeper = CacheKeeper(cache, 2)
-    refresher = StoreRefresher(store.root, board, threading.Event(), 3600.0, keeper=keeper)
+    followed = FollowedStore(store.root, FollowOptions(3600.0, cache_path=restarted.path))
     found = []
     for _ in range(2):
-        refresher.refresh()
-        assert board.snapshot.store is not None
-        found.append(len(board.snapshot.store.inventory.misfits))
+        followed.refresh()
+        assert followed.snapshot.store is not None
+        found.append(len(followed.snapshot.store.inventory.misfits))
         started = time.monotonic()
         if len(found) == 1:
-            refresher.pause(10.0)
+            followed.follower.wait(10.0)
         assert time.monotonic() - started < 1.0
     assert found == [0, 1]
 
@@ -386,29 +382,27 @@ def test_figures_for_another_collector_are_drawn_again(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     memory = StoreMemory(SETTLED_SECONDS)
-    keeper = CacheKeeper(InventoryCache(restarted.path, store.root), 3, restarted)
+    keeper = CacheKeeper(figures_cache(restarted.path, store.root, 3), restarted)
     inventory = keeper.first_scan(
         memory, lambda previous: scan_store(store.root, previous, memory=memory)
     )
     assert restarted.is_loaded
-    assert keeper.figures_of(inventory) is None
+    assert keeper.kept_with(inventory) is None
 
 
 def test_writes_are_a_minute_apart_and_the_last_comes_at_the_end(
     store: StoreBuilder, path: Path
 ) -> None:
-    board = SnapshotBoard(lambda _: None)
-    keeper = CacheKeeper(InventoryCache(path, store.root), 2)
-    refresher = StoreRefresher(store.root, board, threading.Event(), 0.0, keeper=keeper)
-    refresher.refresh()
+    followed = FollowedStore(store.root, FollowOptions(0.0, cache_path=path))
+    followed.refresh()
     for number in range(3):
         store.image("app", f"more-{number}")
-        refresher.refresh()
+        followed.refresh()
         assert len(kept_in(path, store.root).known.inventory.repositories[0].tags) == 2
-    refresher.finish()
+    followed.refresher.finish()
     assert len(kept_in(path, store.root).known.inventory.repositories[0].tags) == 5
     written = path.stat().st_mtime_ns
-    refresher.finish()
+    followed.refresher.finish()
     assert path.stat().st_mtime_ns == written
 
 
@@ -484,7 +478,7 @@ def test_no_flipped_byte_goes_unnoticed(restarted: Restarted) -> None:
     for offset in [*range(0, 128, 3), *chance.sample(range(len(content)), 200)]:
         restarted.path.write_bytes(content)
         flip(restarted.path, offset)
-        kept = InventoryCache(restarted.path, restarted.root).load()
+        kept = figures_cache(restarted.path, restarted.root).load()
         outcomes.add(kept is None)
         if kept is not None:
             assert described(kept.known.inventory) == described(whole.known.inventory)
@@ -641,7 +635,7 @@ NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ),
     ("something that is no tag", lambda c: set_tag(c, "name", "a\0b")),
     ("something that is no tag", lambda c: set_tag(c, "name", "../../b")),
-    ("a time that is none", lambda c: set_tag(c, "updated_at", float("nan"))),
+    ("a time that is not a number", lambda c: set_tag(c, "updated_at", float("nan"))),
 ]
 
 
@@ -684,8 +678,8 @@ def test_what_is_known_of_a_large_store_is_kept_in_pieces(
         memory.known.repositories,
         memory.known.found,
     )
-    cache = InventoryCache(restarted.path, store.root)
-    assert cache.save(Kept(memory.known, 1.0))
+    cache = figures_cache(restarted.path, store.root)
+    assert cache.save(CacheContent(memory.known, 1.0))
     kept = cache.load()
     assert kept is not None
     assert described(kept.known.inventory) == described(memory.known.inventory)
@@ -695,20 +689,19 @@ def test_what_is_known_of_a_large_store_is_kept_in_pieces(
 
 def test_figures_that_are_not_whole_are_refused(store: StoreBuilder) -> None:
     inventory = scan_store(store.root)
-    figures = analyse(inventory)
+    figures, codec = analyse(inventory), FiguresCodec(2)
     for wrong in (
         replace(figures, blobs={}),
         replace(figures, issues={}),
         replace(figures, collector={}),
         replace(figures, repositories=()),
     ):
-        packed = packing.pack_figures(KeptFigures(2, wrong))
         with pytest.raises(CacheUnfitError, match="figures of something else"):
-            unpack_figures(packed, inventory)
+            codec.unpack(codec.pack(wrong), inventory)
     (first, *others) = figures.repositories
     timeless = replace(figures, repositories=(replace(first, last_push_at=math.nan), *others))
-    with pytest.raises(CacheUnfitError, match="a time that is none"):
-        unpack_figures(packing.pack_figures(KeptFigures(2, timeless)), inventory)
+    with pytest.raises(CacheUnfitError, match="a time that is not a number"):
+        codec.unpack(codec.pack(timeless), inventory)
 
 
 # Where nothing can be kept
@@ -720,14 +713,12 @@ def unusable(restarted: Restarted, reason: str) -> list[str]:
 
 def one_life(root: Path, path: Path) -> None:
     """Do what one process does: load, scan, keep, and keep again at the end."""
-    board = SnapshotBoard(lambda _: None)
-    keeper = CacheKeeper(InventoryCache(path, root), 2, save_seconds=0.0)
-    refresher = StoreRefresher(root, board, threading.Event(), 0.0, keeper=keeper)
+    followed = FollowedStore(root, FollowOptions(0.0, cache_path=path, save_seconds=0.0))
     for number in range(3):
-        refresher.refresh()
+        followed.refresh()
         StoreBuilder(root).image("app", f"more-{number}")
-    refresher.finish()
-    assert board.snapshot.scan.succeeded
+    followed.refresher.finish()
+    assert followed.snapshot.scan.succeeded
 
 
 def test_another_programs_database_is_left_alone(
@@ -797,9 +788,9 @@ def test_a_directory_that_may_not_be_written_to_is_said_once(
     path = public_store.root.with_name("state") / "inventory.sqlite"
     memory = StoreMemory(SETTLED_SECONDS)
     scan_store(public_store.root, memory=memory)
-    cache = InventoryCache(path, public_store.root)
+    cache = figures_cache(path, public_store.root)
     with as_nobody():
-        assert [cache.save(Kept(memory.known, 1.0)) for _ in range(2)] == [False, False]
+        assert [cache.save(CacheContent(memory.known, 1.0)) for _ in range(2)] == [False, False]
         assert cache.load() is None
     assert warnings == [
         (
@@ -865,9 +856,9 @@ def test_a_full_disk_leaves_what_was_kept_before(
         store.unlinked_blob(noise(f"more {number}", 10))
     memory = StoreMemory(SETTLED_SECONDS)
     scan_store(store.root, memory=memory)
-    cache = InventoryCache(restarted.path, store.root)
+    cache = figures_cache(restarted.path, store.root)
     with files_of_at_most(restarted.path.stat().st_size):
-        assert [cache.save(Kept(memory.known, 1.0)) for _ in range(3)] == [False] * 3
+        assert [cache.save(CacheContent(memory.known, 1.0)) for _ in range(3)] == [False] * 3
     assert warnings == unusable(
         restarted,
         f"disk I/O error; is there room in its directory, and may uid {os.geteuid()} write to it?",
@@ -903,8 +894,8 @@ KILLED = """
 import itertools, sys
 from dataclasses import replace
 from pathlib import Path
-from exporter.store.filesystem.cache.cache_file import InventoryCache
-cache = InventoryCache(Path(sys.argv[1]), Path(sys.argv[2]))
+from tests.followed_store import figures_cache
+cache = figures_cache(Path(sys.argv[1]), Path(sys.argv[2]))
 kept = cache.load()
 print("begun", flush=True)
 for number in itertools.count(1):
@@ -1017,7 +1008,7 @@ def test_without_a_place_for_it_one_line_says_so(store: StoreBuilder) -> None:
         exporter.terminate()
         (line,) = exporter.complaints
     assert line.endswith(
-        'logger=serve.run msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
+        'logger=compose msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
         'set; give a --cache.path"'
     )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from demo.sample import write_captain_config
 from exporter.domain.digests import parse_digest
-from exporter.domain.errors import CaproverUnreadableError
+from exporter.domain.errors import PlatformUnreadableError
 from exporter.domain.images import AppImages, ImageName
 from exporter.platforms.caprover.configuration import (
     FILE_NAME,
@@ -67,8 +67,8 @@ def read_name(name: str, registries: object = ...) -> ImageName | None:
     return next(iter(images.running), None)
 
 
-def refuse(content: bytes) -> CaproverUnreadableError:
-    with pytest.raises(CaproverUnreadableError) as caught:
+def refuse(content: bytes) -> PlatformUnreadableError:
+    with pytest.raises(PlatformUnreadableError) as caught:
         parse_configuration(content)
     return caught.value
 
@@ -339,7 +339,7 @@ def test_any_json_is_understood_or_refused(document: object, ascii_only: bool) -
     content = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
         images = parse_configuration(content)
-    except CaproverUnreadableError:
+    except PlatformUnreadableError:
         return
     assert images.apps
     assert not images.running & images.rollback

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder
-from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.store_figures import analyse
 from exporter.domain.images import AppImages
 from exporter.domain.model import ApiView, Inventory, Repository
-from exporter.domain.snapshot import ApiStatus, CaproverStatus, ScanStatus, Snapshot, StoreReading
+from exporter.domain.snapshot import ApiStatus, PlatformStatus, ScanStatus, Snapshot, StoreReading
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.exposition import OPENMETRICS, TEXT, Exposition
 from exporter.metrics.metric import Subject
 from exporter.metrics.repository_selection import RepositorySelector
-from exporter.serve.publisher import SnapshotBoard
-from exporter.serve.refresh import read_store
+from exporter.platforms.caprover.naming import ownership_rules
 from exporter.settings.name_patterns import parse_name_pattern
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics, collect
 from tests.in_process import run_command
 
@@ -91,13 +91,14 @@ def test_the_largest_that_an_include_and_no_exclude_matches_have_series(
 @pytest.fixture(scope="module")
 def snapshot(store: StoreBuilder) -> Snapshot:
     """Give a snapshot in which every metric of a repository is known."""
-    board = SnapshotBoard(lambda _: None, AnalysisOptions(image_prefix="captain"))
+    analyst = Analyst(AnalysisOptions(ownership=ownership_rules("captain")))
     images = AppImages(frozenset({"blog"}), frozenset(), frozenset())
-    board.post_caprover(CaproverStatus(images, read_at=4e9))
-    reading, _ = read_store(store.root)
-    board.post_scan(reading, ScanStatus(scans=1, succeeded=True))
-    board.post_api(ApiStatus(ApiView({name: frozenset({"1"}) for name in [*NAMES, "api/only"]})))
-    return board.snapshot
+    platform = PlatformStatus("CapRover", images, read_at=4e9)
+    before = analyst.with_platform(Snapshot(), platform)
+    analysis = analyst.analyse(scan_store(store.root), platform)
+    scanned = analyst.with_scan(before, analysis, ScanStatus(scans=1, succeeded=True))
+    view = ApiView({name: frozenset({"1"}) for name in [*NAMES, "api/only"]})
+    return analyst.with_api(scanned, ApiStatus(view))
 
 
 def samples(subject: Subject) -> dict[str, list[tuple[tuple[str, ...], float]]]:

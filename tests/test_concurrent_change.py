@@ -8,7 +8,7 @@ import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.analyst import AnalysisOptions, Analyst
-from exporter.analysis.store_figures import reaches_of
+from exporter.analysis.reachability import reaches_of
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import BlobState, BlobTotal, GcMode, StoreReading
@@ -51,7 +51,7 @@ class Follower:
         begun = time.time()
         self.inventory = scan_store(self._root, self.inventory, memory=self._memory)
         ended = time.time()
-        reading, _ = self._analyst.analyse(self.inventory, None)
+        reading = self._analyst.analyse(self.inventory).store
         held = sizes_of(self._truth.held.throughout(begun, ended))
         tagged = self._truth.tagged.throughout(begun, ended)
         self._check_sizes(held)

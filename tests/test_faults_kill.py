@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.store.filesystem.cache.cache_file import InventoryCache
 from exporter.store.filesystem.scanner import scan_store
 from exporter.support.output_files import replace_file
 from tests.exporter_process import REPOSITORY, Exporter, Metrics, environment_of, run_exporter
+from tests.followed_store import figures_cache
 from tests.in_process import run_command
 from tests.reliability import Record
 from tests.test_cache import in_state, kept_at, of_the_store
@@ -160,7 +160,7 @@ class KilledWriter:
         copy = self._directory / "copy"
         shutil.copytree(self._path.parent, copy)
         try:
-            kept = InventoryCache(copy / self._path.name, self.store.root).load()
+            kept = figures_cache(copy / self._path.name, self.store.root).load()
         finally:
             shutil.rmtree(copy)
         if kept is None:

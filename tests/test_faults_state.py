@@ -15,10 +15,12 @@ import msgspec
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.store.filesystem.cache.cache_file import InventoryCache, Kept
+from exporter.domain.snapshot import StoreFigures
+from exporter.store.filesystem.cache.cache_file import CacheContent
 from exporter.store.filesystem.rescan.scan_memory import StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics, run_exporter
+from tests.followed_store import figures_cache
 from tests.in_process import run_command
 from tests.mounts import Mounts
 from tests.reliability import Record
@@ -60,7 +62,7 @@ def assert_serves(exporter: Exporter, root: Path, *, loaded: bool, written: bool
 
 def tags_kept(path: Path, root: Path) -> int | None:
     """Tell how many tags of ``app`` are kept; None where nothing is."""
-    kept = InventoryCache(path, root).load()
+    kept = figures_cache(path, root).load()
     return None if kept is None else len(kept.known.inventory.repositories[0].tags)
 
 
@@ -130,7 +132,7 @@ def test_what_a_kill_left_half_written_on_a_disk_that_turned_read_only_is_not_be
     path.parent.mkdir()
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
-    assert InventoryCache(path, store.root).save(Kept(memory.known, 1.0))
+    assert figures_cache(path, store.root).save(CacheContent(memory.known, 1.0))
     leave_half_written(path)
     state.make_read_only()
     flags, environment = ("--storage.root", store.root), kept_at(state.place.parent)
@@ -267,7 +269,7 @@ def test_a_cache_that_is_of_no_use_costs_a_full_scan_and_one_line(
     path.parent.mkdir(parents=True)
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
-    assert InventoryCache(path, store.root).save(Kept(memory.known, time.time()))
+    assert figures_cache(path, store.root).save(CacheContent(memory.known, time.time()))
     damage.do(path)
     store.image("app", "3")
     with Exporter("--storage.root", store.root, environment=kept_at(tmp_path)) as exporter:
@@ -328,8 +330,8 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
     path = tmp_path / "inventory.sqlite"
     memory = StoreMemory(0.0)
     expected = described(scan_store(store.root, memory=memory))
-    whole = Kept(memory.known, 1.0)
-    assert InventoryCache(path, store.root).save(whole)
+    whole: CacheContent[StoreFigures] = CacheContent(memory.known, 1.0)
+    assert figures_cache(path, store.root).save(whole)
     content = path.read_bytes()
     chance = random.Random(12)  # noqa: S311 - the same damage each time
     noticed, left_alone, rounds = 0, 0, 5000 if at_length else 200
@@ -338,7 +340,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
         kinds = (flip_some, flip_the_header, cut, lose_a_page, append)
         kinds[number % len(kinds)](damaged, chance)
         path.write_bytes(damaged)
-        cache = InventoryCache(path, store.root)
+        cache = figures_cache(path, store.root)
         kept = cache.load()
         noticed += kept is None
         assert kept is None or described(kept.known.inventory) == expected
@@ -347,7 +349,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
             left_alone += 1
             continue
         assert cache.save(whole), number
-        again = InventoryCache(path, store.root).load()
+        again = figures_cache(path, store.root).load()
         assert again is not None, number
         assert described(again.known.inventory) == expected
         assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [path.name]
@@ -389,7 +391,7 @@ def test_a_cache_that_another_process_has_locked_delays_the_start_by_a_second_at
     path.parent.mkdir(parents=True)
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
-    assert InventoryCache(path, store.root).save(Kept(memory.known, time.time()))
+    assert figures_cache(path, store.root).save(CacheContent(memory.known, time.time()))
     flags, environment = ("--storage.root", store.root), kept_at(tmp_path)
     seconds = []
     with Exporter(*flags, environment=environment) as exporter:

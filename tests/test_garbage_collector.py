@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.collector_simulation import Dialect, mark
-from exporter.analysis.store_figures import analyse, reaches_of
+from exporter.analysis.collector_simulation import mark
+from exporter.analysis.reachability import reaches_of
+from exporter.analysis.store_figures import analyse
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
-from exporter.domain.snapshot import BlobTotal, CollectorRun, GcMode
+from exporter.domain.snapshot import BlobTotal, CollectorRun, Dialect, GcMode
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import collect
 from tests.random_stores import REPOSITORIES, STEPS_WITH_LOSSES, Step, build

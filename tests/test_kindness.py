@@ -16,14 +16,16 @@ from demo.store import StoreBuilder, noise
 from exporter.domain.errors import ScanCancelledError
 from exporter.domain.scan_progress import RunningScan, ScanProgress
 from exporter.metrics.instruments import SCAN_PROGRESS
-from exporter.serve.publisher import SnapshotBoard
-from exporter.serve.refresh import Loop, StoreRefresher
+from exporter.serve.loop import Loop
+from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from exporter.store.filesystem.walk.workers import Workers
+from exporter.store.port import ScanControl
 from exporter.support.rate_limit import Pace
 from exporter.support.thread_priority import at_low_priority, lower_priority
 from tests.exporter_process import Exporter
+from tests.followed_store import FollowedStore
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.alone
@@ -237,7 +239,7 @@ def test_a_scan_that_waits_for_its_pace_stops_within_a_second(store: StoreBuilde
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
     with pytest.raises(ScanCancelledError):
-        scan_store(store.root, should_stop=stop.is_set, max_ops_per_second=1)
+        scan_store(store.root, control=ScanControl(should_stop=stop.is_set), max_ops_per_second=1)
     assert time.monotonic() - started < 1.3
 
 
@@ -284,19 +286,17 @@ class Recorder(RunningScan):
 
 def test_scans_never_overlap_however_many_are_due(store: StoreBuilder) -> None:
     running, stop = Recorder(), threading.Event()
-    board = SnapshotBoard(lambda _: None)
-    refresher = StoreRefresher(store.root, board, stop, 0.001, running=running)
-    changes = refresher._changes  # noqa: SLF001 - stands for the watcher
-    loop = Loop("reading", refresher.refresh, 0.001, stop, pause=refresher.pause)
+    followed = FollowedStore(store.root, FollowOptions(interval=0.001), stop=stop, running=running)
+    loop = Loop("reading", followed.refresher, 0.001, stop)
     loop.start()
 
     def go_on() -> bool:
-        changes.note(Places(names=True))
+        followed.changes.note(Places(names=True))
         return len(running.done) >= 8
 
     wait_until(go_on, "the scans do not go on", 20)
     stop.set()
-    refresher.close()
+    followed.follower.close()
     loop.join(5)
     assert running.threads == {loop.ident}
     assert all(scan == sorted(scan) for scan in running.done)

@@ -93,8 +93,8 @@ def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() ->
     registry = process_registry()
     ApiInstruments(registry)("ping", "200", 0.5)
     cache = CacheInstruments(registry)
-    cache.tell(is_loaded=False)
-    cache.tell_written(is_written=True)
+    cache.record_loaded(is_loaded=False)
+    cache.record_written(is_written=True)
     WatchInstruments(registry).tell(0, is_whole=False)
     ScanProgressCollector(registry, lambda: 0.5)
     families = [each for each in registry.collect() if each.name.startswith(PREFIX)]

@@ -6,12 +6,14 @@ import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.blob_sizes import BytesOnDisk
-from exporter.analysis.store_figures import analyse, reaches_of
-from exporter.analysis.tag_uses import app_of, tell_uses
+from exporter.analysis.reachability import reaches_of
+from exporter.analysis.store_figures import analyse
+from exporter.analysis.tag_uses import uses_of_tags
 from exporter.domain.digests import parse_digest
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.snapshot import StoreReading
 from exporter.domain.uses import Use, UseFigures
+from exporter.platforms.caprover.naming import app_of, ownership_rules
 from exporter.store.filesystem.scanner import scan_store
 from tests.small_stores import two_platforms
 
@@ -40,7 +42,8 @@ def told(
         frozenset(apps.split()), frozenset(running), frozenset(rollback) - {*running}
     )
     reading = StoreReading(inventory, analyse(inventory))
-    return tell_uses(reading, reaches_of(inventory), images, prefix, BytesOnDisk(inventory))
+    sizes, rules = BytesOnDisk(inventory), ownership_rules(prefix)
+    return uses_of_tags(reading, reaches_of(inventory), images, rules, sizes)
 
 
 def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_repository(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.collector_simulation import Dialect
 from exporter.analysis.deletion_plan import Selection, make_plan
+from exporter.analysis.reachability import reaches_of
 from exporter.analysis.retention import CollectorAfter
-from exporter.analysis.store_figures import reaches_of
 from exporter.domain.digests import parse_digest
+from exporter.domain.snapshot import Dialect
 from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import Outcome, run_command
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build
@@ -188,7 +188,7 @@ def test_nothing_is_planned_while_nobody_knows_what_runs(
     push(store, "app", "1", "2")
     outcome = run_plan(store.root, "--keep-last", "1", "--caprover.config-dir", tmp_path)
     assert (outcome.exit_code, outcome.output) == (1, "")
-    assert "no plan, since nobody knows which tags run: cannot read" in outcome.complaints
+    assert "no plan, because it is unknown which tags run: cannot read" in outcome.complaints
 
 
 def test_nothing_is_planned_while_a_part_of_the_store_cannot_be_read(store: StoreBuilder) -> None:
@@ -212,7 +212,7 @@ def test_a_blocked_collector_is_told_and_nothing_is_promised(store: StoreBuilder
     ("arguments", "problem"),
     [
         ((), "plan: nothing is selected"),
-        (("--orphaned",), "--orphaned: only CapRover tells"),
+        (("--orphaned",), "--orphaned: which apps exist is not known"),
         (("--match", "("), "is not a regular expression"),
         (("--keep-last", "-1"), "--keep-last"),
         (("--older-than", "90"), "is not a duration"),

@@ -105,10 +105,7 @@ def test_serve_warns_once_of_rights_that_it_does_not_need(
         exporter.terminate()
         lines = [line for line in exporter.log.splitlines() if "level=info" not in line]
         complaints = exporter.complaints
-    said = [
-        re.search(r' level=warning logger=store\.filesystem\.privilege msg="(.*?): ', line)
-        for line in lines
-    ]
+    said = [re.search(r' level=warning logger=serve\.run msg="(.*?): ', line) for line in lines]
     expected = [each.format(store=store) for each in situation.warnings]
     assert [each and each[1] for each in said] == expected
     assert complaints == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from demo.store import StoreBuilder, digest_of, noise
-from exporter.analysis.analyst import AnalysisOptions, Analyst, analyse_all
+from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.domain.digests import Digest, format_digest
 from exporter.domain.model import Inventory, Repository
 from exporter.store.filesystem.rescan.change_stamps import NO_STAMP
@@ -111,11 +111,11 @@ class Rescanner:
         fresh = scan_store(self.root)
         assert described(self.inventory) == described(fresh)
         for options, analyst in self.analyses:
-            reading, conclusions = analyst.analyse(self.inventory, None)
+            analysis = analyst.analyse(self.inventory)
             for inventory in (self.inventory, fresh):
-                expected, concluded = analyse_all(inventory, None, options)
-                assert reading.figures == expected.figures
-                assert conclusions == concluded
+                expected = Analyst(options).analyse(inventory)
+                assert analysis.store.figures == expected.store.figures
+                assert analysis.conclusions == expected.conclusions
         return self.inventory
 
 

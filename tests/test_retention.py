@@ -8,16 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.analyst import AnalysisOptions, conclude
+from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.blob_sizes import BytesOnDisk, bytes_on_disk
-from exporter.analysis.collector_simulation import Dialect, mark
+from exporter.analysis.collector_simulation import mark
+from exporter.analysis.reachability import reaches_of
 from exporter.analysis.retention import choose, keep_newest
-from exporter.analysis.store_figures import analyse, reaches_of
-from exporter.analysis.tag_uses import tell_uses
+from exporter.analysis.store_figures import analyse
+from exporter.analysis.tag_uses import uses_of_tags
 from exporter.domain.digests import format_digest, parse_digest
 from exporter.domain.images import AppImages, ImageName
-from exporter.domain.snapshot import CaproverStatus, GcMode, StoreReading
+from exporter.domain.snapshot import Dialect, GcMode, PlatformStatus, StoreReading
 from exporter.domain.uses import PolicyFigures
+from exporter.platforms.caprover.naming import ownership_rules
 from exporter.store.filesystem.scanner import scan_store
 from tests.random_stores import STEPS_WITH_LOSSES, Step, build
 from tests.small_stores import two_platforms
@@ -34,11 +36,10 @@ def priced(
     store: StoreBuilder, *keep_last: int, images: AppImages | None = None
 ) -> tuple[PolicyFigures, ...] | None:
     inventory = scan_store(store.root)
-    options = AnalysisOptions(
-        image_prefix=None if images is None else "captain", keep_last=keep_last
-    )
-    reading = StoreReading(inventory, analyse(inventory))
-    return conclude(reading, CaproverStatus(images) if images else None, options).policies
+    ownership = None if images is None else ownership_rules("captain")
+    options = AnalysisOptions(ownership=ownership, keep_last=keep_last)
+    platform = None if images is None else PlatformStatus("CapRover", images)
+    return Analyst(options).analyse(inventory, platform).conclusions.policies
 
 
 def deletions(
@@ -49,7 +50,8 @@ def deletions(
     uses = None
     if images is not None:
         reading = StoreReading(inventory, analyse(inventory))
-        uses = tell_uses(reading, reaches, images, "captain", BytesOnDisk(inventory))
+        rules = ownership_rules("captain")
+        uses = uses_of_tags(reading, reaches, images, rules, BytesOnDisk(inventory))
     found = choose(inventory, reaches, lambda each: keep_newest(each, keep), uses)
     return {
         name: {format_digest(inventory.digests[number]) for number in chosen}
@@ -141,10 +143,9 @@ def test_what_runs_under_its_digest_is_never_deleted(store: StoreBuilder, tag: s
 def test_nothing_is_priced_while_nobody_knows_what_runs(store: StoreBuilder) -> None:
     store.image("app", "1")
     inventory = scan_store(store.root)
-    reading = StoreReading(inventory, analyse(inventory))
-    options = AnalysisOptions(image_prefix="captain", keep_last=(1,))
-    for caprover in (None, CaproverStatus(None, "gone")):
-        conclusions = conclude(reading, caprover, options)
+    options = AnalysisOptions(ownership=ownership_rules("captain"), keep_last=(1,))
+    for platform in (None, PlatformStatus("CapRover", None, "gone")):
+        conclusions = Analyst(options).analyse(inventory, platform).conclusions
         assert conclusions.policies is None
         assert conclusions.uses is None
 
@@ -179,8 +180,8 @@ def test_a_price_is_what_the_collectors_walk_marks_less_after_the_deletions(
         build(store, steps)
         inventory = scan_store(store.root)
     reaches = reaches_of(inventory)
-    reading = StoreReading(inventory, analyse(inventory, dialect))
-    (policy,) = conclude(reading, None, AnalysisOptions(dialect, None, (keep,))).policies or ()
+    analyst = Analyst(AnalysisOptions(dialect, None, (keep,)))
+    (policy,) = analyst.analyse(inventory).conclusions.policies or ()
     chosen = choose(inventory, reaches, lambda each: keep_newest(each, keep), None)
     before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
     after = mark(inventory, reaches, dialect, GcMode.DEFAULT, chosen.manifests)

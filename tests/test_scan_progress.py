@@ -14,13 +14,13 @@ from exporter.domain.scan_progress import Advance, RunningScan, ScanProgress
 from exporter.domain.snapshot import Snapshot
 from exporter.metrics.instruments import SCAN_PROGRESS, ScanProgressCollector
 from exporter.serve import refresh
-from exporter.serve.publisher import SnapshotBoard
-from exporter.serve.refresh import StoreRefresher
-from exporter.serve.stall import WARN_SECONDS, StandstillWarner
+from exporter.serve.stall import WARN_SECONDS, StallWarner
 from exporter.store.filesystem.rescan.scan_memory import StoreMemory
 from exporter.store.filesystem.scanner import scan_store
+from exporter.store.port import ScanControl
 from exporter.web.landing import landing_page
 from tests.exporter_process import Exporter
+from tests.followed_store import FollowedStore
 
 RATIO = SCAN_PROGRESS.name
 
@@ -39,7 +39,7 @@ def test_the_ratio_never_falls_and_is_one_in_the_end(store: StoreBuilder) -> Non
     ]
     store.index("app", "1", [store.index("app", None, children)])
     seen: list[ScanProgress] = []
-    scan_store(store.root, on_progress=seen.append)
+    scan_store(store.root, control=ScanControl(seen.append))
     ratios = [each.ratio for each in seen]
     assert ratios == sorted(ratios)
     assert 0 < ratios[0] < 0.3
@@ -62,7 +62,7 @@ def test_finding_more_to_read_does_not_make_the_ratio_fall() -> None:
 def test_a_scan_of_nothing_gets_to_its_end_too(tmp_path: Path, *, begun: bool) -> None:
     seen: list[ScanProgress] = []
     (tmp_path / "docker/registry/v2" / ("blobs" if begun else "")).mkdir(parents=True)
-    scan_store(tmp_path, on_progress=seen.append)
+    scan_store(tmp_path, control=ScanControl(seen.append))
     assert [each.ratio for each in seen] == [1]
 
 
@@ -70,7 +70,7 @@ def test_a_scan_of_what_has_changed_is_no_full_scan(store: StoreBuilder) -> None
     memory = StoreMemory(settled_seconds=0)
     inventory = scan_store(store.root, memory=memory)
     seen: list[ScanProgress] = []
-    scan_store(store.root, inventory, memory=memory, on_progress=seen.append)
+    scan_store(store.root, inventory, memory=memory, control=ScanControl(seen.append))
     assert {each.is_full for each in seen} == {False}
     assert seen[-1].ratio == 1
     running = RunningScan()
@@ -95,11 +95,9 @@ class Scrapes(RunningScan):
 
 def test_a_scrape_during_a_full_scan_tells_how_far_it_is(store: StoreBuilder) -> None:
     running = Scrapes()
-    refresher = StoreRefresher(
-        store.root, SnapshotBoard(lambda _: None), threading.Event(), running=running
-    )
+    followed = FollowedStore(store.root, running=running)
     assert generate_latest(running.registry) == b""
-    refresher.refresh()
+    followed.refresh()
     told = [each for each in running.seen if each is not None]
     assert told == running.seen == sorted(told)
     assert told[-1] == 1
@@ -108,14 +106,13 @@ def test_a_scrape_during_a_full_scan_tells_how_far_it_is(store: StoreBuilder) ->
 
 def test_a_scan_that_failed_or_was_stopped_is_not_told_as_running(store: StoreBuilder) -> None:
     running, stop = RunningScan(), threading.Event()
-    board = SnapshotBoard(lambda _: None)
     stop.set()
     with pytest.raises(ScanCancelledError):
-        StoreRefresher(store.root, board, stop, running=running).refresh()
+        FollowedStore(store.root, stop=stop, running=running).refresh()
     assert running.ratio is None
     store.root.rename(store.root.with_name("away"))
     with pytest.raises(StoreUnreadableError):
-        StoreRefresher(store.root, board, threading.Event(), running=running).refresh()
+        FollowedStore(store.root, running=running).refresh()
     assert running.ratio is None
 
 
@@ -147,9 +144,8 @@ def test_the_log_tells_how_far_a_long_scan_is(
     store: StoreBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(refresh, "_PROGRESS_SECONDS", 0.0)  # as if every part took so long
-    board = SnapshotBoard(lambda _: None)
     with caplog.at_level(logging.INFO):
-        StoreRefresher(store.root, board, threading.Event()).refresh()
+        FollowedStore(store.root).refresh()
     told = [each for each in caplog.records if each.msg == "scanning the store"]
     fields = [vars(each)["fields"] for each in told]
     assert fields[-1]["ratio"] == 1
@@ -162,7 +158,7 @@ def test_a_scan_that_does_not_get_on_is_said_once_and_so_is_that_it_does(
 ) -> None:
     now = [0.0]
     running = RunningScan(lambda: now[0])
-    warner = StandstillWarner(Path("/srv"), running)
+    warner = StallWarner("/srv", running)
 
     def said_after(seconds: float) -> list[str]:
         caplog.clear()

@@ -27,6 +27,7 @@ from exporter.domain.scan_progress import ScanProgress
 from exporter.domain.snapshot import BlobState, StoreFigures
 from exporter.store.filesystem.readers.link_reader import PATIENCE_SECONDS
 from exporter.store.filesystem.scanner import scan_store
+from exporter.store.port import ScanControl
 
 needs_other_user = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root, to become a user who may not read"
@@ -279,7 +280,7 @@ def test_a_half_that_is_replaced_during_a_scan_makes_no_half_truth(
             other.rename(half)
 
     with pytest.raises(StoreUnreadableError, match="replaced or unmounted while it was read"):
-        scan_store(store.root, before, on_progress=replace)
+        scan_store(store.root, before, control=ScanControl(replace))
     half.rmdir()
     half.with_name("away").rename(half)
     assert len(scan(store, before).repositories) == 2
@@ -616,7 +617,7 @@ def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuild
             stages.append(progress.stage)
             link.write_text(digest)
 
-    inventory = scan_store(store.root, on_progress=rewrite)
+    inventory = scan_store(store.root, control=ScanControl(rewrite))
     assert stages
     assert inventory.issues == ()
 
@@ -669,7 +670,7 @@ def test_a_push_between_blobs_and_repositories_is_seen_whole(store: StoreBuilder
         if progress.stage == "blobs" and progress.done == progress.total:
             pushed.append(store.image("app", "2"))
 
-    inventory = scan_store(store.root, on_progress=push)
+    inventory = scan_store(store.root, control=ScanControl(push))
     assert len(pushed) == 1
     assert len(blobs_on_disk(inventory)) == 6
     assert unreferenced(inventory) == 0
@@ -683,7 +684,7 @@ def test_a_repository_that_vanishes_during_the_walk_is_no_error(store: StoreBuil
         if progress.stage == "repositories":
             shutil.rmtree(store.repository_path("c"), ignore_errors=True)
 
-    inventory = scan_store(store.root, on_progress=delete)
+    inventory = scan_store(store.root, control=ScanControl(delete))
     assert inventory.issues == ()
     assert inventory.complete
 
@@ -691,7 +692,7 @@ def test_a_repository_that_vanishes_during_the_walk_is_no_error(store: StoreBuil
 def test_progress_goes_through_all_stages(store: StoreBuilder) -> None:
     store.image("app", "1")
     seen: list[ScanProgress] = []
-    scan_store(store.root, on_progress=seen.append)
+    scan_store(store.root, control=ScanControl(seen.append))
     assert {each.stage for each in seen} == {"blobs", "repositories", "manifests"}
     assert all(0 < each.done <= each.total for each in seen)
 
@@ -699,7 +700,7 @@ def test_progress_goes_through_all_stages(store: StoreBuilder) -> None:
 def test_a_scan_stops_when_told_to(store: StoreBuilder) -> None:
     store.image("app", "1")
     with pytest.raises(ScanCancelledError):
-        scan_store(store.root, should_stop=lambda: True)
+        scan_store(store.root, control=ScanControl(should_stop=lambda: True))
 
 
 def test_the_store_is_left_as_it_was(store: StoreBuilder) -> None:

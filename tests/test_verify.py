@@ -21,9 +21,10 @@ import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.commands.verify.checkpoint import default_path
+from exporter.commands.verify.hashing import CHUNK_BYTES, RateLimiter
 from exporter.commands.verify.options import Task
-from exporter.commands.verify.run import Surroundings, Verdict, verify
-from exporter.store.filesystem.blob_verification import CHUNK_BYTES, RateLimiter
+from exporter.commands.verify.run import Environment, Verdict, verify
+from exporter.store.filesystem.store import FilesystemStore
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
 from tests.servers import STOP_SECONDS
@@ -436,8 +437,9 @@ class Verification:
         clock = FakeClock(on_sleep)
         output, notes = io.StringIO(), list[str]()
         verdict = verify(
-            Task(self.builder.root, repository, rate, self.checkpoint, restart),
-            Surroundings(
+            FilesystemStore(self.builder.root),
+            Task(repository, rate, self.checkpoint, restart),
+            Environment(
                 output,
                 notes.append,
                 clock,
@@ -769,8 +771,9 @@ def test_without_any_place_for_a_checkpoint_it_goes_on(verification: Verificatio
     output, notes = io.StringIO(), list[str]()
     clock = FakeClock()
     verdict = verify(
-        Task(verification.builder.root, None, None, None, restart=False),
-        Surroundings(output, notes.append, clock, clock.sleep, lambda: False),
+        FilesystemStore(verification.builder.root),
+        Task(None, None, None, restart=False),
+        Environment(output, notes.append, clock, clock.sleep, lambda: False),
     )
     assert verdict is Verdict.SOUND
     assert len(notes) == 1
@@ -790,11 +793,11 @@ def test_a_large_blob_is_read_in_bounded_memory(builder: StoreBuilder, checkpoin
     path.touch()
     os.truncate(path, size)
     clock = FakeClock()
-    task = Task(builder.root, None, None, checkpoint, restart=False)
-    surroundings = Surroundings(io.StringIO(), print, clock, clock.sleep, lambda: False)
+    task = Task(None, None, checkpoint, restart=False)
+    environment = Environment(io.StringIO(), print, clock, clock.sleep, lambda: False)
     tracemalloc.start()
     try:
-        assert verify(task, surroundings) is Verdict.SOUND
+        assert verify(FilesystemStore(builder.root), task, environment) is Verdict.SOUND
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

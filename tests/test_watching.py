@@ -17,14 +17,14 @@ from watchdog.observers.inotify_c import (
 )
 
 from demo.store import StoreBuilder, noise
-from exporter.serve.publisher import SnapshotBoard
-from exporter.serve.refresh import StoreRefresher
 from exporter.store.filesystem.disk_space import Mount
+from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.rescan import watcher as watcher_module
 from exporter.store.filesystem.rescan.change_queue import Changes
 from exporter.store.filesystem.rescan.scan_memory import EVERYWHERE, Places, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
+from tests.followed_store import FollowedStore
 from tests.servers import DockerRegistry, RegistryClient, wait_until
 from tests.watched_store import watched
 
@@ -268,26 +268,24 @@ def test_a_filesystem_that_others_change_is_not_watched(
 
 
 def test_sweeps_keep_their_rhythm_while_changes_come(store: StoreBuilder) -> None:
-    board = SnapshotBoard(lambda _: None)
     looked_at: list[int] = []
-    refresher = StoreRefresher(store.root, board, threading.Event(), interval=0.5)
-    changes = refresher._changes  # noqa: SLF001 - stands for the watcher
-    refresher.refresh()
+    followed = FollowedStore(store.root, FollowOptions(interval=0.5))
+    followed.refresh()
     overlooked = store.tag_link("team/tool", "1")
     overlooked.write_bytes(store.tag_link("app", "1").read_bytes())
     end = time.monotonic() + 20
     while not looked_at and time.monotonic() < end:
-        changes.note(Places(repositories=frozenset({"app"})))
-        refresher.pause(60)
-        refresher.refresh()
-        reading = board.snapshot.store
+        followed.changes.note(Places(repositories=frozenset({"app"})))
+        followed.follower.wait(60)
+        followed.refresh()
+        reading = followed.snapshot.store
         assert reading is not None
         tool = next(each for each in reading.inventory.repositories if each.name == "team/tool")
         app = next(each for each in reading.inventory.repositories if each.name == "app")
         if tool.tags[0].target == app.tags[0].target:
             looked_at.append(1)
     assert looked_at
-    refresher.close()
+    followed.follower.close()
 
 
 def test_changes_are_handed_over_together_and_not_for_ever_later() -> None:

@@ -1,50 +1,61 @@
-"""What follows from the store and from CapRover's configuration together."""
+"""The only owner of figures and conclusions: from inventories and platform status to snapshots.
 
-from dataclasses import dataclass
+Each ``with_...`` method returns the snapshot that follows from an earlier one and one new reading.
+"""
 
+from dataclasses import dataclass, replace
+
+from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import Ledger
-from exporter.analysis.collector_fast_path import Reaches
-from exporter.analysis.collector_simulation import Dialect
+from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.retention import price_policies
-from exporter.analysis.store_figures import analyse, reaches_of
-from exporter.analysis.tag_uses import tell_uses
+from exporter.analysis.store_figures import analyse
+from exporter.analysis.tag_uses import uses_of_tags
 from exporter.domain.images import AppImages
-from exporter.domain.model import Inventory
-from exporter.domain.snapshot import BlobState, CaproverStatus, StoreFigures, StoreReading
-from exporter.domain.uses import PolicyFigures, UseFigures
+from exporter.domain.model import FilesystemUsage, Inventory
+from exporter.domain.snapshot import (
+    ApiStatus,
+    BlobState,
+    Dialect,
+    PlatformStatus,
+    ScanStatus,
+    Snapshot,
+    StoreFigures,
+    StoreReading,
+)
+from exporter.domain.uses import OwnershipRules, PolicyFigures, UseFigures
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOptions:
-    """What the configuration says of the analysis.
+    """What the configuration says about the analysis.
 
     Attributes:
         dialect: major version of the registry whose collector is simulated.
-        image_prefix: first part of the repositories that CapRover pushes to; None where there is
-            no CapRover.
-        keep_last: retention policies to price, as numbers of tags to keep.
+        ownership: the platform's rules; None without a platform.
+        keep_last: retention policies to price, each a number of tags to keep.
 
     """
 
     dialect: Dialect = 2
-    image_prefix: str | None = None
+    ownership: OwnershipRules | None = None
     keep_last: tuple[int, ...] = ()
 
     @property
-    def ask_for_conclusions(self) -> bool:
-        """Whether there is anything to tell beyond the figures of the store."""
-        return self.image_prefix is not None or bool(self.keep_last)
+    def need_conclusions(self) -> bool:
+        """Whether anything beyond the figures of the store is to be known."""
+        return self.ownership is not None or bool(self.keep_last)
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusions:
-    """What was concluded.
+    """What follows from a store and the platform's configuration together.
 
     Attributes:
-        images: what CapRover's configuration said, from which it was drawn.
+        images: the platform's images that the rest was concluded from.
         uses: see :class:`exporter.domain.snapshot.Snapshot`.
-        policies: the same.
+        policies: likewise.
 
     """
 
@@ -53,71 +64,122 @@ class Conclusions:
     policies: tuple[PolicyFigures, ...] | None = None
 
 
-class Analyst:
-    """Analyses one inventory of a store after another, by what has changed between them."""
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One analysed inventory, and what was concluded when it was analysed."""
 
-    def __init__(self, options: AnalysisOptions) -> None:
-        self._options = options
+    store: StoreReading
+    conclusions: Conclusions
+
+
+class Analyst:
+    """Analyses the inventories of one store, each by its difference from the one before."""
+
+    def __init__(self, options: AnalysisOptions | None = None) -> None:
+        self.options = options or AnalysisOptions()
         self._ledger = Ledger()
 
     def analyse(
         self,
         inventory: Inventory,
-        caprover: CaproverStatus | None,
+        platform: PlatformStatus | None = None,
         figures: StoreFigures | None = None,
-    ) -> tuple[StoreReading, Conclusions]:
-        """Draw all figures, and what follows from them together with CapRover's configuration.
+    ) -> Analysis:
+        """Compute all figures of an inventory, and the conclusions with a platform's status.
 
-        ``figures`` are those of the inventory, where they are known.
+        ``figures`` are those of the inventory if they are already known. Call it from one thread
+        at a time.
         """
         if figures is not None:
-            reading = StoreReading(inventory, figures)
-            return reading, conclude(reading, caprover, self._options)
+            store = StoreReading(inventory, figures)
+            return Analysis(store, self.conclude(store, platform))
         self._ledger.follow(inventory)
-        figures = analyse(inventory, self._options.dialect, self._ledger)
-        reading = StoreReading(inventory, figures)
-        reaches = self._ledger.reaches if self._options.ask_for_conclusions else None
-        conclusions = conclude(reading, caprover, self._options, reaches)
+        figures = analyse(inventory, self.options.dialect, self._ledger)
+        store = StoreReading(inventory, figures)
+        reaches = self._ledger.reaches if self.options.need_conclusions else None
+        conclusions = self.conclude(store, platform, reaches)
         self._ledger.release()
-        return reading, conclusions
+        return Analysis(store, conclusions)
+
+    def with_scan(self, before: Snapshot, analysis: Analysis, scan: ScanStatus) -> Snapshot:
+        """Return the snapshot after a scan.
+
+        If the platform's images have changed since the inventory was analysed, the conclusions are
+        drawn again.
+        """
+        after = _with_differences(replace(before, store=analysis.store, scan=scan))
+        if analysis.conclusions.images == _images_of(before.platform):
+            return _concluded(after, analysis.conclusions)
+        return _concluded(after, self.conclude(analysis.store, before.platform))
+
+    def with_platform(self, before: Snapshot, platform: PlatformStatus) -> Snapshot:
+        """Return the snapshot after the platform's configuration was read."""
+        if platform == before.platform:
+            return before
+        after = replace(before, platform=platform)
+        if after.store is None or platform.images == _images_of(before.platform):
+            return after
+        after = _concluded(after, self.conclude(after.store, platform))
+        return _with_missing_images_of(before, after)
+
+    def with_api(self, before: Snapshot, api: ApiStatus) -> Snapshot:
+        """Return the snapshot after the registry's API was asked."""
+        return _with_differences(replace(before, api=api))
+
+    def with_filesystem(self, before: Snapshot, usage: FilesystemUsage | None) -> Snapshot:
+        """Return the snapshot after the filesystem's usage was read."""
+        return before if usage == before.filesystem else replace(before, filesystem=usage)
+
+    def conclude(
+        self,
+        store: StoreReading,
+        platform: PlatformStatus | None,
+        reaches: Reaches | None = None,
+    ) -> Conclusions:
+        """Conclude what needs both; while the platform's images are unknown, nothing is."""
+        options, images = self.options, _images_of(platform)
+        if not options.need_conclusions:
+            return Conclusions(images, None, ())
+        inventory = store.inventory
+        reaches = reaches or reaches_of(inventory)
+        sizes = BytesOnDisk(inventory)
+        uses = None
+        if options.ownership is not None:
+            if images is None:
+                return Conclusions()
+            read_at = None if platform is None else platform.read_at
+            uses = uses_of_tags(store, reaches, images, options.ownership, sizes, read_at)
+        blobs = store.figures.blobs
+        referenced = None
+        if inventory.references_known:  # else unreferenced blobs count as untagged
+            referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
+        policies = price_policies(
+            inventory, reaches, options.dialect, options.keep_last, uses, sizes, referenced
+        )
+        return Conclusions(images, uses, tuple(policies))
 
 
-def analyse_all(
-    inventory: Inventory, caprover: CaproverStatus | None, options: AnalysisOptions
-) -> tuple[StoreReading, Conclusions]:
-    """Draw the same from one inventory alone."""
-    return Analyst(options).analyse(inventory, caprover)
+def _images_of(platform: PlatformStatus | None) -> AppImages | None:
+    return None if platform is None else platform.images
 
 
-def conclude(
-    reading: StoreReading,
-    caprover: CaproverStatus | None,
-    options: AnalysisOptions,
-    reaches: Reaches | None = None,
-) -> Conclusions:
-    """Draw what needs both; while CapRover's configuration is not known, neither is known."""
-    inventory = reading.inventory
-    images = None if caprover is None else caprover.images
-    if not options.ask_for_conclusions:
-        return Conclusions(images, None, ())
-    reaches = reaches or reaches_of(inventory)
-    sizes = BytesOnDisk(inventory)
-    uses = None
-    if options.image_prefix is not None:
-        if images is None:
-            return Conclusions()
-        read_at = None if caprover is None else caprover.read_at
-        uses = tell_uses(reading, reaches, images, options.image_prefix, sizes, read_at)
-    blobs = reading.figures.blobs
-    # else what nobody references is among them
-    referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
-    policies = price_policies(
-        inventory,
-        reaches,
-        options.dialect,
-        options.keep_last,
-        uses,
-        sizes,
-        referenced if inventory.references_known else None,
-    )
-    return Conclusions(images, uses, tuple(policies))
+def _concluded(snapshot: Snapshot, conclusions: Conclusions) -> Snapshot:
+    return replace(snapshot, uses=conclusions.uses, policies=conclusions.policies)
+
+
+def _with_missing_images_of(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Leave the count of missing images to the next scan: the last one knows no new deployment.
+
+    While scans fail, a new count would page somebody for nothing.
+    """
+    if before.uses is None or after.uses is None:
+        return after
+    return replace(after, uses=replace(after.uses, missing_images=before.uses.missing_images))
+
+
+def _with_differences(snapshot: Snapshot) -> Snapshot:
+    differences = None
+    if snapshot.store is not None and snapshot.api is not None and snapshot.api.view is not None:
+        repositories = snapshot.store.inventory.repositories
+        differences = count_tag_differences(repositories, snapshot.api.view)
+    return replace(snapshot, tag_differences=differences)

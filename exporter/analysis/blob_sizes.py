@@ -1,22 +1,9 @@
-"""What a repository tells of itself, and sums of bytes on disk."""
+"""Sums of the sizes of blobs on disk."""
 
 from collections.abc import Iterable
 
-from exporter.analysis.reachability import RepositoryReach
 from exporter.domain.digests import BlobNumber
-from exporter.domain.model import Inventory, Repository
-
-
-def count_untagged(repository: Repository, reach: RepositoryReach) -> int:
-    """Count the revisions that no tag of the repository reaches."""
-    return sum(revision.manifest not in reach.tagged for revision in repository.revisions)
-
-
-def last_push_at(repository: Repository) -> float | None:
-    """Give the time of the newest link, Unix seconds; None where there is no link."""
-    times = [tag.updated_at for tag in repository.tags]
-    times += [revision.linked_at for revision in repository.revisions]
-    return max((time for time in times if time is not None), default=None)
+from exporter.domain.model import Inventory
 
 
 class BytesOnDisk:

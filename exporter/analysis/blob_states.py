@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from exporter.analysis.collector_fast_path import Reaches
-from exporter.analysis.reachability import NOTHING, RepositoryReach, reach_of
+from exporter.analysis.reachability import NOTHING, Reaches, RepositoryReach, reach_of
 from exporter.analysis.repository_figures import Account, draw_up, logical_bytes_of, targets_of
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository

@@ -6,10 +6,10 @@ repository reaches; :mod:`exporter.analysis.collector_simulation` walks all othe
 the rules are.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from exporter.analysis.reachability import RepositoryReach, referenced_by
+from exporter.analysis.reachability import Reaches, RepositoryReach, referenced_by
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import (
     ALL_DIRECTORIES,
@@ -17,9 +17,6 @@ from exporter.domain.model import (
     Repository,
 )
 from exporter.domain.snapshot import TagName
-
-Reaches = Sequence[RepositoryReach]
-"""What each repository of an inventory reaches, in the inventory's order."""
 
 
 def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:

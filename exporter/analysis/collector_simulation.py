@@ -12,10 +12,9 @@ Not looked at: links below ``_layers``, on which version 3 aborts where one is d
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from exporter.analysis.collector_fast_path import Reaches, is_plain
-from exporter.analysis.reachability import RepositoryReach, referenced_by
+from exporter.analysis.collector_fast_path import is_plain
+from exporter.analysis.reachability import Reaches, RepositoryReach, referenced_by
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     ABSENT,
@@ -25,7 +24,7 @@ from exporter.domain.model import (
     Inventory,
     Repository,
 )
-from exporter.domain.snapshot import GcMode
+from exporter.domain.snapshot import VERSION_2, Dialect, GcMode
 from exporter.store.format.layout import (
     REPOSITORIES,
     TAGS,
@@ -33,12 +32,6 @@ from exporter.store.format.layout import (
     revision_link,
     tag_directory,
 )
-
-Dialect = Literal[2, 3]
-"""Major version of the registry whose collector is simulated."""
-
-VERSION_2: Dialect = 2
-"""The version whose collector is rougher: most rules here tell it from the other."""
 
 
 @dataclass(slots=True)

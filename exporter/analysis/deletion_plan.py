@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.collector_fast_path import Reaches
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import with_listed
+from exporter.analysis.reachability import Reaches, with_listed
 from exporter.analysis.retention import (
     CollectorAfter,
     Deletions,
@@ -31,7 +30,7 @@ class Selection:
 
     Attributes:
         keep_last: not among so many newest of its repository.
-        orphaned: in a repository of an app that CapRover no longer has.
+        orphaned: in a repository whose app no longer exists.
         match: ``repository:tag`` as a whole matches it.
         older_than: seconds since the tag was written.
 

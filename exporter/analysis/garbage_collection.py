@@ -4,15 +4,25 @@ from collections.abc import Iterator, Mapping
 
 from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.blob_states import Ledger
-from exporter.analysis.collector_fast_path import Reaches, has_oddities
-from exporter.analysis.collector_simulation import VERSION_2, Dialect, Marks, mark
+from exporter.analysis.collector_fast_path import has_oddities
+from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.reachability import Reaches
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import ABSENT, Inventory
-from exporter.domain.snapshot import BlobState, BlobTotal, Blocker, CollectorRun, GcMode, TagName
+from exporter.domain.snapshot import (
+    VERSION_2,
+    BlobState,
+    BlobTotal,
+    Blocker,
+    CollectorRun,
+    Dialect,
+    GcMode,
+    TagName,
+)
 
 
-def forecast(
+def simulate_runs(
     inventory: Inventory,
     ledger: Ledger,
     check: PullCheck,
@@ -29,11 +39,11 @@ def forecast(
         return None
     is_orderly = ledger.is_plain and not has_oddities(inventory)
     if is_orderly and check.is_faultless and ledger.has_sound_links:
-        return _forecast_orderly(ledger, dialect, blobs)
-    return _forecast_by_walk(inventory, ledger.reaches, check, dialect)
+        return _runs_of_consistent_store(ledger, dialect, blobs)
+    return _runs_by_walk(inventory, ledger.reaches, check, dialect)
 
 
-def _forecast_orderly(
+def _runs_of_consistent_store(
     ledger: Ledger, dialect: Dialect, blobs: Mapping[BlobState, BlobTotal]
 ) -> Mapping[GcMode, CollectorRun]:
     """Tell it of a store in good order, where only version 2 deletes what it should not."""
@@ -53,7 +63,7 @@ def _forecast_orderly(
     }
 
 
-def _forecast_by_walk(
+def _runs_by_walk(
     inventory: Inventory, reaches: Reaches, check: PullCheck, dialect: Dialect
 ) -> Mapping[GcMode, CollectorRun]:
     runs = {}

@@ -1,6 +1,6 @@
 """What is reachable from what: tag -> index, of any depth -> manifest -> config and layers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.domain.digests import BlobNumber
@@ -41,6 +41,10 @@ class RepositoryReach:
     untagged_manifests: set[BlobNumber]
     all: set[BlobNumber]
     all_manifests: set[BlobNumber]
+
+
+Reaches = Sequence[RepositoryReach]
+"""What each repository of an inventory reaches, in the inventory's order."""
 
 
 def expand(
@@ -128,6 +132,11 @@ def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -
         all=_union(tagged, untagged),
         all_manifests=held if all_manifests == held else all_manifests,
     )
+
+
+def reaches_of(inventory: Inventory) -> Reaches:
+    """Return what each repository reaches, in the inventory's order."""
+    return [reach_of(inventory.manifests, each) for each in inventory.repositories]
 
 
 def _union(numbers: set[BlobNumber], others: set[BlobNumber]) -> set[BlobNumber]:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.analysis.blob_sizes import count_untagged, last_push_at
 from exporter.analysis.collector_fast_path import is_plain, names_over_untagged
 from exporter.analysis.integrity import has_sound_links
 from exporter.analysis.reachability import RepositoryReach, reachable
@@ -64,6 +63,18 @@ def draw_up(
         is_plain=is_plain(repository, reach, frozenset()),
         is_sound=has_sound_links(repository, reach) and not reach.has_lost_tags,
     )
+
+
+def count_untagged(repository: Repository, reach: RepositoryReach) -> int:
+    """Count the revisions that no tag of the repository reaches."""
+    return sum(revision.manifest not in reach.tagged for revision in repository.revisions)
+
+
+def last_push_at(repository: Repository) -> float | None:
+    """Give the time of the newest link, Unix seconds; None where there is no link."""
+    times = [tag.updated_at for tag in repository.tags]
+    times += [revision.linked_at for revision in repository.revisions]
+    return max((time for time in times if time is not None), default=None)
 
 
 def targets_of(repository: Repository) -> Counter[BlobNumber]:

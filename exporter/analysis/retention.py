@@ -7,21 +7,20 @@ from operator import attrgetter
 
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.collector_fast_path import (
-    Reaches,
     is_orderly,
     kept_after_deleting,
     kept_after_untagging,
 )
-from exporter.analysis.collector_simulation import Dialect, Marks, mark
+from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import with_listed
+from exporter.analysis.reachability import Reaches, with_listed
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import (
     Inventory,
     Repository,
     Tag,
 )
-from exporter.domain.snapshot import GcMode
+from exporter.domain.snapshot import Dialect, GcMode
 from exporter.domain.uses import PolicyFigures, Use, UseFigures
 
 Choice = Callable[[Repository], tuple[Sequence[Tag], Sequence[Tag]]]
@@ -81,7 +80,7 @@ def choose(
 
     Deleting a manifest deletes every tag that points to it: one that a tag that stays points to,
     or reaches through an index, is kept. A running tag always stays. ``uses`` is None where nobody
-    asks CapRover.
+    asks a platform.
     """
     tags, staying = _part(inventory, choice, uses)
     return Deletions(tags, _all_but(staying, inventory, reaches))

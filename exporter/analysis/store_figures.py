@@ -4,11 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from exporter.analysis.blob_states import Ledger
-from exporter.analysis.collector_fast_path import Reaches
-from exporter.analysis.collector_simulation import Dialect
-from exporter.analysis.garbage_collection import forecast
+from exporter.analysis.garbage_collection import simulate_runs
 from exporter.analysis.integrity import PullCheck
-from exporter.analysis.reachability import reach_of
 from exporter.domain.model import (
     Inventory,
     IssueCause,
@@ -19,16 +16,12 @@ from exporter.domain.snapshot import (
     BlobTotal,
     BrokenTag,
     CollectorRun,
+    Dialect,
     GcMode,
     Integrity,
     StoreFigures,
     UploadFigures,
 )
-
-
-def reaches_of(inventory: Inventory) -> Reaches:
-    """Tell what each repository reaches, in the inventory's order."""
-    return [reach_of(inventory.manifests, each) for each in inventory.repositories]
 
 
 def analyse(
@@ -51,7 +44,7 @@ def analyse(
             BlobState.UNREFERENCED: BlobTotal(),
         }
     issues = Counter(issue.cause for issue in inventory.issues)
-    integrity, collector = foretell(inventory, ledger, dialect, by_reach)
+    integrity, collector = integrity_and_runs(inventory, ledger, dialect, by_reach)
     return StoreFigures(
         blobs=blobs,
         logical_bytes=ledger.logical_bytes,
@@ -70,7 +63,7 @@ def analyse(
     )
 
 
-def foretell(
+def integrity_and_runs(
     inventory: Inventory,
     ledger: Ledger,
     dialect: Dialect,
@@ -91,7 +84,7 @@ def foretell(
     integrity = None
     if not inventory.is_cache:
         integrity = Integrity(check.missing_blobs(), tuple(broken))
-    return integrity, forecast(inventory, ledger, check, dialect, blobs)
+    return integrity, simulate_runs(inventory, ledger, check, dialect, blobs)
 
 
 def count_uploads(uploads: Iterable[Upload]) -> UploadFigures:

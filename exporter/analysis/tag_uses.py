@@ -1,4 +1,7 @@
-"""What CapRover needs each tag for, and which bytes nobody needs any more."""
+"""What apps use each tag for, and how many bytes no app needs any more.
+
+Where "running", "rollback", "superseded", "orphaned" and "unmanaged" are assigned.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -7,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from exporter.analysis.blob_sizes import BytesOnDisk
-from exporter.analysis.collector_fast_path import Reaches
 from exporter.analysis.integrity import PullCheck, sound_links
-from exporter.analysis.reachability import RepositoryReach, reached_by_many, with_listed
+from exporter.analysis.reachability import Reaches, RepositoryReach, reached_by_many, with_listed
 from exporter.domain.digests import BlobNumber, Digest
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.model import (
@@ -18,25 +20,23 @@ from exporter.domain.model import (
     Tag,
 )
 from exporter.domain.snapshot import BlobState, BrokenTag, StoreFigures, StoreReading
-from exporter.domain.uses import TagUses, Use, UseFigures, UseTotal
+from exporter.domain.uses import OwnershipRules, TagUses, Use, UseFigures, UseTotal
 
 _NAMED = (Use.RUNNING, Use.ROLLBACK)
-_BUILD = "img-captain-"
 
 
-def tell_uses(
+def uses_of_tags(
     reading: StoreReading,
     reaches: Reaches,
     images: AppImages,
-    prefix: str,
+    rules: OwnershipRules,
     sizes: BytesOnDisk,
     read_at: float | None = None,
 ) -> UseFigures:
-    """Tell the use of every tag; ``prefix`` is the first part of CapRover's repositories.
+    """Return the use of every tag, and what the uses add up to.
 
-    The uses are those of CapRover's terms: an image is compared by repository and tag, whatever its
-    domain, which may have changed. Of what was pushed after ``images`` were read, at ``read_at``
-    (Unix seconds), they say nothing.
+    Images are compared by repository and tag, whatever their domain: it may have changed. The
+    ``images`` were read at ``read_at`` (Unix seconds) and know nothing that was pushed later.
     """
     inventory, figures = reading.inventory, reading.figures
     recent = _pushed_since(read_at, figures)
@@ -47,7 +47,7 @@ def tell_uses(
     pinned: dict[str, Mapping[BlobNumber, Use]] = {}
     orphaned = set()
     for repository in inventory.repositories:
-        otherwise = _otherwise(repository.name, named, images.apps, prefix)
+        otherwise = _otherwise(repository.name, named, images.apps, rules)
         names = named.get(repository.name)
         digests = {} if names is None else _numbered(names.digests, inventory)
         if digests:
@@ -55,14 +55,15 @@ def tell_uses(
         is_recent = repository.name in recent
         if is_recent and otherwise is Use.ORPHANED:
             otherwise = Use.UNMANAGED  # perhaps its app is new
-        told = _uses(repository, names, digests, otherwise, inventory)
+        by_name = _uses(repository, names, digests, otherwise, inventory)
         if read_at is not None and is_recent and otherwise is Use.SUPERSEDED:
-            told |= _too_new(repository, told, read_at)
-        uses[repository.name] = TagUses(repository.tags, told, otherwise)
+            by_name |= _too_new(repository, by_name, read_at)
+        uses[repository.name] = TagUses(repository.tags, by_name, otherwise)
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
+    totals = _totals(inventory, reaches, uses, tagged_bytes, sizes)
     return UseFigures(
-        totals=_totals(inventory, reaches, uses, tagged_bytes, sizes),
+        totals={use: totals[use] for use in Use if use in rules.known_uses},
         repositories=uses,
         pinned=pinned,
         orphaned_repositories=frozenset(orphaned),
@@ -91,29 +92,21 @@ def _by_repository(images: AppImages) -> dict[str, _Named]:
 
 
 def _otherwise(
-    repository: str, named: Mapping[str, _Named], apps: frozenset[str], prefix: str
+    repository: str, named: Mapping[str, _Named], apps: frozenset[str], rules: OwnershipRules
 ) -> Use:
-    """Give the use of the tags that no app names."""
+    """Return the use of the tags that no app names."""
+    use = Use.UNMANAGED
     if repository in named:
-        return Use.SUPERSEDED
-    app = app_of(repository, prefix)
-    return Use.UNMANAGED if app is None or app in apps else Use.ORPHANED
-
-
-def app_of(repository: str, prefix: str) -> str | None:
-    """Give the app that CapRover pushed a repository for; None where it is none of its own.
-
-    Before version 1.5.1 it wrote one more hyphen, which no app's name can begin with.
-    """
-    start = f"{prefix}/{_BUILD}"
-    if not repository.startswith(start):
-        return None
-    app = repository[len(start) :].removeprefix("-")
-    return app if app and "/" not in app else None
+        use = Use.SUPERSEDED
+    else:
+        app = rules.owner_of(repository)
+        if app is not None and app not in apps:
+            use = Use.ORPHANED
+    return use if use in rules.known_uses else Use.UNMANAGED
 
 
 def _pushed_since(moment: float | None, figures: StoreFigures) -> set[str]:
-    """Name the repositories that were pushed to after a moment; none where that is not known."""
+    """Return the repositories that were pushed to after a moment; none if it is unknown."""
     if moment is None:
         return set()
     pushes = ((each.name, each.last_push_at) for each in figures.repositories)
@@ -121,7 +114,7 @@ def _pushed_since(moment: float | None, figures: StoreFigures) -> set[str]:
 
 
 def _too_new(repository: Repository, uses: Mapping[str, Use], read_at: float) -> Mapping[str, Use]:
-    """Give the tags that no app named yet when that was read: perhaps one does now."""
+    """Return the tags that were pushed after the images were read: an app may name them now."""
     return {
         tag.name: Use.UNMANAGED
         for tag in repository.tags
@@ -141,7 +134,7 @@ def _uses(
     otherwise: Use,
     inventory: Inventory,
 ) -> dict[str, Use]:
-    """Give the uses of the tags that apps name, in one way or the other."""
+    """Return the uses of the tags that apps name, by tag or by digest."""
     if named is None:
         return {}
     names = {tag.name for tag in repository.tags}
@@ -159,7 +152,7 @@ _STRENGTH = {use: place for place, use in enumerate(Use)}
 
 
 def _uses_below(tag: Tag, pinned: Mapping[BlobNumber, Use], inventory: Inventory) -> Iterator[Use]:
-    """Give the uses of what a tag reaches, where apps name that by digest: a platform of it too."""
+    """Yield the uses of manifests that a tag reaches and apps name by digest, platforms too."""
     if tag.target is not None:
         manifests = with_listed(inventory, (tag.target,))
         yield from (use for number, use in pinned.items() if number in manifests)
@@ -183,7 +176,7 @@ def _totals(
             continue
         for use, targets in _targets(repository, by_name, used[:-1]).items():
             reached[use].append(reached_by_many(inventory.manifests, targets))
-        # what only stronger uses reach is theirs, below
+        # what stronger uses reach is subtracted below
         reached[used[-1]].append(reach.tagged)
     seen: set[BlobNumber] = set()
     before = 0
@@ -202,7 +195,7 @@ def _totals(
 def _targets(
     repository: Repository, by_name: TagUses, uses: Collection[Use]
 ) -> Mapping[Use, set[BlobNumber]]:
-    """Give what the tags of some uses point to."""
+    """Return what the tags of some uses point to."""
     named, otherwise = by_name.named, by_name.otherwise
     targets: dict[Use, set[BlobNumber]] = {use: set() for use in uses}
     if targets:
@@ -219,9 +212,9 @@ def _count_missing(
     images: AppImages,
     broken: Iterable[BrokenTag],
 ) -> Mapping[Use, int]:
-    """Count the distinct images of this registry that are not on disk or not whole.
+    """Count the distinct images of this registry that are not in the store or not whole.
 
-    Where something could not be read, what is not found may be behind it, and does not count.
+    While a part of the store is unread, an image that is not found may be there: it does not count.
     """
     named = {image.repository for image in (*images.running, *images.rollback)}
     served = {
@@ -246,7 +239,7 @@ def _count_missing(
 
 
 class _ServedDigests:
-    """Tells which manifests can be pulled by digest."""
+    """Knows which manifests can be pulled by digest."""
 
     def __init__(self, inventory: Inventory, reaches: Reaches) -> None:
         self._inventory = inventory

@@ -7,7 +7,7 @@
     ├── StoreUnreadableError      the store as a whole cannot be read; exit code 1
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
-    ├── CaproverUnreadableError   CapRover's configuration cannot be read, or not understood
+    ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
     ├── PlanRefusedError          too little is known to plan deletions; exit code 1
     ├── CacheUnfitError           what was kept over a restart is of no use; it is made again
     │   └── CacheDamagedError     it is not what was written
@@ -60,8 +60,8 @@ class ApiUnavailableError(ExporterError):
     """The registry's HTTP API is down, refuses, or gives answers that make no sense."""
 
 
-class CaproverUnreadableError(ExporterError):
-    """CapRover's configuration cannot be read or understood; the message holds nothing of it."""
+class PlatformUnreadableError(ExporterError):
+    """A platform's configuration cannot be read or understood; the message quotes none of it."""
 
 
 class PlanRefusedError(ExporterError):

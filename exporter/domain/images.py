@@ -1,4 +1,4 @@
-"""Images as CapRover names them, and what its apps need them for."""
+"""Images as a platform names them, and which of them its apps use."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from exporter.domain.digests import Digest
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """An image as CapRover names it.
+    """An image as a platform names it.
 
     Attributes:
         repository: with slashes, without the domain.
-        tag: None where only a digest names it.
-        digest: None where only a tag names it.
+        tag: None if only a digest names it.
+        digest: None if only a tag names it.
         is_local: whether its domain is that of the registry on this server.
 
     """
@@ -25,12 +25,12 @@ class ImageName:
 
 @dataclass(frozen=True, slots=True)
 class AppImages:
-    """What CapRover's configuration says of apps and their images.
+    """The apps of a platform, and the images that they use.
 
     Attributes:
         apps: names of all apps.
         running: images that apps run.
-        rollback: images that apps can be rolled back to, those of ``running`` left out.
+        rollback: images that apps can be rolled back to, without those of ``running``.
 
     """
 

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from exporter.domain.images import AppImages
 from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
@@ -51,6 +52,13 @@ class RepositoryFigures:
     referenced_bytes: int
     exclusive_bytes: int
     last_push_at: float | None
+
+
+Dialect = Literal[2, 3]
+"""Major version of the registry whose garbage collector is simulated."""
+
+VERSION_2: Dialect = 2
+"""The version with the cruder collector: most rules distinguish it from the other."""
 
 
 class GcMode(enum.StrEnum):
@@ -226,17 +234,19 @@ class ApiStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class CaproverStatus:
-    """What is known of CapRover's configuration.
+class PlatformStatus:
+    """What is known from a platform's configuration.
 
     Attributes:
-        images: what the last good reading said; None where there was none.
-        failure: why the last reading failed; None where it did not.
-        read_at: when the last good reading began, Unix seconds: it says nothing of what was
-            pushed since. None where there was none.
+        name: the platform's name, for messages.
+        images: from the last good reading; None if there was none.
+        failure: why the last reading failed; None if it did not.
+        read_at: when the last good reading began, Unix seconds: it knows nothing that was pushed
+            later. None if there was none.
 
     """
 
+    name: str
     images: AppImages | None
     failure: str | None = None
     read_at: float | None = None
@@ -252,9 +262,9 @@ class Snapshot:
         filesystem: the filesystem that holds the store.
         api: the registry's HTTP API; None also where none is configured.
         tag_differences: (repository, tag) pairs that only one of disk and API has.
-        caprover: CapRover's configuration; None also where none is configured.
-        uses: whose the tagged bytes are.
-        policies: what each configured retention policy would do; None while that is not known.
+        platform: the platform's configuration; None also if no platform is configured.
+        uses: which tagged bytes are in use, and what for.
+        policies: what each configured retention policy would do; None while unknown.
 
     """
 
@@ -263,6 +273,6 @@ class Snapshot:
     filesystem: FilesystemUsage | None = None
     api: ApiStatus | None = None
     tag_differences: int | None = None
-    caprover: CaproverStatus | None = None
+    platform: PlatformStatus | None = None
     uses: UseFigures | None = None
     policies: tuple[PolicyFigures, ...] | None = None

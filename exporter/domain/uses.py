@@ -1,8 +1,11 @@
-"""Whose the images are, in CapRover's terms, and what a retention policy would do: figures."""
+"""What tags are used for, and what a retention policy would do: definitions and figures.
+
+The five uses are defined here; :mod:`exporter.analysis.tag_uses` assigns them.
+"""
 
 import enum
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.domain.digests import BlobNumber
@@ -10,13 +13,34 @@ from exporter.domain.model import Tag
 
 
 class Use(enum.StrEnum):
-    """What CapRover needs a tag for, strongest first."""
+    """What a platform needs a tag for, strongest first.
+
+    ``running``: an app runs it. ``rollback``: an app can be rolled back to it. ``unmanaged``: no
+    app owns its repository, or its app names no image there. ``superseded``: its app exists, and
+    names other images of the repository. ``orphaned``: its app no longer exists.
+    """
 
     RUNNING = "running"
     ROLLBACK = "rollback"
     UNMANAGED = "unmanaged"
     SUPERSEDED = "superseded"
     ORPHANED = "orphaned"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnershipRules:
+    """How a platform assigns repositories to its apps, and which uses it can tell.
+
+    Attributes:
+        platform: the platform's name, for messages.
+        owner_of: returns the app that a repository belongs to; None if it belongs to no app.
+        known_uses: the uses that the platform can tell; it calls all other tags unmanaged.
+
+    """
+
+    platform: str
+    owner_of: Callable[[str], str | None]
+    known_uses: frozenset[Use]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +53,12 @@ class UseTotal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TagUses(Mapping[str, Use]):
-    """The use of each tag of one repository, by the tag's name; made for its own tags only.
+    """The use of each tag of one repository, by the tag's name.
 
     Attributes:
-        tags: of the repository.
-        named: uses of the tags that are used in another way than most.
-        otherwise: the use of all others.
+        tags: all tags of the repository.
+        named: uses of the tags whose use is not ``otherwise``.
+        otherwise: the use of all other tags.
 
     """
 
@@ -52,7 +76,7 @@ class TagUses(Mapping[str, Use]):
         return len(self.tags)
 
     def with_use(self, use: Use) -> set[str]:
-        """Give the names of the tags of one use."""
+        """Return the names of the tags that have one use."""
         if use is self.otherwise:
             return {tag.name for tag in self.tags if self[tag.name] is use}
         return {name for name, other in self.named.items() if other is use}
@@ -67,14 +91,14 @@ class TagUses(Mapping[str, Use]):
 
 @dataclass(frozen=True, slots=True)
 class UseFigures:
-    """Whose the tagged bytes are, in CapRover's terms.
+    """What the tagged bytes are used for, as the platform says.
 
     Attributes:
-        totals: every use is there; the bytes add up to the tagged ones.
-        repositories: of every repository, the use of each of its tags, by the tag's name.
+        totals: for every use that the platform can tell; the bytes add up to the tagged bytes.
+        repositories: by repository, the use of each of its tags.
         pinned: by repository, the manifests that apps name by digest, with the strongest use.
-        orphaned_repositories: names of the repositories of apps that no longer exist.
-        missing_images: how many images CapRover counts on and this store cannot serve.
+        orphaned_repositories: names of the repositories whose app no longer exists.
+        missing_images: how many images apps rely on and this store cannot serve, by use.
 
     """
 
@@ -91,9 +115,9 @@ class PolicyFigures:
 
     Attributes:
         policy: its name, such as ``keep-last-5``.
-        candidate_tags: tags it would delete.
-        reclaimable_bytes: what a collector run would then free, on top of what it frees anyway;
-            None where that is not known.
+        candidate_tags: how many tags it would delete.
+        reclaimable_bytes: what a collector run would then free, beyond what it frees anyway;
+            None if unknown.
 
     """
 

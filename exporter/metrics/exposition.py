@@ -108,7 +108,7 @@ _PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]],
     (STORE_METRICS + COLLECTION_METRICS, lambda snapshot: (snapshot.store,)),
     (
         USE_METRICS,
-        lambda snapshot: (snapshot.store, snapshot.caprover, snapshot.uses, snapshot.policies),
+        lambda snapshot: (snapshot.store, snapshot.platform, snapshot.uses, snapshot.policies),
     ),
     # the store too: its largest repositories are those that have series here
     (API_METRICS, lambda snapshot: (snapshot.store, snapshot.api, snapshot.tag_differences)),

@@ -144,12 +144,12 @@ class CacheInstruments:
         self._loaded = Gauge(CACHE_LOADED.name, CACHE_LOADED.help, registry=registry)
         self._written: Gauge | None = None
 
-    def tell(self, *, is_loaded: bool) -> None:
-        """Take in whether what was kept was of use."""
+    def record_loaded(self, *, is_loaded: bool) -> None:
+        """Record whether the first scan used what was kept."""
         self._loaded.set(is_loaded)
 
-    def tell_written(self, *, is_written: bool) -> None:
-        """Take in whether what is known now could be kept."""
+    def record_written(self, *, is_written: bool) -> None:
+        """Record whether the last attempt to keep what is known succeeded."""
         if self._written is None:
             name, text = CACHE_WRITE_SUCCESS.name, CACHE_WRITE_SUCCESS.help
             self._written = Gauge(name, text, registry=self._registry)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from exporter.domain.alert_threshold import AlertThreshold
 from exporter.domain.snapshot import RepositoryFigures, Snapshot
 from exporter.metrics.repository_selection import RepositorySelector
-from exporter.settings.alert_thresholds import AlertThreshold
 
 Sample = tuple[tuple[str, ...], float]
 """Label values, and the value."""

@@ -1,6 +1,8 @@
 """Asking the registry as configured, and what to publish of it when it does not answer."""
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -12,16 +14,17 @@ from exporter.registry.api_client import (
     certificate_not_after,
     poll,
 )
-from exporter.settings.model import RegistrySettings
 
 _log = logging.getLogger(__name__)
 
 
-def ask_registry(settings: RegistrySettings, observer: RequestObserver) -> ApiStatus:
+def ask_registry(
+    endpoint: RegistryEndpoint, password_file: Path | None, observer: RequestObserver
+) -> ApiStatus:
     """Ask for all repositories and tags; a failure becomes "not known", with its reason."""
     not_after = None
     try:
-        endpoint = _endpoint(settings)
+        endpoint = _with_password(endpoint, password_file)
         not_after = _certificate_not_after(endpoint)
         return ApiStatus(poll(endpoint, observer), not_after)
     except ApiUnavailableError as error:
@@ -37,26 +40,16 @@ def _certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
         return None
 
 
-def _endpoint(settings: RegistrySettings) -> RegistryEndpoint:
-    """Read the password anew each time: a new one is taken without a restart."""
-    password = settings.password
-    if settings.password_file is not None:
-        try:
-            password = SecretStr(settings.password_file.read_text().strip("\r\n"))
-        except OSError as error:
-            raise ApiUnavailableError(
-                f"--registry.password-file {settings.password_file} cannot be read: "
-                f"{error.strerror}"
-            ) from error
-        except UnicodeDecodeError:  # which would tell a byte of the password
-            raise ApiUnavailableError(
-                f"--registry.password-file {settings.password_file} is not UTF-8"
-            ) from None
-    return RegistryEndpoint(
-        url=settings.url or "",
-        username=settings.username,
-        password=password,
-        ca_file=settings.ca_file,
-        insecure_skip_verify=settings.insecure_skip_verify,
-        timeout=settings.timeout,
-    )
+def _with_password(endpoint: RegistryEndpoint, file: Path | None) -> RegistryEndpoint:
+    """Read the password again each time: a new one is used without a restart."""
+    if file is None:
+        return endpoint
+    try:
+        password = SecretStr(file.read_text().strip("\r\n"))
+    except OSError as error:
+        raise ApiUnavailableError(
+            f"--registry.password-file {file} cannot be read: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError:  # its message would quote a byte of the password
+        raise ApiUnavailableError(f"--registry.password-file {file} is not UTF-8") from None
+    return replace(endpoint, password=password)

@@ -4,7 +4,6 @@ Nothing can interrupt such a wait, nor does anything fail: all that can be done 
 """
 
 import logging
-from pathlib import Path
 
 from exporter.domain.scan_progress import RunningScan
 from exporter.support.logs import TroubleLog
@@ -16,13 +15,13 @@ WARN_SECONDS = 60.0
 """A directory of ten thousand blobs takes so long where each must come from a slow disk."""
 
 
-class StandstillWarner:
+class StallWarner:
     """Looks now and then whether the running scan gets on."""
 
-    def __init__(self, root: Path, running: RunningScan) -> None:
-        self._root = root
+    def __init__(self, location: str, running: RunningScan) -> None:
+        self._location = location
         self._running = running
-        self._trouble = TroubleLog(_log, f"the scan of {root} goes on")
+        self._trouble = TroubleLog(_log, f"the scan of {location} goes on")
 
     def check(self) -> None:
         """Look, and log that it stands still, or that it does no longer."""
@@ -30,6 +29,6 @@ class StandstillWarner:
             self._trouble.end()
             return
         self._trouble.tell(
-            f"the scan of {self._root} has read nothing more for {WARN_SECONDS:g} s; "
+            f"the scan of {self._location} has read nothing more for {WARN_SECONDS:g} s; "
             "is a disk or a mount hanging? It goes on when that answers"
         )

@@ -6,11 +6,11 @@ filesystem is read-only, the API is down) have no threshold.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from exporter.domain.alert_threshold import AlertThreshold
 from exporter.settings.value_types import Count, Ratio, Seconds, SettingsGroup, Size
 
 Group = TypeVar("Group")
@@ -19,22 +19,6 @@ _GIB = 1024**3
 _DAY = 86400
 _STALE_INTERVALS = 3
 _STALE_AT_LEAST_SECONDS = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class AlertThreshold:
-    """One threshold as the rules read it.
-
-    Attributes:
-        alert: the alert's name without ``DockerRegistry``.
-        severity: ``warning`` or ``critical``.
-        value: in the base unit of what it is compared with.
-
-    """
-
-    alert: str
-    severity: str
-    value: float
 
 
 def _check_order(group: Group, warning: float, critical: float, *, falling: bool) -> Group:

@@ -73,8 +73,8 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
             ("Broken tags", _broken_tags(figures)),
             ("Unread", f"{unread} parts of the store could not be read"),
         ]
-    if snapshot.caprover is not None:
-        rows.append(("CapRover", snapshot.caprover.failure or "read"))
+    if snapshot.platform is not None:
+        rows.append((snapshot.platform.name, snapshot.platform.failure or "read"))
     if snapshot.filesystem is not None:
         available = format_size(snapshot.filesystem.avail_bytes)
         size = format_size(snapshot.filesystem.size_bytes)

@@ -1,12 +1,15 @@
-"""The options of the command, and the selection that they make."""
+"""The options of the command ``plan``, and what they ask for."""
 
 import argparse
 import re
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 
 from exporter.analysis.deletion_plan import Selection
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.text import printable
+from exporter.domain.uses import OwnershipRules, Use
 from exporter.support.quantities import parse_duration
 
 
@@ -21,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orphaned",
         action="store_true",
-        help="tags in repositories of apps that CapRover no longer has",
+        help="tags in repositories of apps that no longer exist",
     )
     parser.add_argument(
         "--match",
@@ -42,33 +45,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selection_of(parsed: argparse.Namespace, *, has_caprover: bool) -> Selection:
-    """Give what was selected. Raises ConfigurationError where that makes no sense."""
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What the options ask for.
+
+    Attributes:
+        selection: which tags shall go.
+        include_children: whether manifests that only deleted indexes list go too.
+        output: the file to replace; None for standard output.
+
+    """
+
+    selection: Selection
+    include_children: bool = False
+    output: Path | None = None
+
+    def __str__(self) -> str:
+        """Return the selection as the options that were given."""
+        selection, parts = self.selection, []
+        if selection.keep_last is not None:
+            parts.append(f"--keep-last {selection.keep_last}")
+        if selection.orphaned:
+            parts.append("--orphaned")
+        if selection.match is not None:
+            # in a comment: a line break in it would begin a line that is carried out
+            parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
+        if selection.older_than is not None:
+            parts.append(f"--older-than {selection.older_than:g}s")
+        if self.include_children:
+            parts.append("--include-children")
+        return " ".join(parts)
+
+
+def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> PlanRequest:
+    """Return what the parsed options ask for. Raises ConfigurationError if it makes no sense."""
     selection = Selection(parsed.keep_last, parsed.orphaned, parsed.match, parsed.older_than)
     if selection.is_empty:
         options = "--keep-last N, --orphaned, --match REGEX, --older-than AGE"
         raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
-    if selection.orphaned and not has_caprover:
-        mend = "set --caprover.config-dir, e.g. /captain/data"
-        raise ConfigurationError([f"--orphaned: only CapRover tells which apps there are; {mend}"])
-    return selection
-
-
-def describe(selection: Selection, parsed: argparse.Namespace) -> str:
-    """Write the selection as the options that were given."""
-    parts = []
-    if selection.keep_last is not None:
-        parts.append(f"--keep-last {selection.keep_last}")
-    if selection.orphaned:
-        parts.append("--orphaned")
-    if selection.match is not None:
-        # in a comment: a line break in it would begin a line that is carried out
-        parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
-    if selection.older_than is not None:
-        parts.append(f"--older-than {selection.older_than:g}s")
-    if parsed.include_children:
-        parts.append("--include-children")
-    return " ".join(parts)
+    if selection.orphaned and (ownership is None or Use.ORPHANED not in ownership.known_uses):
+        advice = "set --caprover.config-dir, e.g. /captain/data"
+        raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
+    output = None if parsed.output is None else Path(parsed.output)
+    return PlanRequest(selection, parsed.include_children, output)
 
 
 def _count(text: str) -> int:

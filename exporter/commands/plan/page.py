@@ -15,8 +15,8 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 #   done
 # Then, while nobody pushes, run the registry's garbage collector without --delete-untagged, and
 # restart the registry. Only that run frees the bytes.
-# That CapRover or this plan knows no use of an image does not mean that nobody pulls it: other
-# hosts, base images and compose files may.
+# That this plan knows no use of an image does not mean that nobody pulls it: other hosts, base
+# images and compose files may.
 """
 
 

@@ -5,23 +5,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.collector_fast_path import Reaches
-from exporter.analysis.collector_simulation import VERSION_2, Dialect
 from exporter.analysis.deletion_plan import Selection, make_plan
-from exporter.analysis.reachability import with_listed
+from exporter.analysis.reachability import Reaches, reaches_of, with_listed
 from exporter.analysis.retention import CollectorAfter
-from exporter.analysis.store_figures import reaches_of
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
-from exporter.domain.snapshot import CollectorRun, GcMode, RepositoryFigures, Snapshot, StoreReading
+from exporter.domain.snapshot import (
+    VERSION_2,
+    CollectorRun,
+    Dialect,
+    GcMode,
+    RepositoryFigures,
+    Snapshot,
+    StoreReading,
+)
 from exporter.domain.text import printable
 from exporter.domain.uses import UseFigures
+from exporter.platforms.port import STANDALONE, OperatorCommands
 from exporter.store.format.layout import REPOSITORIES
 
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 _MAY_BE_PULLED = (
-    "not referenced by this CapRover is all that is known: other hosts, base images and compose "
+    "not referenced by this {platform} is all that is known: other hosts, base images and compose "
     "files may still pull from it"
 )
 _QUIET = "nobody may push while the collector runs; stop deploys first"
@@ -57,14 +63,25 @@ class Action:
     is_dangerous: bool = False
 
 
-def actions_of(
-    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, plan_command: str
-) -> tuple[Action, ...]:
-    """Give all actions: the collector in both modes, each policy, each orphaned repository.
+@dataclass(frozen=True, slots=True)
+class CommandLines:
+    """What an operator runs here.
 
-    ``plan_command`` runs ``plan`` on the same store with the same settings as here.
+    Attributes:
+        plan: runs ``plan`` on the same store with the same settings.
+        operator: runs the registry's collector, and restarts the registry.
+
     """
-    write = _Commands(reading, options, plan_command)
+
+    plan: str
+    operator: OperatorCommands = STANDALONE
+
+
+def actions_of(
+    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, commands: CommandLines
+) -> tuple[Action, ...]:
+    """Return all actions: the collector in both modes, each policy, each orphaned repository."""
+    write = _Commands(reading, options, commands)
     orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
     pinned = () if snapshot.uses is None else _untagged_images(reading.inventory, snapshot.uses)
     return (
@@ -77,22 +94,20 @@ def actions_of(
 class _Commands:
     """Writes the commands that can be run as things are, and what to know before."""
 
-    def __init__(self, reading: StoreReading, options: AnalysisOptions, plan_command: str) -> None:
+    def __init__(
+        self, reading: StoreReading, options: AnalysisOptions, commands: CommandLines
+    ) -> None:
         self._runs = reading.figures.collector
         self._configuration = _CONFIGURATIONS[options.dialect]
-        self._has_caprover = options.image_prefix is not None
+        self._operator = commands.operator
+        self._plan = commands.plan
+        self.platform = "" if options.ownership is None else options.ownership.platform
         self.broken = tuple(_broken(reading))
-        self._plan = plan_command
 
     def collector(self, *options: str) -> tuple[str, ...]:
-        """Give the commands that run the registry's collector."""
+        """Return the commands that run the registry's collector."""
         words = " ".join(["registry", "garbage-collect", *options, self._configuration])
-        if self._has_caprover:
-            container = "$(docker ps -q -f name=captain-registry)"
-            restart = "docker service update --force captain-registry"
-        else:
-            container, restart = "registry", "docker restart registry"
-        return f"docker exec {container} {words}", restart
+        return f"docker exec {self._operator.container} {words}", self._operator.restart
 
     def deletion(self, name: str, frees: int | None, selection: str, *warnings: str) -> Action:
         """Give the action that carries out a plan; it needs the collector to free anything."""
@@ -154,7 +169,7 @@ def _collections(
         # what a run would break once it no longer aborts, nobody knows yet
         commands = () if breaks or run.blockers else write.collector(*option)
         why = _why(reading.inventory, options.dialect)
-        warnings = (*write.broken, *_warnings(run, needed, why))
+        warnings = (*write.broken, *_warnings(run, needed, why, write.platform))
         yield Action(name, run.frees.bytes, commands, warnings, breaks)
 
 
@@ -168,14 +183,14 @@ def _why(inventory: Inventory, dialect: Dialect) -> str:
     )
 
 
-def _warnings(run: CollectorRun, needed: Sequence[str], why: str) -> Iterator[str]:
+def _warnings(run: CollectorRun, needed: Sequence[str], why: str, platform: str) -> Iterator[str]:
     if run.endangered:
         tags = _first([str(each) for each in run.endangered])
         yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({tags}): {why}"
     if needed:
         yield (
-            f"DO NOT RUN: it would delete {len(needed)} images that have no tag and that CapRover "
-            f"runs or can go back to ({_first(needed)})"
+            f"DO NOT RUN: it would delete {len(needed)} images that have no tag and that "
+            f"{platform} runs or can go back to ({_first(needed)})"
         )
     for blocker in run.blockers[:_TAGS_NAMED]:
         yield f"it aborts and frees nothing: {blocker.path} {blocker.reason}"
@@ -214,9 +229,10 @@ def _orphaned(
     reaches = reaches_of(reading.inventory)
     collector = CollectorAfter(reading.inventory, reaches, options.dialect)
     select = "--orphaned --include-children"
+    may_be_pulled = _MAY_BE_PULLED.format(platform=write.platform)
     if len(orphans) > 1:
         frees = _price(reading, reaches, collector, uses, None)
-        yield write.deletion("orphaned", frees, select, _MAY_BE_PULLED)
+        yield write.deletion("orphaned", frees, select, may_be_pulled)
     for each in orphans:
         pattern = each.name.replace(".", r"\.") + ":.*"
         frees = _price(reading, reaches, collector, uses, pattern)
@@ -225,7 +241,7 @@ def _orphaned(
             frees,
             f"{select} --match '{pattern}'",
             *_left(each, frees),
-            _MAY_BE_PULLED,
+            may_be_pulled,
         )
 
 

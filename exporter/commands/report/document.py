@@ -8,43 +8,31 @@ from typing import Any
 
 import msgspec
 
-from exporter.analysis.tag_uses import app_of
-from exporter.commands.report.actions import Action
+from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
-from exporter.domain.snapshot import ApiStatus, CaproverStatus, RepositoryFigures, StoreReading
-from exporter.domain.uses import UseFigures
-from exporter.metrics.metric import Subject
+from exporter.domain.snapshot import ApiStatus, PlatformStatus, RepositoryFigures
+from exporter.domain.uses import OwnershipRules, UseFigures
 
 
-def report_json(
-    reading: StoreReading,
-    subject: Subject,
-    root: str,
-    repositories: Sequence[RepositoryFigures],
-    actions: Sequence[Action],
-    prefix: str | None,
-) -> bytes:
-    """Write everything as one JSON object: sizes in bytes, times in Unix seconds, null: unknown.
-
-    ``prefix`` is the first part of CapRover's repositories; None without CapRover.
-    """
-    snapshot = subject.snapshot
+def report_json(report: StoreReport) -> bytes:
+    """Return all of it as one JSON object: sizes in bytes, times in Unix seconds, null: unknown."""
+    snapshot, reading = report.snapshot, report.reading
     uses = snapshot.uses
     document: dict[str, Any] = {
-        "root": root,
+        "root": report.location,
         "scanned_at": snapshot.scan.last_success_at,
         "scan_duration_seconds": snapshot.scan.duration_seconds,
-        "storage_limit_bytes": subject.storage_limit,
+        "storage_limit_bytes": report.storage_limit,
         **msgspec.to_builtins(reading.figures, str_keys=True),
-        "repositories": [_repository(each, uses, prefix) for each in repositories],
+        "repositories": [_repository(each, uses, report.ownership) for each in report.repositories],
         "issues": reading.inventory.issues,
         "filesystem": snapshot.filesystem,
         "api": _api(snapshot.api, snapshot.tag_differences),
-        "caprover": _caprover(snapshot.caprover),
+        "caprover": _platform(snapshot.platform),
         "uses": None if uses is None else msgspec.to_builtins(uses.totals, str_keys=True),
         "missing_images": None if uses is None else dict(uses.missing_images),
         "policies": snapshot.policies,
-        "actions": actions,
+        "actions": report.actions,
     }
     return _encode(document)
 
@@ -53,10 +41,10 @@ def repository_json(
     figures: RepositoryFigures,
     rows: Sequence[TagRow],
     uses: UseFigures | None,
-    prefix: str | None,
+    ownership: OwnershipRules | None,
 ) -> bytes:
     """Write one repository with its tags as one JSON object."""
-    return _encode({"repository": _repository(figures, uses, prefix), "tags": rows})
+    return _encode({"repository": _repository(figures, uses, ownership), "tags": rows})
 
 
 def _encode(document: object) -> bytes:
@@ -64,10 +52,10 @@ def _encode(document: object) -> bytes:
 
 
 def _repository(
-    figures: RepositoryFigures, uses: UseFigures | None, prefix: str | None
+    figures: RepositoryFigures, uses: UseFigures | None, ownership: OwnershipRules | None
 ) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(figures)
-    document["owner"] = None if prefix is None else app_of(figures.name, prefix)
+    document["owner"] = None if ownership is None else ownership.owner_of(figures.name)
     document["uses"] = (
         None if uses is None else dict(Counter(map(str, uses.repositories[figures.name].values())))
     )
@@ -75,11 +63,11 @@ def _repository(
     return document
 
 
-def _caprover(caprover: CaproverStatus | None) -> dict[str, Any] | None:
-    if caprover is None:
+def _platform(platform: PlatformStatus | None) -> dict[str, Any] | None:
+    if platform is None:
         return None
-    apps = None if caprover.images is None else len(caprover.images.apps)
-    return {"up": caprover.failure is None, "apps": apps, "failure": caprover.failure}
+    apps = None if platform.images is None else len(platform.images.apps)
+    return {"up": platform.failure is None, "apps": apps, "failure": platform.failure}
 
 
 def _api(api: ApiStatus | None, tag_differences: int | None) -> dict[str, Any] | None:

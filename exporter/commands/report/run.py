@@ -1,27 +1,27 @@
-"""One run of the command: what is asked for, in the form that is asked for."""
+"""The command ``report``: which part is asked for, in which format."""
 
 import argparse
 import difflib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.commands.report.actions import Action, actions_of
+from exporter.commands.report.actions import Action, CommandLines, actions_of
 from exporter.commands.report.document import (
     report_csv,
     report_json,
     repository_csv,
     repository_json,
 )
+from exporter.commands.report.image_platforms import read_all_platforms
+from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tables import print_report, print_repository
 from exporter.commands.report.tag_rows import TagRow, repository_named, tag_rows, targets_of
 from exporter.domain.errors import ConfigurationError, StoreUnreadableError
-from exporter.domain.snapshot import RepositoryFigures, StoreReading
+from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.domain.text import printable
-from exporter.metrics.metric import Subject
-from exporter.store.filesystem.image_platforms import read_all_platforms
-from exporter.store.filesystem.root import open_known_store
+from exporter.store.port import Store
 
 _NEVER = 0.0
 _ORDERS: dict[str, Callable[[RepositoryFigures], tuple[float | str, ...]]] = {
@@ -31,6 +31,46 @@ _ORDERS: dict[str, Callable[[RepositoryFigures], tuple[float | str, ...]]] = {
     "last-push": lambda each: (-(each.last_push_at or _NEVER), each.name),
     "name": lambda each: (each.name,),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """What the options ask for.
+
+    Attributes:
+        format: ``table``, ``json`` or ``csv``.
+        repository: the only one to report, tag by tag; None for the whole store.
+        top: how many repositories or tags to list; None for all.
+        sort: order of the repositories.
+
+    """
+
+    format: str = "table"
+    repository: str | None = None
+    top: int | None = None
+    sort: str = "size"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSource:
+    """What a report is made from.
+
+    Attributes:
+        store: the store that was scanned.
+        snapshot: what is known about it.
+        options: how it was analysed.
+        commands: what an operator runs here.
+        storage_limit: the configured budget in bytes; None without one.
+        now: Unix seconds; ages are counted from it.
+
+    """
+
+    store: Store
+    snapshot: Snapshot
+    options: AnalysisOptions
+    commands: CommandLines
+    storage_limit: int | None
+    now: float
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,80 +90,70 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def request_of(parsed: argparse.Namespace) -> ReportRequest:
+    """Return what the parsed options ask for."""
+    return ReportRequest(parsed.format, parsed.repository, parsed.top, parsed.sort)
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return int(text)
 
 
-def report(
-    subject: Subject,
-    options: AnalysisOptions,
-    parsed: argparse.Namespace,
-    *,
-    root: Path,
-    plan_command: str,
-    now: float,
-    output: TextIO,
-) -> None:
-    """Write the report; ``now`` (Unix seconds) is what ages are counted from.
+def report(source: ReportSource, request: ReportRequest, output: TextIO) -> None:
+    """Write the report.
 
-    ``plan_command`` runs ``plan`` on the same store with the same settings.
-
-    Raises StoreUnreadableError, and ConfigurationError where there is no such repository.
+    Raises StoreUnreadableError, and ConfigurationError if the repository does not exist.
     """
-    reading = subject.snapshot.store
+    reading = source.snapshot.store
     if reading is None:
-        raise StoreUnreadableError(f"{printable(str(root))} was not read")
-    if parsed.repository is None:
-        prefix = options.image_prefix
-        actions: tuple[Action, ...] = ()
-        if parsed.format != "csv":
-            actions = actions_of(reading, subject.snapshot, options, plan_command)
-        _report_store(reading, subject, prefix, actions, parsed, root, now, output)
+        raise StoreUnreadableError(f"{source.store.location} was not read")
+    if request.repository is None:
+        _report_store(reading, source, request, output)
     else:
-        _report_repository(reading, subject, options.image_prefix, parsed, root, now, output)
+        _report_repository(reading, source, request, output)
     output.flush()
 
 
 def _report_store(
-    reading: StoreReading,
-    subject: Subject,
-    prefix: str | None,
-    actions: Sequence[Action],
-    parsed: argparse.Namespace,
-    root: Path,
-    now: float,
-    output: TextIO,
+    reading: StoreReading, source: ReportSource, request: ReportRequest, output: TextIO
 ) -> None:
-    place = printable(str(root))
-    repositories = sorted(reading.figures.repositories, key=_ORDERS[parsed.sort])[: parsed.top]
-    if parsed.format == "csv":
+    repositories = sorted(reading.figures.repositories, key=_ORDERS[request.sort])[: request.top]
+    if request.format == "csv":
         output.write(report_csv(repositories))
-    elif parsed.format == "json":
-        page = report_json(reading, subject, place, repositories, actions, prefix)
-        output.write(page.decode())
+        return
+    actions: tuple[Action, ...] = actions_of(
+        reading, source.snapshot, source.options, source.commands
+    )
+    content = StoreReport(
+        source.store.location,
+        reading,
+        source.snapshot,
+        source.storage_limit,
+        repositories,
+        actions,
+        source.options.ownership,
+        source.now,
+    )
+    if request.format == "json":
+        output.write(report_json(content).decode())
     else:
-        print_report(reading, subject, place, repositories, actions, prefix, now, output)
+        print_report(content, output)
 
 
 def _report_repository(
-    reading: StoreReading,
-    subject: Subject,
-    prefix: str | None,
-    parsed: argparse.Namespace,
-    root: Path,
-    now: float,
-    output: TextIO,
+    reading: StoreReading, source: ReportSource, request: ReportRequest, output: TextIO
 ) -> None:
-    figures = _find(reading, parsed.repository)
-    rows = _rows(reading, subject, root, figures.name)[: parsed.top]
-    if parsed.format == "json":
-        output.write(repository_json(figures, rows, subject.snapshot.uses, prefix).decode())
-    elif parsed.format == "csv":
+    figures = _find(reading, request.repository or "")
+    rows = _rows(reading, source, figures.name)[: request.top]
+    if request.format == "json":
+        uses, ownership = source.snapshot.uses, source.options.ownership
+        output.write(repository_json(figures, rows, uses, ownership).decode())
+    elif request.format == "csv":
         output.write(repository_csv(rows))
     else:
-        print_repository(figures, rows, now, output)
+        print_repository(figures, rows, source.now, output)
 
 
 def _find(reading: StoreReading, name: str) -> RepositoryFigures:
@@ -136,8 +166,7 @@ def _find(reading: StoreReading, name: str) -> RepositoryFigures:
     return by_name[name]
 
 
-def _rows(reading: StoreReading, subject: Subject, root: Path, name: str) -> tuple[TagRow, ...]:
+def _rows(reading: StoreReading, source: ReportSource, name: str) -> tuple[TagRow, ...]:
     repository = repository_named(reading.inventory, name)
-    with open_known_store(root) as store:
-        platforms = read_all_platforms(store, targets_of(reading.inventory, repository))
-    return tag_rows(reading, subject.snapshot, repository, platforms)
+    platforms = read_all_platforms(source.store, targets_of(reading.inventory, repository))
+    return tag_rows(reading, source.snapshot, repository, platforms)

@@ -9,12 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exporter.analysis.tag_uses import app_of
 from exporter.commands.report.actions import Action
+from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
-from exporter.domain.snapshot import BlobState, Integrity, RepositoryFigures, StoreReading
-from exporter.domain.uses import UseFigures
-from exporter.metrics.metric import Subject
+from exporter.domain.snapshot import BlobState, Integrity, RepositoryFigures, Snapshot, StoreReading
 from exporter.support.quantities import format_duration, format_size
 
 _ISSUES_SHOWN = 10
@@ -29,38 +27,27 @@ _MEANINGS = {
 }
 
 
-def print_report(
-    reading: StoreReading,
-    subject: Subject,
-    root: str,
-    repositories: Sequence[RepositoryFigures],
-    actions: Sequence[Action],
-    prefix: str | None,
-    now: float,
-    output: TextIO,
-) -> None:
-    """Print the tables; ``now`` (Unix seconds) is what ages are counted from.
-
-    ``prefix`` is the first part of CapRover's repositories; None without CapRover.
-    """
+def print_report(report: StoreReport, output: TextIO) -> None:
+    """Print the tables."""
     console = _console(output)
-    scan = subject.snapshot.scan
+    scan, reading, now = report.snapshot.scan, report.reading, report.now
     moment = datetime.fromtimestamp(scan.last_success_at or now, UTC)
     duration = format_duration(scan.duration_seconds or 0.0)
-    console.print(f"[bold]{escape(root)}[/], read {moment:%Y-%m-%d %H:%M:%S} UTC in {duration}\n")
+    place = escape(report.location)
+    console.print(f"[bold]{place}[/], read {moment:%Y-%m-%d %H:%M:%S} UTC in {duration}\n")
     totals = _table("Store", "Count", "Size", "")
-    for row in (*_blob_rows(reading), *_other_rows(reading, now), *_space_rows(reading, subject)):
+    for row in (*_blob_rows(reading), *_other_rows(reading, now), *_space_rows(report)):
         totals.add_row(*row)
     console.print(totals)
-    console.print(_repositories(repositories, subject.snapshot.uses, prefix, now))
-    left_out = len(reading.figures.repositories) - len(repositories)
+    console.print(_repositories(report))
+    left_out = len(reading.figures.repositories) - len(report.repositories)
     if left_out:
         console.print(f"and {left_out} more")
-    _print_actions(actions, console)
-    _print_caprover(subject, console)
-    _print_damage(reading, subject.snapshot.uses, console)
+    _print_actions(report.actions, console)
+    _print_platform(report.snapshot, console)
+    _print_damage(report, console)
     _print_issues(reading, console)
-    _print_api(subject, console)
+    _print_api(report.snapshot, console)
 
 
 def _console(output: TextIO) -> Console:
@@ -105,10 +92,11 @@ def _other_rows(reading: StoreReading, now: float) -> Iterator[tuple[str, str, s
         yield "Stray files", f"{strays.files:,}", format_size(strays.bytes), remark
 
 
-def _space_rows(reading: StoreReading, subject: Subject) -> Iterator[tuple[str, str, str, str]]:
-    filesystem, limit = subject.snapshot.filesystem, subject.storage_limit
+def _space_rows(report: StoreReport) -> Iterator[tuple[str, str, str, str]]:
+    filesystem, limit = report.snapshot.filesystem, report.storage_limit
+    figures = report.reading.figures
     if limit is not None:
-        used = (reading.figures.total_bytes + reading.figures.uploads.bytes) / limit
+        used = (figures.total_bytes + figures.uploads.bytes) / limit
         yield "Limit", "", format_size(limit), f"{used:.0%} used"
     if filesystem is not None and filesystem.size_bytes:
         left = filesystem.avail_bytes / filesystem.size_bytes
@@ -118,12 +106,8 @@ def _space_rows(reading: StoreReading, subject: Subject) -> Iterator[tuple[str, 
         yield "Filesystem", "", format_size(filesystem.size_bytes), remark
 
 
-def _repositories(
-    repositories: Sequence[RepositoryFigures],
-    uses: UseFigures | None,
-    prefix: str | None,
-    now: float,
-) -> Table:
+def _repositories(report: StoreReport) -> Table:
+    repositories, uses, now = report.repositories, report.snapshot.uses, report.now
     headers = ["Repository", "Tags", "Manifests", "Untagged", "Size", "Exclusive", "Last push"]
     table = _table(*(f"\n{header}" for header in headers))
     longest = max((len(each.name) for each in repositories), default=0)
@@ -143,8 +127,7 @@ def _repositories(
         ]
         if uses is not None:
             counts = Counter(uses.repositories[each.name].values())
-            app = None if prefix is None else app_of(each.name, prefix)
-            cells.append(app or "-")
+            cells.append(report.owner_of(each.name) or "-")
             cells.append(", ".join(f"{count} {use}" for use, count in sorted(counts.items())))
         table.add_row(*cells)
     return table
@@ -200,15 +183,17 @@ def _print_actions(actions: Sequence[Action], console: Console) -> None:
         console.print(f"and {len(left_out)} more; --format json has all of them")
 
 
-def _print_caprover(subject: Subject, console: Console) -> None:
-    caprover = subject.snapshot.caprover
-    if caprover is not None and caprover.failure is not None:
-        console.print("\n[bold yellow]CapRover: nobody knows which images are needed[/]")
-        console.print(f"  {caprover.failure}", markup=False, soft_wrap=True)
+def _print_platform(snapshot: Snapshot, console: Console) -> None:
+    platform = snapshot.platform
+    if platform is not None and platform.failure is not None:
+        title = f"{platform.name}: nobody knows which images are needed"
+        console.print(f"\n[bold yellow]{title}[/]")
+        console.print(f"  {platform.failure}", markup=False, soft_wrap=True)
 
 
-def _print_damage(reading: StoreReading, uses: UseFigures | None, console: Console) -> None:
-    integrity = reading.figures.integrity or Integrity((), ())
+def _print_damage(report: StoreReport, console: Console) -> None:
+    integrity = report.reading.figures.integrity or Integrity((), ())
+    uses, ownership = report.snapshot.uses, report.ownership
     if integrity.missing_blobs:
         console.print(f"\n[bold red]{len(integrity.missing_blobs)} referenced blobs are missing[/]")
     if integrity.broken_tags:
@@ -220,7 +205,8 @@ def _print_damage(reading: StoreReading, uses: UseFigures | None, console: Conso
         console.print(f"  and {more} more; --format json has all of them")
     for use, count in ({} if uses is None else uses.missing_images).items():
         if count:
-            text = f"{count} images of CapRover's use {use} are not here, or not whole"
+            platform = "" if ownership is None else ownership.platform
+            text = f"{count} images of {platform}'s use {use} are not here, or not whole"
             console.print(f"\n[bold red]{text}[/]")
 
 
@@ -242,8 +228,8 @@ def _print_issues(reading: StoreReading, console: Console) -> None:
         console.print(f"  and {len(issues) - _ISSUES_SHOWN} more; --format json has all of them")
 
 
-def _print_api(subject: Subject, console: Console) -> None:
-    api, differences = subject.snapshot.api, subject.snapshot.tag_differences
+def _print_api(snapshot: Snapshot, console: Console) -> None:
+    api, differences = snapshot.api, snapshot.tag_differences
     if api is not None and api.view is None:
         console.print("\n[bold yellow]The registry's API gave no whole answer; see above.[/]")
     elif differences:

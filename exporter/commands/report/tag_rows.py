@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.collector_fast_path import Reaches
-from exporter.analysis.reachability import reachable
+from exporter.analysis.reachability import Reaches, reachable, reaches_of
 from exporter.analysis.retention import newest_first
-from exporter.analysis.store_figures import reaches_of
 from exporter.domain.digests import (
     BlobNumber,
     Digest,
@@ -37,7 +35,7 @@ class TagRow:
         exclusive_bytes: of what nothing else in the whole store reaches, tagged or not.
         pushed_at: when it was written, Unix seconds; None where that is not known.
         platforms: such as ``linux/amd64``; empty where that is not known.
-        use: what CapRover needs it for; None without CapRover.
+        use: what apps use it for; None without a platform.
         broken: why it cannot be pulled whole; None where it can.
 
     """

@@ -1,6 +1,5 @@
 """The file that remembers how far a verification is, so that the next one continues there."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from exporter.commands.verify.tally import Tally
 from exporter.domain.digests import parse_digest
 from exporter.domain.errors import ConfigurationError, OutputError
 from exporter.domain.text import printable
-from exporter.store.filesystem.root import is_in_store
+from exporter.store.port import Store
 from exporter.support.output_files import replace_file
 from exporter.support.state_directory import state_file
 
@@ -37,13 +36,13 @@ class Checkpoint:
 
     Attributes:
         path: where it is; None where there is no place for it.
-        root: the store's root directory.
+        store: identifies the store that is verified.
         repository: the one that is verified; None for the whole store.
 
     """
 
     path: Path | None
-    root: Path
+    store: str
     repository: str | None
 
     def load(self, note: Callable[[str], None]) -> Tally | None:
@@ -66,7 +65,7 @@ class Checkpoint:
         """Write the file; give the reason where that is not possible."""
         if self.path is None:
             return "there is no place for a checkpoint: neither XDG_STATE_HOME nor HOME is set"
-        content = _Content(_VERSION, self._store, self.repository, tally)
+        content = _Content(_VERSION, self.store, self.repository, tally)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_file():
@@ -91,10 +90,6 @@ class Checkpoint:
     def _name(self) -> str:
         return f"the checkpoint {printable(str(self.path))}"
 
-    @property
-    def _store(self) -> str:
-        return printable(os.path.realpath(self.root))
-
     def _decode(self, encoded: bytes) -> tuple[_Content | None, str | None]:
         """Give the content, or why it cannot be used."""
         try:
@@ -106,7 +101,7 @@ class Checkpoint:
         position = content.tally.position
         if position is not None and parse_digest(position) is None:
             return None, "is damaged (its position is no digest)"
-        if content.root != self._store:
+        if content.root != self.store:
             return None, f"is of another store, {printable(content.root)}"
         if content.repository != self.repository:
             return None, f"is of another selection, {_selection(content.repository)}"
@@ -122,11 +117,11 @@ def default_path(environment: Mapping[str, str]) -> Path | None:
     return state_file(_NAME, environment)
 
 
-def refuse_inside_store(path: Path, root: Path) -> None:
+def refuse_inside_store(path: Path, store: Store) -> None:
     """Raise ConfigurationError where ``path`` is in the store, which is only ever read."""
-    if is_in_store(path, root):
+    if store.holds(path):
         problem = (
-            f"--checkpoint {printable(str(path))}: is in the store {printable(str(root))}, "
+            f"--checkpoint {printable(str(path))}: is in the store {store.location}, "
             "where nothing is ever written; give a file elsewhere"
         )
         raise ConfigurationError([problem])

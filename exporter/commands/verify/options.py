@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.commands.verify.checkpoint import default_path, refuse_inside_store
+from exporter.store.port import Store
 from exporter.support.quantities import parse_size
 
 _DEFAULT_RATE = "100MiB"
@@ -16,7 +17,6 @@ class Task:
     """What to verify, and how.
 
     Attributes:
-        root: the registry's root directory.
         repository: the only one to verify what it reaches; None for all blobs on disk.
         max_rate: bytes per second; None for as fast as it goes.
         checkpoint: the file that remembers how far it is; None where there is no place for one.
@@ -24,7 +24,6 @@ class Task:
 
     """
 
-    root: Path
     repository: str | None
     max_rate: int | None
     checkpoint: Path | None
@@ -70,11 +69,11 @@ def parse_rate(text: str) -> int | None:
     return rate
 
 
-def task_of(parsed: argparse.Namespace, root: Path, environment: Mapping[str, str]) -> Task:
-    """Give what the options ask for. Raises ConfigurationError for a checkpoint in the store."""
+def task_of(parsed: argparse.Namespace, store: Store, environment: Mapping[str, str]) -> Task:
+    """Return what the options ask for. Raises ConfigurationError for a checkpoint in the store."""
     checkpoint = default_path(environment)
     if parsed.checkpoint is not None:
         checkpoint = Path(parsed.checkpoint)
     if checkpoint is not None:
-        refuse_inside_store(checkpoint, root)
-    return Task(root, parsed.repository, parsed.max_rate, checkpoint, parsed.restart)
+        refuse_inside_store(checkpoint, store)
+    return Task(parsed.repository, parsed.max_rate, checkpoint, parsed.restart)

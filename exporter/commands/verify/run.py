@@ -13,6 +13,7 @@ from typing import TextIO
 
 from exporter.analysis.reverse_references import Referrers
 from exporter.commands.verify.checkpoint import Checkpoint
+from exporter.commands.verify.hashing import BlobVerifier, Condition, RateLimiter
 from exporter.commands.verify.options import Task
 from exporter.commands.verify.selection import select
 from exporter.commands.verify.tally import Finding, Tally
@@ -24,9 +25,7 @@ from exporter.domain.digests import (
 from exporter.domain.errors import ScanCancelledError
 from exporter.domain.model import Inventory
 from exporter.domain.text import printable
-from exporter.store.filesystem.blob_verification import BlobVerifier, Condition, RateLimiter
-from exporter.store.filesystem.root import open_known_store
-from exporter.store.filesystem.scanner import scan_store
+from exporter.store.port import ScanControl, Store
 from exporter.support.quantities import format_duration, format_size
 from exporter.support.terminal_progress import ByteProgress, byte_progress, terminal_progress
 
@@ -45,15 +44,15 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the command tells by, and is told by.
+class Environment:
+    """Injected I/O: output, clock, stop signal.
 
     Attributes:
-        output: takes the findings and the summary.
-        note: takes a remark for people.
-        clock: gives monotonic seconds.
+        output: receives the findings and the summary.
+        note: receives remarks for people.
+        clock: returns monotonic seconds.
         sleep: waits for seconds.
-        should_stop: whether somebody wants it to end.
+        should_stop: whether the run is to end.
 
     """
 
@@ -64,27 +63,25 @@ class Surroundings:
     should_stop: Callable[[], bool]
 
 
-def verify(task: Task, surroundings: Surroundings) -> Verdict:
-    """Verify the blobs that are asked for, from where the checkpoint says.
+def verify(store: Store, task: Task, environment: Environment) -> Verdict:
+    """Verify the blobs that are asked for, continuing from the checkpoint.
 
-    Raises StoreUnreadableError, and ConfigurationError where there is no such repository.
+    Raises StoreUnreadableError, and ConfigurationError if the repository does not exist.
     """
     try:
         with terminal_progress() as on_progress:
-            inventory = scan_store(
-                task.root, on_progress=on_progress, should_stop=surroundings.should_stop
-            )
+            inventory = store.scan(ScanControl(on_progress, environment.should_stop))
     except ScanCancelledError:
-        surroundings.note("interrupted before the first blob; nothing is lost")
+        environment.note("interrupted before the first blob; nothing is lost")
         return Verdict.INTERRUPTED
     selection = select(inventory, task.repository)
-    checkpoint = Checkpoint(task.checkpoint, task.root, task.repository)
-    known = None if task.restart else checkpoint.load(surroundings.note)
-    run = _Run(task, surroundings, inventory, checkpoint, known or Tally())
+    checkpoint = Checkpoint(task.checkpoint, store.identity, task.repository)
+    known = None if task.restart else checkpoint.load(environment.note)
+    run = _Run(_Subject(store, inventory), task, environment, checkpoint, known or Tally())
     pending = selection.digests
     if known is not None and known.position is not None:
         pending = pending[bisect_right(pending, known.position, key=format_digest) :]
-        surroundings.note(
+        environment.note(
             f"continuing an interrupted run; {len(pending):,} of "
             f"{len(selection.digests):,} blobs are left; --restart begins anew"
         )
@@ -92,25 +89,34 @@ def verify(task: Task, surroundings: Surroundings) -> Verdict:
     return run.run(pending)
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A store, and what a scan found in it."""
+
+    store: Store
+    inventory: Inventory
+
+
 class _Run:
     """One run, continued or not."""
 
     def __init__(
         self,
+        subject: _Subject,
         task: Task,
-        surroundings: Surroundings,
-        inventory: Inventory,
+        environment: Environment,
         checkpoint: Checkpoint,
         tally: Tally,
     ) -> None:
+        self._store = subject.store
+        self._inventory = subject.inventory
         self._task = task
-        self._surroundings = surroundings
-        self._inventory = inventory
-        self._referrers = Referrers(inventory)
+        self._environment = environment
+        self._referrers = Referrers(subject.inventory)
         self._checkpoint = checkpoint
         self._tally = tally
         self._seconds_before = tally.seconds
-        self._started = surroundings.clock()
+        self._started = environment.clock()
         self._save_at = 0.0
         self._has_complained = False
 
@@ -124,11 +130,11 @@ class _Run:
     def run(self, pending: Sequence[Digest]) -> Verdict:
         """Verify blobs and sum up."""
         total = self._tally.bytes + sum(self._size(digest) for digest in pending)
-        with byte_progress(self._tally.bytes, total, self._surroundings.clock) as progress:
+        with byte_progress(self._tally.bytes, total, self._environment.clock) as progress:
             left, saved = self._verify(pending, progress)
         if left:
             promise = "the same command continues there" if saved else "the next run begins anew"
-            self._surroundings.note(
+            self._environment.note(
                 f"interrupted, {left:,} of {len(pending):,} blobs are left; {promise}"
             )
             return Verdict.INTERRUPTED
@@ -142,11 +148,11 @@ class _Run:
         left, saved = len(pending), False
         if not left:
             return 0, saved
-        here = self._surroundings
+        here = self._environment
         limiter = RateLimiter(self._task.max_rate, here.clock, here.sleep)
-        with open_known_store(self._task.root) as store:
+        with self._store.open_blobs() as blobs:
             verifier = BlobVerifier(
-                store, limiter, should_stop=here.should_stop, on_read=progress.advance
+                blobs, limiter, should_stop=here.should_stop, on_read=progress.advance
             )
             self._save(progress)
             try:
@@ -170,7 +176,7 @@ class _Run:
 
     def _save(self, progress: ByteProgress) -> bool:
         """Save how far it is; say once where that fails."""
-        clock = self._surroundings.clock
+        clock = self._environment.clock
         before = clock()
         self._tally.seconds = self._seconds_before + before - self._started
         problem = self._checkpoint.save(self._tally)
@@ -179,7 +185,7 @@ class _Run:
         if problem is not None and not self._has_complained:
             self._has_complained = True
             with progress.aside():
-                self._surroundings.note(
+                self._environment.note(
                     f"{problem}; going on, but an interrupted run cannot be continued: "
                     "give a file that can be written as --checkpoint"
                 )
@@ -204,7 +210,7 @@ class _Run:
 
     def _summary(self) -> str:
         tally = self._tally
-        seconds = self._seconds_before + self._surroundings.clock() - self._started
+        seconds = self._seconds_before + self._environment.clock() - self._started
         others = [
             f"{count:,} {what}"
             for count, what in (
@@ -225,8 +231,8 @@ class _Run:
         return f"verified {blobs}, {size}, in {duration}: {counts}"
 
     def _print(self, line: str) -> None:
-        self._surroundings.output.write(f"{line}\n")
-        self._surroundings.output.flush()
+        self._environment.output.write(f"{line}\n")
+        self._environment.output.flush()
 
 
 def _reason(finding: Finding) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.reachability import reach_of
+from exporter.commands.verify.hashing import Condition
 from exporter.commands.verify.tally import Finding
 from exporter.domain.digests import (
     Digest,
@@ -20,7 +21,6 @@ from exporter.domain.model import (
     ScanIssue,
 )
 from exporter.domain.text import printable
-from exporter.store.filesystem.blob_verification import Condition
 from exporter.store.format.layout import BLOBS, DATA, REPOSITORIES
 
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from exporter.commands.verify.hashing import BlobCheck, Condition
 from exporter.domain.digests import format_digest
-from exporter.store.filesystem.blob_verification import BlobCheck, Condition
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Iterator
 
-from exporter.domain.uses import PolicyFigures, Use, UseTotal
+from exporter.domain.snapshot import PlatformStatus
+from exporter.domain.uses import PolicyFigures, UseTotal
 from exporter.metrics.metric import Metric, Reader, Sample, Subject, one
 
 
+def _caprover(subject: Subject) -> PlatformStatus | None:
+    platform = subject.snapshot.platform
+    return None if platform is None or platform.name != "CapRover" else platform
+
+
 def _caprover_up(subject: Subject) -> Iterator[Sample]:
-    caprover = subject.snapshot.caprover
+    caprover = _caprover(subject)
     return one(None if caprover is None else caprover.failure is None)
 
 
 def _caprover_apps(subject: Subject) -> Iterator[Sample]:
-    caprover = subject.snapshot.caprover
+    caprover = _caprover(subject)
     images = None if caprover is None else caprover.images
     return one(None if images is None else len(images.apps))
 
@@ -21,8 +27,8 @@ def _by_use(read: Callable[[UseTotal], float]) -> Reader:
     def samples(subject: Subject) -> Iterator[Sample]:
         uses = subject.snapshot.uses
         if uses is not None:
-            for use in Use:
-                yield (use,), read(uses.totals[use])
+            for use, total in uses.totals.items():
+                yield (use,), read(total)
 
     return samples
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 
 from exporter.domain.digests import parse_digest
-from exporter.domain.errors import CaproverUnreadableError
+from exporter.domain.errors import PlatformUnreadableError
 from exporter.domain.images import AppImages, ImageName
-from exporter.domain.snapshot import CaproverStatus
+from exporter.domain.snapshot import PlatformStatus
+from exporter.platforms.caprover.naming import NAME
 from exporter.store.format.layout import is_repository_path, is_tag_name
 
 FILE_NAME = "config-captain.json"
@@ -75,12 +76,12 @@ def parse_configuration(content: bytes) -> AppImages:
 
     Names that are no image are left out: a build that runs or failed has an empty one.
 
-    Raises CaproverUnreadableError where it is no JSON, not of CapRover's form, or lists no app:
+    Raises PlatformUnreadableError where it is no JSON, not of CapRover's form, or lists no app:
     a configuration that was just made anew must not turn all images into orphans.
     """
     configuration = _understand(content)
     if not configuration.app_definitions:
-        raise CaproverUnreadableError("lists no app, which is taken for not known")
+        raise PlatformUnreadableError("lists no app, which is taken for not known")
     domains = frozenset(
         registry.registry_domain.lower()
         for registry in configuration.docker_registries or ()
@@ -100,7 +101,7 @@ def parse_configuration(content: bytes) -> AppImages:
 
 def _understand(content: bytes) -> _Configuration:
     if not content.strip():
-        raise CaproverUnreadableError("is empty")
+        raise PlatformUnreadableError("is empty")
     try:
         return _decode(content)
     except msgspec.ValidationError as error:
@@ -111,7 +112,7 @@ def _understand(content: bytes) -> _Configuration:
     except (ValueError, RecursionError):  # no UTF-8, or nested too deeply
         problem = "is not JSON"
     # out here, so that the error has no context: a UnicodeDecodeError carries all that was read
-    raise CaproverUnreadableError(problem)
+    raise PlatformUnreadableError(problem)
 
 
 def _place(complaint: str) -> str:
@@ -162,15 +163,15 @@ class CaproverReader:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
-        self._status = CaproverStatus(images=None)
+        self._status = PlatformStatus(NAME, images=None)
 
-    def read(self) -> CaproverStatus:
+    def read(self) -> PlatformStatus:
         """Read it now; a failure leaves what the last good reading said, with the reason."""
         before = self._status
         now = time.time()
         try:
-            self._status = CaproverStatus(self._parse(), read_at=now)
-        except CaproverUnreadableError as error:
+            self._status = PlatformStatus(NAME, self._parse(), read_at=now)
+        except PlatformUnreadableError as error:
             self._status = replace(before, failure=str(error))
         failure = self._status.failure
         if failure is None and before.failure is not None:
@@ -184,9 +185,9 @@ class CaproverReader:
         content = _read(self._path)
         try:
             return parse_configuration(content)
-        except CaproverUnreadableError as error:
+        except PlatformUnreadableError as error:
             problem = str(error)
-        raise CaproverUnreadableError(f"{self._path} {problem}; {_MEND}")
+        raise PlatformUnreadableError(f"{self._path} {problem}; {_MEND}")
 
 
 def _read(path: Path) -> bytes:
@@ -194,13 +195,13 @@ def _read(path: Path) -> bytes:
         return _read_regular_file(path)
     except PermissionError as error:
         mend = f"CapRover keeps it for root alone, so uid {os.geteuid()} must be allowed to read it"
-        raise CaproverUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         mend = "mount the directory that holds it, not the file, which CapRover replaces"
-        raise CaproverUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
     except OSError as error:
         mend = f"it must be a file that uid {os.geteuid()} may read, in a directory mounted whole"
-        raise CaproverUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
 
 
 def _read_regular_file(path: Path) -> bytes:
@@ -208,7 +209,7 @@ def _read_regular_file(path: Path) -> bytes:
     descriptor = os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CaproverUnreadableError(
+            raise PlatformUnreadableError(
                 f"{path} is no regular file; mount the directory that holds it, not the file: "
                 "Docker makes a directory of what it does not find"
             )
@@ -217,7 +218,7 @@ def _read_regular_file(path: Path) -> bytes:
     finally:
         os.close(descriptor)
     if len(content) > MAX_BYTES:
-        raise CaproverUnreadableError(
+        raise PlatformUnreadableError(
             f"{path} is larger than {MAX_BYTES >> 20} MiB, which no configuration of CapRover is; "
             f"{_MEND}"
         )

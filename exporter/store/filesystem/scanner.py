@@ -19,7 +19,7 @@ from exporter.domain.model import (
     Repository,
     StoreLayout,
 )
-from exporter.domain.scan_progress import Advance, ProgressListener, ScanProgress
+from exporter.domain.scan_progress import Advance, ScanProgress
 from exporter.store.filesystem.readers.blob_reader import BlobReader
 from exporter.store.filesystem.readers.safe_files import IssueLog
 from exporter.store.filesystem.readers.stray_files import StrayCounter
@@ -37,6 +37,7 @@ from exporter.store.filesystem.walk.manifest_walk import ManifestWalk
 from exporter.store.filesystem.walk.repository_walk import RepositoryWalk
 from exporter.store.filesystem.walk.workers import Workers
 from exporter.store.format.layout import BLOBS, CACHE_STATE, REPOSITORIES
+from exporter.store.port import ScanControl
 from exporter.support.rate_limit import Pace
 
 _SAVED_SECONDS = 1.0
@@ -50,8 +51,7 @@ def scan_store(
     *,
     memory: StoreMemory | None = None,
     places: Places = EVERYWHERE,
-    on_progress: ProgressListener = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    control: ScanControl | None = None,
     max_ops_per_second: int | None = None,
 ) -> Inventory:
     """Read the whole store below ``root``, the registry's root directory.
@@ -63,13 +63,15 @@ def scan_store(
     ``max_ops_per_second``: each stat, each small file and each listing is one operation.
 
     Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
-    after ``should_stop`` says so.
+    after ``control`` says to stop.
     """
+    control = control or ScanControl()
+    should_stop = control.should_stop
 
     def report(progress: ScanProgress) -> None:
         if should_stop():
             raise ScanCancelledError("the scan was told to stop")
-        on_progress(progress)
+        control.on_progress(progress)
 
     issues = IssueLog()
     strays = StrayCounter(issues)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 import msgspec
 
@@ -28,15 +29,13 @@ from exporter.store.filesystem.cache.cache_errors import (
 )
 from exporter.store.filesystem.cache.packing import (
     MACHINE,
-    KeptFigures,
     KnownReader,
-    pack_figures,
     pack_known,
-    unpack_figures,
 )
 from exporter.store.filesystem.rescan.scan_memory import Known
 from exporter.store.filesystem.root import is_in_store
 from exporter.store.format.layout import VERSION_PATH
+from exporter.store.port import Kept, KeptCodec
 from exporter.support.logs import fields
 
 _log = logging.getLogger(__name__)
@@ -60,19 +59,19 @@ _TABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept.
+class CacheContent(Generic[Kept]):
+    """What the cache holds.
 
     Attributes:
         known: what a scan left.
         full_at: when everything was read last, Unix seconds.
-        figures: those of its inventory; None where they are not known.
+        kept: what was computed from its inventory; None if that is unknown.
 
     """
 
     known: Known
     full_at: float
-    figures: KeptFigures | None = None
+    kept: Kept | None = None
 
 
 class _About(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,18 +92,28 @@ class _Format(msgspec.Struct):
     format: int
 
 
-class InventoryCache:
+class InventoryCache(Generic[Kept]):
     """The file, for one store."""
 
-    def __init__(self, path: Path, root: Path, clock: Callable[[], float] = time.time) -> None:
-        """Keep in ``path`` what is known of the store below ``root``; ``clock`` is Unix time."""
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        codec: KeptCodec[Kept],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Keep in ``path`` what is known about the store below ``root``.
+
+        ``codec`` packs what was computed from it; ``clock`` returns Unix seconds.
+        """
         self._path = path
         self._root = root
+        self._codec = codec
         self._clock = clock
         self._said: set[str] = set()
         self._is_damaged = False
 
-    def load(self) -> Kept | None:
+    def load(self) -> CacheContent[Kept] | None:
         """Read what was kept; None where that is nothing, or of no use."""
         try:
             place = self._place()
@@ -118,7 +127,7 @@ class InventoryCache:
             self._say_once(f"the cache {self._name} is not used: {error}")
         return None
 
-    def save(self, kept: Kept) -> bool:
+    def save(self, content: CacheContent[Kept]) -> bool:
         """Write all of it or nothing; tell whether it is written."""
         try:
             place = self._place()
@@ -129,10 +138,10 @@ class InventoryCache:
                 if self._is_damaged:  # perhaps where nothing shows before it is read again
                     self._remove()
                     self._is_damaged = False
-                size = self._write(kept, *place)
+                size = self._write(content, *place)
             except CacheUnfitError:
                 self._remove()
-                size = self._write(kept, *place)
+                size = self._write(content, *place)
         except (CacheUnfitError, CacheUnusableError) as error:
             self._say_once(f"the cache {self._name} is not used: {error}")
             return False
@@ -217,7 +226,7 @@ class InventoryCache:
 
     # what is in it
 
-    def _read(self, root: str, device: int, inode: int) -> Kept:
+    def _read(self, root: str, device: int, inode: int) -> CacheContent[Kept]:
         """Read it all. Raises CacheUnfitError, CacheUnusableError."""
         with self._open() as database:
             rows = database.execute("SELECT name FROM sqlite_master").fetchall()
@@ -236,14 +245,14 @@ class InventoryCache:
             packed = _part(database, _FIGURES)
         with told_as_damage():
             known = reader.known()
-            figures = unpack_figures(packed, known.inventory) if packed else None
+            kept = self._codec.unpack(packed, known.inventory) if packed else None
         details = fields(
             path=self._name,
             blobs=len(known.inventory.sizes),
             age_seconds=self._clock() - about.saved_at,
         )
         _log.info("read what was known before the restart", extra=details)
-        return Kept(known, about.full_at, figures)
+        return CacheContent(known, about.full_at, kept)
 
     def _about(self, encoded: bytes) -> _About:
         try:
@@ -260,7 +269,7 @@ class InventoryCache:
             raise CacheUnfitError("was written in the future; has the clock been set back?")
         return about
 
-    def _write(self, kept: Kept, root: str, device: int, inode: int) -> int:
+    def _write(self, content: CacheContent[Kept], root: str, device: int, inode: int) -> int:
         """Replace what is in the file, in one transaction; give how many bytes that were."""
         if not self._is_there():
             self._make_file()
@@ -272,7 +281,7 @@ class InventoryCache:
             database.execute(_TABLE)
             database.execute("DELETE FROM part")
             pieces = 0
-            for pieces, packed in enumerate(pack_known(kept.known), 1):
+            for pieces, packed in enumerate(pack_known(content.known), 1):
                 size += _put(database, _piece_name(pieces - 1), packed)
             about = _About(
                 format=_FORMAT,
@@ -282,12 +291,12 @@ class InventoryCache:
                 device=device,
                 inode=inode,
                 saved_at=self._clock(),
-                full_at=kept.full_at,
+                full_at=content.full_at,
                 pieces=pieces,
             )
             size += _put(database, _ABOUT, msgspec.msgpack.encode(about))
-            figures = b"" if kept.figures is None else pack_figures(kept.figures)
-            size += _put(database, _FIGURES, figures)
+            kept = b"" if content.kept is None else self._codec.pack(content.kept)
+            size += _put(database, _FIGURES, kept)
             database.execute("COMMIT")
             try:
                 if os.stat(self._path).st_mode & _OPEN_TO_OTHERS:

@@ -9,7 +9,7 @@ import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import chain, islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -26,11 +26,9 @@ from exporter.domain.errors import CacheUnfitError, CacheUnusableError
 from exporter.domain.model import (
     UNKNOWN,
     Inventory,
-    IssueCause,
     Manifest,
     Repository,
 )
-from exporter.domain.snapshot import BlobState, GcMode, StoreFigures
 from exporter.store.filesystem.readers.blob_reader import Prefix
 from exporter.store.filesystem.readers.repository_content import RepositoryStamps
 from exporter.store.filesystem.readers.repository_names import FoundRepositories
@@ -82,20 +80,6 @@ class _Content(msgspec.Struct):
     prefixes: dict[Prefix, PrefixStamp]
     repositories: dict[str, _Stamps]
     found: FoundRepositories | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFigures:
-    """Figures, and what beside the inventory they were drawn from.
-
-    Attributes:
-        dialect: major version of the registry whose collector was simulated.
-        figures: those of the inventory that is kept with them.
-
-    """
-
-    dialect: int
-    figures: StoreFigures
 
 
 def pack_known(known: Known) -> Iterator[bytes]:
@@ -208,30 +192,6 @@ def _told_as_unfit() -> Iterator[None]:
         raise CacheUnfitError(str(error)) from error
 
 
-def pack_figures(kept: KeptFigures) -> bytes:
-    """Write figures."""
-    return msgspec.msgpack.encode(kept)
-
-
-def unpack_figures(packed: bytes, inventory: Inventory) -> KeptFigures:
-    """Read figures of ``inventory``. Raises CacheUnfitError where they make no sense."""
-    with _told_as_unfit():
-        kept = msgspec.msgpack.decode(packed, type=KeptFigures)
-        figures = kept.figures
-        is_whole = (
-            figures.blobs.keys() == set(BlobState)
-            and figures.issues.keys() == set(IssueCause)
-            and (figures.collector is None or figures.collector.keys() == set(GcMode))
-            and sorted(each.name for each in figures.repositories)
-            == [each.name for each in inventory.repositories]
-        )
-        if not is_whole:
-            raise ValueError("figures of something else")
-        _check_times(each.last_push_at for each in figures.repositories)
-        _check_times([figures.uploads.oldest_start_at])
-    return kept
-
-
 def _digests_of(content: _Content, first: BlobNumber) -> list[Digest]:
     """Give the digests of one piece, the numbers of which begin with ``first``."""
     joined, others = content.digests, content.others
@@ -311,7 +271,7 @@ def _times_in(inventory: Inventory) -> Iterator[float | None]:
 
 def _check_times(times: Iterable[float | None]) -> None:
     if not isfinite(sum(each for each in times if each is not None)):
-        raise ValueError("a time that is none")
+        raise ValueError("a time that is not a number")
 
 
 def _links_of(mislinked: Mapping[BlobNumber, BlobNumber | None]) -> Iterable[BlobNumber | None]:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from exporter.domain.model import MANIFESTS, TAGS_DIRECTORY, Inventory, Repository
 from exporter.store.filesystem.disk_space import mount_of
+from exporter.store.filesystem.follow_options import WatchListener
 from exporter.store.filesystem.readers.safe_files import identity_of
 from exporter.store.filesystem.rescan.change_queue import Changes
 from exporter.store.filesystem.rescan.scan_memory import EVERYWHERE, Places
@@ -52,16 +53,6 @@ _REPOSITORY_DIRECTORIES = (
 _VERSION = f"/{'/'.join(VERSION_PATH)}"
 _Owner = str
 """What a watch is for: a path from the root that begins with a slash, or a repository's name."""
-
-
-class WatchListener(Protocol):
-    """Is told how watching goes."""
-
-    def tell(self, watches: int, *, is_whole: bool) -> None:
-        """Take in how many directories are watched, and whether those are all that should be."""
-
-    def overflowed(self) -> None:
-        """Take in that changes were lost."""
 
 
 class Watcher:

@@ -6,14 +6,12 @@ page cache. Does not know who references a blob.
 
 import enum
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from exporter.domain.digests import Digest, format_digest
-from exporter.store.filesystem.readers.safe_files import GONE, open_directory, open_file
-from exporter.store.format.layout import ALGORITHMS, DATA, blob_directory
+from exporter.store.format.layout import ALGORITHMS
+from exporter.store.port import Blobs, BlobStream
 from exporter.support.rate_limit import Pace
 
 CHUNK_BYTES = 1024 * 1024
@@ -78,18 +76,18 @@ class RateLimiter:
 
 
 class BlobVerifier:
-    """Verifies blobs of the store whose version directory is open as ``store``."""
+    """Verifies blobs of a store that is open for reading."""
 
     def __init__(
         self,
-        store: int,
+        blobs: Blobs,
         limiter: RateLimiter,
         *,
         should_stop: Callable[[], bool] = lambda: False,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Prepare it; ``on_read`` is told how many bytes of a blob more were read."""
-        self._store = store
+        self._blobs = blobs
         self._limiter = limiter
         self._should_stop = should_stop
         self._on_read = on_read
@@ -123,41 +121,25 @@ class BlobVerifier:
             detail = f"the algorithm {algorithm} is none of {', '.join(ALGORITHMS)}"
             return BlobCheck(digest, Condition.UNVERIFIABLE, detail=detail)
         try:
-            with self._open(digest) as descriptor:
-                return self._hash(digest, algorithm, descriptor, on_read)
-        except GONE:
+            with self._blobs.open(digest) as stream:
+                return self._hash(digest, algorithm, stream, on_read)
+        except FileNotFoundError:
             return BlobCheck(digest, Condition.VANISHED)
         except OSError as error:
             return BlobCheck(digest, Condition.UNREADABLE, detail=error.strerror or str(error))
 
-    @contextmanager
-    def _open(self, digest: Digest) -> Iterator[int]:
-        """Open a blob directory by directory: that way no symbolic link is followed anywhere."""
-        with ExitStack() as opened:
-            directory = self._store
-            for name in blob_directory(format_digest(digest)).split("/"):
-                directory = opened.enter_context(open_directory(name, directory))
-            descriptor, _ = opened.enter_context(open_file(DATA, directory))
-            yield descriptor
-
     def _hash(
-        self, digest: Digest, algorithm: str, descriptor: int, on_read: Callable[[int], None]
+        self, digest: Digest, algorithm: str, stream: BlobStream, on_read: Callable[[int], None]
     ) -> BlobCheck | None:
         content = hashlib.new(algorithm, usedforsecurity=False)
         size = 0
-        while read := os.readv(descriptor, [self._chunk]):
+        while read := stream.readinto(self._chunk):
             content.update(self._chunk[:read])
-            # What is read here is read once in a long time. Left in the page cache, a store of
-            # many gigabytes would push out what the other programs of the host need there. Piece
-            # by piece, as one blob may be larger than the memory.
-            os.posix_fadvise(descriptor, size, read, os.POSIX_FADV_DONTNEED)
             size += read
             on_read(read)
             self._limiter.spend(read, self._should_stop)
             if self._should_stop():
                 return None
-        # and as a whole: the kernel keeps pages in units that may be larger than a piece
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         actual = f"{algorithm}:{content.hexdigest()}"
         if actual == format_digest(digest):
             return BlobCheck(digest, Condition.SOUND, size)

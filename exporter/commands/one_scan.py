@@ -1,0 +1,54 @@
+"""One scan and one look at everything else, for the commands that do not keep running."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from exporter.analysis.analyst import Analysis, Analyst
+from exporter.domain.scan_progress import ProgressListener
+from exporter.domain.snapshot import ApiStatus, ScanStatus, Snapshot
+from exporter.platforms.port import Platform
+from exporter.store.port import ScanControl, Store
+from exporter.support.thread_priority import at_low_priority
+
+_log = logging.getLogger(__name__)
+
+
+def scan_once(
+    store: Store,
+    platform: Platform | None,
+    analyst: Analyst,
+    *,
+    ask_registry: Callable[[], ApiStatus] | None = None,
+    on_progress: ProgressListener = lambda _: None,
+) -> Snapshot:
+    """Return a snapshot of the store, the platform, the registry's API, and the space left.
+
+    Without ``ask_registry`` the API is not asked. Raises StoreUnreadableError if the store as a
+    whole cannot be read.
+    """
+    snapshot = Snapshot()
+    if platform is not None:
+        snapshot = analyst.with_platform(snapshot, platform.read())
+    status = snapshot.platform
+
+    def scan(was_interrupted: Callable[[], bool]) -> Analysis:
+        inventory = store.scan(ScanControl(on_progress, was_interrupted))
+        return analyst.analyse(inventory, status)
+
+    started = time.monotonic()
+    analysis = at_low_priority(scan)
+    scan_status = ScanStatus(
+        scans=1,
+        succeeded=True,
+        duration_seconds=time.monotonic() - started,
+        last_success_at=time.time(),
+    )
+    snapshot = analyst.with_scan(snapshot, analysis, scan_status)
+    snapshot = analyst.with_filesystem(snapshot, store.capacity())
+    if ask_registry is not None:
+        api = ask_registry()
+        snapshot = analyst.with_api(snapshot, api)
+        if api.failure is not None:
+            _log.warning("the registry's API is not available: %s", api.failure)
+    return snapshot

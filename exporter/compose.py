@@ -1,0 +1,329 @@
+"""The composition root: the only place that turns settings into objects.
+
+Modules that only some commands need are imported by their functions, so that ``collect`` starts
+fast.
+"""
+
+import logging
+import os
+import resource
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter.analysis.analyst import AnalysisOptions, Analyst
+from exporter.commands.one_scan import scan_once
+from exporter.domain.snapshot import ApiStatus, Snapshot
+from exporter.domain.text import printable
+from exporter.metrics.metric import Subject
+from exporter.metrics.repository_selection import RepositorySelector
+from exporter.platforms.port import STANDALONE, OperatorCommands, Platform
+from exporter.settings.model import Settings, WebSettings
+from exporter.store.filesystem.follow_options import FollowOptions
+from exporter.store.filesystem.store import FilesystemStore
+from exporter.store.port import Store
+from exporter.support.state_directory import state_file
+from exporter.support.terminal_progress import terminal_progress
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from exporter.domain.scan_progress import RunningScan
+    from exporter.registry.http import RequestObserver
+    from exporter.serve.loop import Job, Loop
+    from exporter.serve.publisher import Publisher
+    from exporter.serve.run import Service
+    from exporter.web.server.connections import Bounds
+
+_log = logging.getLogger(__name__)
+
+_FILESYSTEM_SECONDS = 15.0
+_CACHE_NAME = "inventory.sqlite"
+_OTHER_FILES = 128
+"""Files and directories that are open at the same time while the store is scanned and watched."""
+
+_SWITCH_SECONDS = 0.0005
+"""How long a scrape waits beside a scan each time it needs the interpreter's lock: with the usual
+5 ms one scrape in a hundred of 10,000 series took 50 ms and more, with this one 20."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """One scan, and what it was made with.
+
+    Attributes:
+        store: the store.
+        options: how it was analysed.
+        operator: the commands of its operator.
+        subject: the snapshot, and what else metrics are read from.
+
+    """
+
+    store: Store
+    options: AnalysisOptions
+    operator: OperatorCommands
+    subject: Subject
+
+
+def open_store(settings: Settings, follow: FollowOptions | None = None) -> Store:
+    """Return the store that the settings name."""
+    return FilesystemStore(settings.storage.root, follow)
+
+
+def open_platform(settings: Settings) -> Platform | None:
+    """Return the platform that runs the images; None if none is configured."""
+    if settings.caprover.config_dir is None:
+        return None
+    from exporter.platforms.caprover.platform import (
+        Caprover,
+    )
+
+    return Caprover(settings.caprover.config_dir, settings.caprover.image_prefix)
+
+
+def analysis_options(settings: Settings, platform: Platform | None) -> AnalysisOptions:
+    """Return what the settings say about the analysis."""
+    return AnalysisOptions(
+        dialect=settings.registry.gc_dialect,
+        ownership=None if platform is None else platform.ownership,
+        keep_last=settings.retention.keep_last,
+    )
+
+
+def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
+    """Return what metrics are read from."""
+    return Subject(
+        snapshot=snapshot,
+        thresholds=tuple(settings.alerts.thresholds(settings.scan.interval)),
+        storage_limit=settings.storage.limit,
+        selector=RepositorySelector(
+            settings.metrics.max_repositories,
+            settings.metrics.include_repositories,
+            settings.metrics.exclude_repositories,
+        ),
+    )
+
+
+def registry_question(
+    settings: Settings, observer: "RequestObserver"
+) -> Callable[[], ApiStatus] | None:
+    """Return a function that asks the registry's API; None if no registry is configured."""
+    registry = settings.registry
+    if registry.url is None:
+        return None
+    from exporter.registry.http import RegistryEndpoint
+    from exporter.registry.status import ask_registry
+
+    endpoint = RegistryEndpoint(
+        url=registry.url,
+        username=registry.username,
+        password=registry.password,
+        ca_file=registry.ca_file,
+        insecure_skip_verify=registry.insecure_skip_verify,
+        timeout=registry.timeout,
+    )
+    return lambda: ask_registry(endpoint, registry.password_file, observer)
+
+
+def scan(settings: Settings) -> Scanned:
+    """Scan once, with progress on the terminal. Raises StoreUnreadableError."""
+    platform = open_platform(settings)
+    options = analysis_options(settings, platform)
+    limit = settings.scan.max_ops_per_second
+    store = open_store(settings, FollowOptions(max_ops_per_second=limit))
+    ask = registry_question(settings, lambda *_: None)
+    with terminal_progress() as on_progress:
+        snapshot = scan_once(
+            store, platform, Analyst(options), ask_registry=ask, on_progress=on_progress
+        )
+    operator = STANDALONE if platform is None else platform.commands
+    return Scanned(store, options, operator, subject_of(settings, snapshot))
+
+
+def plan_command(settings: Settings, program: str) -> str:
+    """Return how to run ``plan`` with these settings: without CapRover's it names what runs."""
+    usual = Settings()
+    flags = (
+        ("--storage.root", settings.storage.root, usual.storage.root),
+        ("--registry.gc-dialect", settings.registry.gc_dialect, usual.registry.gc_dialect),
+        ("--caprover.config-dir", settings.caprover.config_dir, usual.caprover.config_dir),
+        ("--caprover.image-prefix", settings.caprover.image_prefix, usual.caprover.image_prefix),
+    )
+    words = [program, "plan"]
+    for flag, value, default in flags:
+        if value != default:
+            words += [flag, printable(str(value))]
+    return shlex.join(words)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises OutputError if the address cannot be bound, ConfigurationError if the web configuration
+    is wrong.
+    """
+    from exporter.support.memory_allocator import return_large_blocks
+    from exporter.support.stop_signals import stop_signals
+
+    return_large_blocks()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with stop_signals() as wish:
+        from exporter.serve.run import run
+
+        run(_service(settings), wish)
+
+
+def _service(settings: Settings) -> "Service":
+    from prometheus_client import disable_created_metrics
+
+    from exporter.analysis.kept_figures import FiguresCodec
+    from exporter.domain.scan_progress import RunningScan
+    from exporter.metrics.exposition import Exposition
+    from exporter.metrics.instruments import (
+        ApiInstruments,
+        ScanProgressCollector,
+        process_registry,
+    )
+    from exporter.serve.publisher import Publisher
+    from exporter.serve.refresh import StoreRefresher
+    from exporter.serve.run import Service, listen
+    from exporter.web.access.policy import access_by
+    from exporter.web.app import create_app
+
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    access = access_by(settings.web.config.file)
+    bounds = _bounds(settings.web)
+    listener = listen(settings.web.listen_address)
+    instruments = process_registry()
+    running = RunningScan(time.monotonic)
+    ScanProgressCollector(instruments, lambda: running.ratio)
+    ask = registry_question(settings, ApiInstruments(instruments))
+    exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
+    publisher = Publisher(exposition.publish)
+    platform = open_platform(settings)
+    analyst = Analyst(analysis_options(settings, platform))
+    store = open_store(settings, _follow_options(settings, instruments))
+    follower = store.follow(FiguresCodec(settings.registry.gc_dialect))
+    stop = threading.Event()
+    sources = _Sources(store, platform, ask, analyst, publisher)
+    loops = [
+        *_loops(sources, settings, stop),
+        _scan_loop(StoreRefresher(follower, analyst, publisher, stop, running), settings, stop),
+        _stall_loop(store, running, stop),
+    ]
+    app = create_app(
+        exposition,
+        store=store.location,
+        is_working=lambda: all(loop.is_alive() for loop in loops),
+        read_progress=lambda: running.progress,
+        guards=access.guards,
+        read_standstill=lambda: running.still_seconds,
+    )
+    return Service(store, loops, stop, follower.close, app, listener, bounds, access)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where readings come from beside the scan, and where they go."""
+
+    store: Store
+    platform: Platform | None
+    ask_registry: Callable[[], ApiStatus] | None
+    analyst: Analyst
+    publisher: "Publisher"
+
+
+def _loops(sources: _Sources, settings: Settings, stop: threading.Event) -> list["Loop"]:
+    """Return the loops that read everything but the store.
+
+    The platform comes first: the first figures then know which images are in use.
+    """
+    from exporter.domain.errors import ApiUnavailableError
+    from exporter.serve.loop import Job, Loop
+
+    interval, analyst, update = settings.scan.interval, sources.analyst, sources.publisher.update
+    platform, ask = sources.platform, sources.ask_registry
+    loops = []
+    if platform is not None:
+
+        def read_platform() -> None:
+            status = platform.read()
+            update(lambda before: analyst.with_platform(before, status))
+
+        name = f"reading {platform.ownership.platform}'s configuration"
+        loops.append(Loop(name, Job(read_platform), interval, stop))
+
+    def read_filesystem() -> None:
+        usage = sources.store.capacity()
+        update(lambda before: analyst.with_filesystem(before, usage))
+
+    pace = min(_FILESYSTEM_SECONDS, interval)
+    loops.append(Loop("reading the filesystem", Job(read_filesystem), pace, stop))
+    if ask is not None:
+
+        def ask_registry() -> None:
+            status = ask()
+            update(lambda before: analyst.with_api(before, status))
+            if status.failure is not None:
+                # asked again sooner: one restart of the registry must not look like an outage
+                raise ApiUnavailableError(status.failure)
+
+        loops.append(Loop("asking the registry's API", Job(ask_registry), interval, stop))
+    return loops
+
+
+def _scan_loop(job: "Job", settings: Settings, stop: threading.Event) -> "Loop":
+    from exporter.serve.loop import Loop
+
+    return Loop("reading the store", job, settings.scan.interval, stop)
+
+
+def _stall_loop(store: Store, running: "RunningScan", stop: threading.Event) -> "Loop":
+    from exporter.serve.loop import Job, Loop
+    from exporter.serve.stall import CHECK_SECONDS, StallWarner
+
+    warner = StallWarner(store.location, running)
+    return Loop("watching over scans", Job(warner.check), CHECK_SECONDS, stop)
+
+
+def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> FollowOptions:
+    from exporter.metrics.instruments import (
+        CacheInstruments,
+        WatchInstruments,
+    )
+
+    watching = WatchInstruments(instruments)
+    path = settings.cache.path or state_file(_CACHE_NAME, os.environ)
+    if path is None:
+        _log.warning(
+            "nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is set; "
+            "give a --cache.path"
+        )
+    return FollowOptions(
+        interval=settings.scan.interval,
+        max_ops_per_second=settings.scan.max_ops_per_second,
+        watching=watching if settings.scan.watch else None,
+        cache_path=path,
+        caching=CacheInstruments(instruments),
+    )
+
+
+def _bounds(web: WebSettings) -> "Bounds":
+    """Return the limits for clients: never so many connections that no file could be opened."""
+    from exporter.web.server.connections import Bounds
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = web.max_connections
+    if limit != resource.RLIM_INFINITY and most > limit - _OTHER_FILES:
+        most = max(limit - _OTHER_FILES, 1)
+        _log.warning(
+            "no more than %d connections at a time, as a process may open %d files (ulimit -n): "
+            "raise that, or lower --web.max-connections",
+            most,
+            limit,
+        )
+    return Bounds(most, web.request_timeout, web.response_timeout, web.max_header_bytes)

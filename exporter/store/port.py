@@ -1,0 +1,130 @@
+"""The port to a registry's storage: scan it, follow it, measure its space, read its blobs."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from exporter.domain.digests import Digest
+from exporter.domain.model import FilesystemUsage, Inventory
+from exporter.domain.scan_progress import ProgressListener
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanControl:
+    """How a scan reports its progress, and how it is stopped.
+
+    Attributes:
+        on_progress: called as the scan makes progress.
+        should_stop: whether the scan is to end with ScanCancelledError.
+
+    """
+
+    on_progress: ProgressListener = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+class KeptCodec(Protocol[Kept]):
+    """Packs what was computed from an inventory, so that a store can keep it over a restart."""
+
+    def pack(self, kept: Kept) -> bytes:
+        """Return it as bytes."""
+
+    def unpack(self, packed: bytes, inventory: Inventory) -> Kept | None:
+        """Return what was packed with ``inventory``; None if it is of no use any more.
+
+        Raises CacheUnfitError if the bytes make no sense.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedScan(Generic[Kept]):
+    """The result of one scan of a store that is followed.
+
+    Attributes:
+        inventory: what the store holds; the same object as long as nothing has changed.
+        looked_everywhere: whether changes were looked for in the whole store.
+        kept: what was kept with this inventory over a restart; None if nothing was.
+
+    """
+
+    inventory: Inventory
+    looked_everywhere: bool = True
+    kept: Kept | None = None
+
+
+class Follower(Protocol[Kept]):
+    """Scans one store again and again, reading only what may have changed. For one thread."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a scan is due, for ``seconds`` at most."""
+
+    def scan(self, control: ScanControl) -> FollowedScan[Kept]:
+        """Scan now. Raises as :meth:`Store.scan` does."""
+
+    def accept(self, kept: Kept) -> None:
+        """Rely on the last scan from now on; ``kept`` is what was computed from its inventory.
+
+        A scan that is not accepted is followed by one that looks everywhere.
+        """
+
+    def finish(self) -> None:
+        """Keep over a restart what is not kept yet."""
+
+    def close(self) -> None:
+        """End all waiting, now and later; may be called from any thread."""
+
+
+class BlobStream(Protocol):
+    """An open blob."""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read the next bytes into ``buffer``; return how many, 0 at the end. Raises OSError."""
+
+
+class Blobs(Protocol):
+    """The blobs of a store that is open for reading."""
+
+    def open(self, digest: Digest) -> AbstractContextManager[BlobStream]:
+        """Open one blob. Raises FileNotFoundError if it is not there, OSError if unreadable."""
+
+
+class Store(Protocol):
+    """The storage of one registry, which is only ever read."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, safe to print."""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from other stores, in all runs, whichever way leads to it."""
+
+    def scan(self, control: ScanControl) -> Inventory:
+        """Read all of it once.
+
+        Raises StoreUnreadableError if the store as a whole cannot be read, ScanCancelledError soon
+        after ``control`` says to stop.
+        """
+
+    def follow(self, codec: KeptCodec[Kept]) -> Follower[Kept]:
+        """Begin to scan it again and again."""
+
+    def capacity(self) -> FilesystemUsage | None:
+        """Return the space that it has; None if that is unknown or has no bound."""
+
+    def open_blobs(self) -> AbstractContextManager[Blobs]:
+        """Open it to read blobs. Raises StoreUnreadableError."""
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a local file is or would be in the store."""
+
+    def excess_rights(self) -> Sequence[str]:
+        """Describe rights that this process has and does not need, each with its remedy."""
