@@ -15,8 +15,7 @@ from alerts.__main__ import REPOSITORY, main
 from alerts.grafana import inline
 from alerts.rules import RULES, AlertingRule, RecordingRule, Rule, read_rules
 from dashboards.storage import RUNBOOKS
-from exporter.metrics.catalogue import CATALOGUE
-from exporter.metrics.instruments import INSTRUMENTS
+from exporter.metrics.documentation import EVERY_METRIC
 from exporter.settings.alert_thresholds import AlertSettings
 from tests.servers import require
 
@@ -173,7 +172,7 @@ def test_the_unit_tests_notice_every_mistake_in_a_rule(name: str, tmp_path: Path
 
 
 def test_every_metric_that_is_named_exists() -> None:
-    known = {each.name for each in (*CATALOGUE, *INSTRUMENTS)} | FOREIGN | RECORDED.keys()
+    known = {each.name for each in EVERY_METRIC} | FOREIGN | RECORDED.keys()
     texts = [*RECORDED.values(), *(each.expr for each in ALERTS)]
     texts += [text for each in ALERTS for text in _queries(each)]
     named = {name for text in texts for name in names_in(text)}

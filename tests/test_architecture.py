@@ -77,8 +77,8 @@ MAX_MODULES = 16
 NAMES_CAPROVER = (
     "exporter.commands.plan.options",
     "exporter.commands.report.document",
-    "exporter.metrics.documentation",
-    "exporter.metrics.groups.uses",
+    "exporter.metrics.catalogue",
+    "exporter.metrics.groups.caprover",
     "exporter.store.filesystem.privilege",
 )
 """Modules that name it in a text for people, or in the name of a metric."""

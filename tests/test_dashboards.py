@@ -14,7 +14,7 @@ import dashboards
 from dashboards.__main__ import DIRECTORY, main
 from dashboards.layout import Band
 from dashboards.panels import Stat, TimeSeries
-from exporter.metrics.catalogue import CATALOGUE
+from exporter.metrics.documentation import EVERY_METRIC
 from exporter.metrics.instruments import INSTRUMENTS
 from exporter.settings.alert_thresholds import AlertSettings
 
@@ -41,10 +41,10 @@ UNITS = {"bytes", "dateTimeFromNow", "none", "opm", "percentunit", "reqps", "s",
 NOT_OURS = {"up", "ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes"}
 NOT_OURS |= {"process_start_time_seconds"}
 HISTOGRAM = ("_bucket", "_sum", "_count")
-OURS = {each.name for each in (*CATALOGUE, *INSTRUMENTS)} | {
+OURS = {each.name for each in EVERY_METRIC} | {
     each.name + part for each in INSTRUMENTS if each.kind == "histogram" for part in HISTOGRAM
 }
-COUNTERS = {each.name for each in (*CATALOGUE, *INSTRUMENTS) if each.kind == "counter"}
+COUNTERS = {each.name for each in EVERY_METRIC if each.kind == "counter"}
 COUNTERS |= {"process_cpu_seconds_total"}
 COUNTERS |= {name for name in OURS if name.endswith(HISTOGRAM)}
 

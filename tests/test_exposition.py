@@ -37,7 +37,7 @@ from exporter.metrics.exposition import (
     accepts_gzip,
     choose_format,
 )
-from exporter.metrics.groups.store import STORE_METRICS
+from exporter.metrics.groups import repositories
 from exporter.metrics.metric import Metric, Sample, Subject
 from exporter.metrics.repository_selection import RepositorySelector
 from tests.exporter_process import Metrics
@@ -289,7 +289,10 @@ def test_only_the_largest_repositories_have_series_and_the_others_are_counted() 
     ]
     largest = {f"app-{size}" for size in range(991, 1001)}
     for metric in CATALOGUE:
-        if metric.name.startswith("docker_registry_repository_") and metric in STORE_METRICS:
+        if (
+            metric.name.startswith("docker_registry_repository_")
+            and metric in repositories.GROUP.metrics
+        ):
             found = [repository for name, repository in series if name == metric.name]
             assert set(found) == largest
             assert len(found) == 10

@@ -9,9 +9,8 @@ import pytest
 
 from demo.sample import build_sample, write_captain_config
 from exporter.cli import COMMANDS
-from exporter.metrics.catalogue import CATALOGUE, PREFIX
-from exporter.metrics.instruments import INSTRUMENTS, Instrument
-from exporter.metrics.metric import Metric
+from exporter.metrics.catalogue import PREFIX
+from exporter.metrics.documentation import EVERY_METRIC
 from exporter.settings.alert_thresholds import AlertSettings
 from exporter.settings.sources import argument_parser, flag_name, load_settings, setting_paths
 from tests.exporter_process import Exporter
@@ -32,7 +31,7 @@ from tests.runbook_pages import (
 NOW = 1_750_000_000.0
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 MITIGATION = {"What must not be run, and why", "Check that it helped"}
-EVERY: list[Metric | Instrument] = [*CATALOGUE, *INSTRUMENTS]
+EVERY = EVERY_METRIC
 METRICS = {
     f"{metric.name}{suffix}"
     for metric in EVERY

@@ -1,19 +1,33 @@
-"""All metrics that are read from a snapshot, in one table."""
+"""All metrics that are read from a snapshot, group by group: the one list of groups."""
 
-from exporter.metrics.groups.api import API_METRICS
-from exporter.metrics.groups.exporter import EXPORTER_METRICS, FILESYSTEM_METRICS
-from exporter.metrics.groups.garbage_collection import COLLECTION_METRICS
-from exporter.metrics.groups.store import STORE_METRICS
-from exporter.metrics.groups.uses import USE_METRICS
+from exporter.metrics.groups import (
+    api,
+    caprover,
+    exporter,
+    filesystem,
+    garbage_collection,
+    repositories,
+    retention,
+    scan_findings,
+    store,
+    uses,
+)
 
 PREFIX = "docker_registry_"
 """Of every name; ``registry_`` belongs to the registry's own metrics."""
 
-CATALOGUE = (
-    STORE_METRICS
-    + COLLECTION_METRICS
-    + USE_METRICS
-    + API_METRICS
-    + FILESYSTEM_METRICS
-    + EXPORTER_METRICS
+GROUPS = (
+    store.GROUP,
+    repositories.GROUP,
+    scan_findings.GROUP,
+    garbage_collection.GROUP,
+    caprover.GROUP,
+    uses.GROUP,
+    retention.GROUP,
+    api.GROUP,
+    filesystem.GROUP,
+    exporter.GROUP,
 )
+"""In the order of the exposition and of the documentation."""
+
+CATALOGUE = tuple(metric for group in GROUPS for metric in group.metrics)

@@ -6,13 +6,11 @@
 import sys
 from collections.abc import Iterable
 
-from exporter.metrics.groups.api import API_METRICS
-from exporter.metrics.groups.exporter import EXPORTER_METRICS, FILESYSTEM_METRICS
-from exporter.metrics.groups.garbage_collection import COLLECTION_METRICS
-from exporter.metrics.groups.store import STORE_METRICS
-from exporter.metrics.groups.uses import USE_METRICS
+from exporter.metrics.catalogue import CATALOGUE, GROUPS
 from exporter.metrics.instruments import INSTRUMENTS, Instrument
 from exporter.metrics.metric import Metric
+
+EVERY_METRIC: tuple[Metric | Instrument, ...] = (*CATALOGUE, *INSTRUMENTS)
 
 _HEAD = """# Metrics
 
@@ -31,24 +29,15 @@ else `unreferenced`. While a manifest is missing or cannot be read, or anything 
 references, blobs that nothing else references count as `untagged`.
 """
 _TABLE_HEAD = ("| metric | type | labels | meaning |", "|---|---|---|---|")
-_REPOSITORY = "docker_registry_repository_"
-_API = "docker_registry_api_"
 
 
 def render() -> str:
     """Write the page, as Markdown."""
-    sections: dict[str, list[Metric | Instrument]] = {
-        "Store": [m for m in STORE_METRICS if not m.name.startswith(_REPOSITORY)],
-        "Repositories": [m for m in STORE_METRICS if m.name.startswith(_REPOSITORY)],
-        "Garbage collection and integrity": list(COLLECTION_METRICS),
-        "CapRover and retention": list(USE_METRICS),
-        "Registry API": [*API_METRICS, *(i for i in INSTRUMENTS if i.name.startswith(_API))],
-        "Filesystem": list(FILESYSTEM_METRICS),
-        "Exporter": [
-            *EXPORTER_METRICS,
-            *(i for i in INSTRUMENTS if not i.name.startswith(_API)),
-        ],
-    }
+    sections: dict[str, list[Metric | Instrument]] = {}
+    for group in GROUPS:
+        sections.setdefault(group.section, []).extend(group.metrics)
+    for instrument in INSTRUMENTS:
+        sections.setdefault(instrument.section, []).append(instrument)
     parts = [_HEAD]
     for title, metrics in sections.items():
         parts.append("\n".join([f"## {title}", "", *_TABLE_HEAD, *_rows(metrics)]) + "\n")

@@ -18,13 +18,9 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from exporter.domain.snapshot import Snapshot
+from exporter.metrics.catalogue import GROUPS
 from exporter.metrics.collector import SubjectCollector
-from exporter.metrics.groups.api import API_METRICS
-from exporter.metrics.groups.exporter import EXPORTER_METRICS, FILESYSTEM_METRICS
-from exporter.metrics.groups.garbage_collection import COLLECTION_METRICS
-from exporter.metrics.groups.store import STORE_METRICS
-from exporter.metrics.groups.uses import USE_METRICS
-from exporter.metrics.metric import Metric, Subject
+from exporter.metrics.metric import MetricGroup, Subject
 
 _log = logging.getLogger(__name__)
 
@@ -103,20 +99,6 @@ class _Part:
     deflated: bytes
 
 
-# What each part of the page depends on: it is rendered again when that was replaced.
-_PARTS: tuple[tuple[Sequence[Metric], Callable[[Snapshot], tuple[object, ...]]], ...] = (
-    (STORE_METRICS + COLLECTION_METRICS, lambda snapshot: (snapshot.store,)),
-    (
-        USE_METRICS,
-        lambda snapshot: (snapshot.store, snapshot.platform, snapshot.uses, snapshot.policies),
-    ),
-    # the store too: its largest repositories are those that have series here
-    (API_METRICS, lambda snapshot: (snapshot.store, snapshot.api, snapshot.tag_differences)),
-    (FILESYSTEM_METRICS, lambda snapshot: (snapshot.filesystem,)),
-    (EXPORTER_METRICS, lambda snapshot: (snapshot.scan,)),
-)
-
-
 class Exposition:
     """Holds the page of the last published snapshot in every format that anybody asked for."""
 
@@ -163,22 +145,19 @@ class Exposition:
         before = self._pages.get(page_format.content_type, ())
         known = dict(enumerate(before))
         return tuple(
-            _render_part(subject, page_format, metrics, key(subject.snapshot), known.get(place))
-            for place, (metrics, key) in enumerate(_PARTS)
+            _render_part(subject, page_format, group, known.get(place))
+            for place, group in enumerate(GROUPS)
         )
 
 
 def _render_part(
-    subject: Subject,
-    page_format: Format,
-    metrics: Sequence[Metric],
-    key: tuple[object, ...],
-    before: _Part | None,
+    subject: Subject, page_format: Format, group: MetricGroup, before: _Part | None
 ) -> _Part:
+    key = group.depends_on(subject.snapshot)
     if before is not None and all(a is b for a, b in zip(before.key, key, strict=True)):
         return before
     registry = CollectorRegistry()
-    registry.register(SubjectCollector(metrics, subject))
+    registry.register(SubjectCollector(group.metrics, subject))
     plain = _body(page_format, registry)
     compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _RAW)
     deflated = compressor.compress(plain) + compressor.flush(zlib.Z_FULL_FLUSH)

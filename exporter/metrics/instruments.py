@@ -1,4 +1,7 @@
-"""Metrics of the exporter itself, counted as things happen."""
+"""Metrics of the exporter itself, counted as things happen.
+
+Each is declared once, as an :class:`Instrument`.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +18,9 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from exporter.metrics.groups.api import SECTION as API
+from exporter.metrics.groups.exporter import SECTION as EXPORTER
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -25,13 +31,15 @@ class Instrument:
         kind: its type.
         help: what it is.
         labels: names of its labels.
+        section: title in the documentation.
 
     """
 
     name: str
     kind: str
     help: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    section: str = EXPORTER
 
 
 REQUESTS = Instrument(
@@ -40,53 +48,49 @@ REQUESTS = Instrument(
     "The exporter's own requests to the registry's HTTP API, by endpoint (ping, catalog, tags, "
     "token) and by status code; code error where there was no answer.",
     ("endpoint", "code"),
+    API,
 )
 REQUEST_DURATION = Instrument(
     "docker_registry_api_request_duration_seconds",
     "histogram",
     "How long the exporter's own requests to the registry's HTTP API took.",
     ("endpoint",),
+    API,
 )
 WATCH_ACTIVE = Instrument(
     "docker_registry_watch_active",
     "gauge",
-    "1 while all places of the store that tell of changes are watched; 0 where some or all changes "
-    "show at the next scan only, every scan.interval. The log says why.",
-    (),
+    "1 while all directories of the store that show changes are watched; 0 if some or all changes "
+    "show only at the next scan, every scan.interval. The log says why.",
 )
 WATCHED = Instrument(
     "docker_registry_watched_directories",
     "gauge",
     "Directories of the store that are watched for changes.",
-    (),
 )
 OVERFLOWS = Instrument(
     "docker_registry_watch_overflows_total",
     "counter",
-    "How often more changes came than the kernel's queue holds. The whole store is looked at then.",
-    (),
+    "How often more changes came than the kernel's queue holds. The whole store is scanned then.",
 )
 CACHE_LOADED = Instrument(
     "docker_registry_cache_loaded",
     "gauge",
-    "1 where the first scan went by what was kept over the restart; 0 where it read everything, "
-    "and until that is known. The log says why what was kept is of no use.",
-    (),
+    "1 if the first scan used what was kept over the restart; 0 if it read everything, and until "
+    "that is known. The log says why what was kept is of no use.",
 )
 CACHE_WRITE_SUCCESS = Instrument(
     "docker_registry_cache_write_success",
     "gauge",
-    "1 where what the scan knows could be kept for the next start when that was tried last, else "
-    "0; absent before the first try. The log says why not.",
-    (),
+    "1 if the last attempt to keep what the scan knows for the next start succeeded, else 0; "
+    "absent before the first attempt. The log says why not.",
 )
 SCAN_PROGRESS = Instrument(
     "docker_registry_scan_progress_ratio",
     "gauge",
-    "How much is done, 0 to 1, of the scan of everything that runs right now: the first one where "
-    "nothing was kept over the restart, and one an hour. Absent while none runs; scans that read "
-    "only what has changed do not count.",
-    (),
+    "How much of the full scan that runs right now is done, 0 to 1: the first scan if nothing was "
+    "kept over the restart, and one an hour. Absent while none runs; scans that read only what "
+    "has changed do not count.",
 )
 INSTRUMENTS = (
     REQUESTS,
@@ -101,25 +105,25 @@ INSTRUMENTS = (
 
 
 class ScanProgressCollector(Collector):
-    """Gives how far a scan is at the moment of the scrape, and nothing while none runs."""
+    """Yields the progress of the running full scan, and nothing while none runs."""
 
     def __init__(self, registry: CollectorRegistry, read_ratio: Callable[[], float | None]) -> None:
         self._read_ratio = read_ratio
         registry.register(self)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Give the family without a sample."""
+        """Yield the family without a sample."""
         yield GaugeMetricFamily(SCAN_PROGRESS.name, SCAN_PROGRESS.help)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the family where there is a sample."""
+        """Yield the family if there is a sample."""
         ratio = self._read_ratio()
         if ratio is not None:
             yield GaugeMetricFamily(SCAN_PROGRESS.name, SCAN_PROGRESS.help, ratio)
 
 
 class WatchInstruments:
-    """Tells how watching the store goes."""
+    """Counts what watching the store does."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._active = Gauge(WATCH_ACTIVE.name, WATCH_ACTIVE.help, registry=registry)
@@ -127,17 +131,17 @@ class WatchInstruments:
         self._overflows = Counter(OVERFLOWS.name, OVERFLOWS.help, registry=registry)
 
     def tell(self, watches: int, *, is_whole: bool) -> None:
-        """Take in how many directories are watched, and whether those are all that should be."""
+        """Record how many directories are watched, and whether those are all that should be."""
         self._watched.set(watches)
         self._active.set(is_whole)
 
     def overflowed(self) -> None:
-        """Take in that changes were lost."""
+        """Record that changes were lost."""
         self._overflows.inc()
 
 
 class CacheInstruments:
-    """Tells whether what was kept over a restart was of use, and whether anything can be kept."""
+    """Records whether the cache was of use at the start, and whether it can be written."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -175,7 +179,7 @@ class ApiInstruments:
 
 
 def process_registry() -> CollectorRegistry:
-    """Make a registry with the metrics of this process: ``process_*`` and ``python_*``."""
+    """Return a registry with the metrics of this process: ``process_*`` and ``python_*``."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

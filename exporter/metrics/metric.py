@@ -1,10 +1,12 @@
-"""What a metric is, and what metrics are read from.
+"""What a metric and a group of metrics are, and what metrics are read from.
 
-What is not known gives no sample: an absent series, never a made-up number.
+Each metric is declared once, in its group under :mod:`exporter.metrics.groups`: the exposition and
+the documentation follow from there. A value that is unknown has no sample: an absent series, never
+a made-up number.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from exporter.domain.alert_threshold import AlertThreshold
@@ -17,11 +19,11 @@ Sample = tuple[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """All that metrics are read from.
+    """Everything that metrics are read from.
 
     Attributes:
         snapshot: what is known now.
-        thresholds: of the alerts, from the configuration.
+        thresholds: those of the alerts, from the configuration.
         storage_limit: a budget for the store in bytes; None without one.
         selector: chooses the repositories that get series of their own.
 
@@ -45,18 +47,54 @@ class Metric:
 
     Attributes:
         name: in full; a counter's ends in ``_total``.
-        help: what it is, where it comes from, and how old it can be.
-        read: gives its samples; none where it is not known.
+        meaning: what it is, in one or more sentences.
+        read: returns its samples; none while it is unknown.
         labels: names of its labels.
         kind: its type.
+        source: where the value comes from and how old it can be; empty for the group's.
 
     """
 
     name: str
-    help: str
+    meaning: str
     read: "Reader"
     labels: tuple[str, ...] = ()
     kind: Literal["gauge", "counter"] = "gauge"
+    source: str = ""
+
+    @property
+    def help(self) -> str:
+        """The text of HELP: what it is, and where it comes from."""
+        return f"{self.meaning} {self.source}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricGroup:
+    """Metrics that are rendered together, because they depend on the same parts of a snapshot.
+
+    Attributes:
+        section: title in the documentation.
+        metrics: in the order of the exposition.
+        depends_on: returns the parts of a snapshot that the metrics are read from; the group is
+            rendered again when one of them is replaced.
+
+    """
+
+    section: str
+    metrics: tuple[Metric, ...]
+    depends_on: Callable[[Snapshot], tuple[object, ...]]
+
+
+def metric_group(
+    section: str,
+    metrics: Iterable[Metric],
+    *,
+    depends_on: Callable[[Snapshot], tuple[object, ...]],
+    source: str = "",
+) -> MetricGroup:
+    """Return a group; ``source`` is that of all its metrics that name none."""
+    sourced = (replace(each, source=each.source or source) for each in metrics)
+    return MetricGroup(section, tuple(sourced), depends_on)
 
 
 Reader = Callable[[Subject], Iterable[Sample]]
@@ -64,6 +102,6 @@ Reader = Callable[[Subject], Iterable[Sample]]
 
 
 def one(value: float | None) -> Iterator[Sample]:
-    """Give one sample without labels, none where the value is not known."""
+    """Yield one sample without labels; none if the value is unknown."""
     if value is not None:
         yield (), value

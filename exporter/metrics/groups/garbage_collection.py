@@ -1,9 +1,9 @@
-"""Metrics of what the registry's collector would do, and of what is not whole."""
+"""Metrics of what the registry's garbage collector would do, and of broken tags and blobs."""
 
 from collections.abc import Callable, Iterator
 
 from exporter.domain.snapshot import CollectorRun, GcMode, Integrity
-from exporter.metrics.metric import Metric, Reader, Sample, Subject, one
+from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group, one
 
 
 def _by_mode(read: Callable[[CollectorRun], float]) -> Reader:
@@ -32,55 +32,61 @@ def _integrity(read: Callable[[Integrity], float]) -> Reader:
     return samples
 
 
-_FORETOLD = (
-    "Foretold from the last successful scan, for the registry version of registry.gc-dialect; "
-    "absent while something could not be read that may change it."
+_SIMULATED = (
+    "Simulated from the last successful scan, for the registry version of registry.gc-dialect; "
+    "absent while something is unread that may change it."
 )
-
-_WHOLE = (
+_READ = (
     "From the last successful scan, which may see too few while docker_registry_scan_complete is "
     "0; absent for a pull-through cache, which fetches what is absent."
 )
 
-COLLECTION_METRICS = (
-    Metric(
-        "docker_registry_gc_reclaimable_bytes",
-        "Bytes that a run of the registry's garbage collector would free, without and with "
-        f"--delete-untagged; 0 while that run has blockers, because it frees nothing. {_FORETOLD}",
-        _by_mode(lambda run: run.frees.bytes),
-        ("mode",),
+GROUP = metric_group(
+    "Garbage collection and integrity",
+    (
+        Metric(
+            "docker_registry_gc_reclaimable_bytes",
+            "Bytes that a run of the registry's garbage collector would free, without and with "
+            "--delete-untagged; 0 while that run has blockers, because it frees nothing.",
+            _by_mode(lambda run: run.frees.bytes),
+            ("mode",),
+        ),
+        Metric(
+            "docker_registry_gc_reclaimable_blobs",
+            "Blobs that a run of the registry's garbage collector would delete, without and with "
+            "--delete-untagged; 0 while that run has blockers.",
+            _by_mode(lambda run: run.frees.blobs),
+            ("mode",),
+        ),
+        Metric(
+            "docker_registry_gc_endangered_tags",
+            "Tags that can be pulled now and could not after that run of the registry's garbage "
+            "collector.",
+            _by_mode(lambda run: len(run.endangered)),
+            ("mode",),
+        ),
+        Metric(
+            "docker_registry_gc_blockers",
+            "Links and manifests on which a run of the registry's garbage collector aborts, in "
+            "one mode or both.",
+            _blockers,
+        ),
+        Metric(
+            "docker_registry_missing_blobs",
+            "Blobs that something references and that are not on disk; layers with download URLs "
+            "do not count.",
+            _integrity(lambda integrity: len(integrity.missing_blobs)),
+            source=_READ,
+        ),
+        Metric(
+            "docker_registry_broken_tags",
+            "Tags that cannot be pulled whole: a blob is missing or has another size than its "
+            "manifest says, a manifest cannot be read or is not linked. Links to layers are not "
+            "read: a missing one is not noticed.",
+            _integrity(lambda integrity: len(integrity.broken_tags)),
+            source=_READ,
+        ),
     ),
-    Metric(
-        "docker_registry_gc_reclaimable_blobs",
-        "Blobs that a run of the registry's garbage collector would delete, without and with "
-        f"--delete-untagged; 0 while that run has blockers. {_FORETOLD}",
-        _by_mode(lambda run: run.frees.blobs),
-        ("mode",),
-    ),
-    Metric(
-        "docker_registry_gc_endangered_tags",
-        "Tags that can be pulled now and could not after that run of the registry's garbage "
-        f"collector. {_FORETOLD}",
-        _by_mode(lambda run: len(run.endangered)),
-        ("mode",),
-    ),
-    Metric(
-        "docker_registry_gc_blockers",
-        "Links and manifests on which a run of the registry's garbage collector aborts, in one "
-        f"mode or both. {_FORETOLD}",
-        _blockers,
-    ),
-    Metric(
-        "docker_registry_missing_blobs",
-        "Blobs that something references and that are not on disk; layers with download URLs do "
-        f"not count. {_WHOLE}",
-        _integrity(lambda integrity: len(integrity.missing_blobs)),
-    ),
-    Metric(
-        "docker_registry_broken_tags",
-        "Tags that cannot be pulled whole: a blob is missing or has another size than its "
-        "manifest says, a manifest cannot be read or is not linked. Links to layers are not read: "
-        f"where one is gone, that is not noticed. {_WHOLE}",
-        _integrity(lambda integrity: len(integrity.broken_tags)),
-    ),
+    depends_on=lambda snapshot: (snapshot.store,),
+    source=_SIMULATED,
 )

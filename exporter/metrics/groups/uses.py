@@ -1,26 +1,11 @@
-"""Metrics of whose the images are, in CapRover's terms, and of retention policies."""
+"""Metrics of what tags are used for, as the platform says."""
 
 from collections.abc import Callable, Iterator
 
-from exporter.domain.snapshot import PlatformStatus
-from exporter.domain.uses import PolicyFigures, UseTotal
-from exporter.metrics.metric import Metric, Reader, Sample, Subject, one
+from exporter.domain.uses import UseTotal
+from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group
 
-
-def _caprover(subject: Subject) -> PlatformStatus | None:
-    platform = subject.snapshot.platform
-    return None if platform is None or platform.name != "CapRover" else platform
-
-
-def _caprover_up(subject: Subject) -> Iterator[Sample]:
-    caprover = _caprover(subject)
-    return one(None if caprover is None else caprover.failure is None)
-
-
-def _caprover_apps(subject: Subject) -> Iterator[Sample]:
-    caprover = _caprover(subject)
-    images = None if caprover is None else caprover.images
-    return one(None if images is None else len(images.apps))
+FROM_BOTH = "From the last successful scan and the platform's configuration as last read."
 
 
 def _by_use(read: Callable[[UseTotal], float]) -> Reader:
@@ -34,7 +19,7 @@ def _by_use(read: Callable[[UseTotal], float]) -> Reader:
 
 
 def _orphaned(subject: Subject) -> Iterator[Sample]:
-    """Give the orphaned among the repositories that have series of their own."""
+    """Yield the orphaned repositories among those that have series of their own."""
     uses = subject.snapshot.uses
     if uses is not None:
         for repository in subject.repositories:
@@ -49,73 +34,39 @@ def _missing_images(subject: Subject) -> Iterator[Sample]:
             yield (use,), count
 
 
-def _by_policy(read: Callable[[PolicyFigures], float | None]) -> Reader:
-    def samples(subject: Subject) -> Iterator[Sample]:
-        for policy in subject.snapshot.policies or ():
-            value = read(policy)
-            if value is not None:
-                yield (policy.policy,), value
-
-    return samples
-
-
-_AGE = "From the last successful scan and CapRover's configuration as last read."
-
-USE_METRICS = (
-    Metric(
-        "docker_registry_caprover_up",
-        "1 where CapRover's configuration was read and lists apps, else 0: then what was read "
-        "last stays in use. Absent where no caprover.config-dir is configured. Read once per scan "
-        "interval.",
-        _caprover_up,
+GROUP = metric_group(
+    "Uses of images",
+    (
+        Metric(
+            "docker_registry_use_bytes",
+            "Bytes of the blobs that tags reach, by what the platform's apps use the tags for; "
+            "each blob once, for the strongest of running, rollback, unmanaged, superseded, "
+            "orphaned; they add up to the tagged bytes.",
+            _by_use(lambda total: total.bytes),
+            ("use",),
+        ),
+        Metric(
+            "docker_registry_use_tags",
+            "Tags by what the platform's apps use them for; a tag that was pushed after the "
+            "configuration was read, and that no app named then, counts as unmanaged.",
+            _by_use(lambda total: total.tags),
+            ("use",),
+        ),
+        Metric(
+            "docker_registry_repository_orphaned",
+            "1 for each repository whose app no longer exists on the platform. Something else may "
+            "still pull from it.",
+            _orphaned,
+            ("repository",),
+        ),
+        Metric(
+            "docker_registry_missing_images",
+            "Images of this registry that apps run or can be rolled back to, and that are not on "
+            "disk or not whole.",
+            _missing_images,
+            ("use",),
+        ),
     ),
-    Metric(
-        "docker_registry_caprover_apps",
-        "Apps in CapRover's configuration. From the last good reading.",
-        _caprover_apps,
-    ),
-    Metric(
-        "docker_registry_use_bytes",
-        "Bytes of the blobs that tags reach, by what CapRover needs the tags for; each blob once, "
-        "for the strongest of running, rollback, unmanaged, superseded, orphaned; they add up to "
-        f"the tagged bytes. {_AGE}",
-        _by_use(lambda total: total.bytes),
-        ("use",),
-    ),
-    Metric(
-        "docker_registry_use_tags",
-        "Tags by what CapRover needs them for; one that was pushed after the configuration was "
-        f"read, and that no app named then, counts as unmanaged. {_AGE}",
-        _by_use(lambda total: total.tags),
-        ("use",),
-    ),
-    Metric(
-        "docker_registry_repository_orphaned",
-        "1 for each repository of an app that CapRover no longer has. Something else may still "
-        f"pull from it. {_AGE}",
-        _orphaned,
-        ("repository",),
-    ),
-    Metric(
-        "docker_registry_missing_images",
-        "Images of this registry that CapRover runs or can roll back to, and that are not on disk "
-        f"or not whole. {_AGE}",
-        _missing_images,
-        ("use",),
-    ),
-    Metric(
-        "docker_registry_retention_candidate_tags",
-        "Tags that the policy would delete: all but the newest of each repository, and never one "
-        f"that runs. {_AGE}",
-        _by_policy(lambda policy: policy.candidate_tags),
-        ("policy",),
-    ),
-    Metric(
-        "docker_registry_retention_reclaimable_bytes",
-        "Bytes that a run of the registry's garbage collector would free after the policy's "
-        "deletions, on top of what it frees anyway; 0 while it has blockers, absent while that "
-        f"is not known. {_AGE}",
-        _by_policy(lambda policy: policy.reclaimable_bytes),
-        ("policy",),
-    ),
+    depends_on=lambda snapshot: (snapshot.store, snapshot.platform, snapshot.uses),
+    source=FROM_BOTH,
 )

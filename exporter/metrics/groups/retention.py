@@ -1,0 +1,41 @@
+"""Metrics of what retention policies would delete and free."""
+
+from collections.abc import Callable, Iterator
+
+from exporter.domain.uses import PolicyFigures
+from exporter.metrics.groups.uses import FROM_BOTH
+from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group
+
+
+def _by_policy(read: Callable[[PolicyFigures], float | None]) -> Reader:
+    def samples(subject: Subject) -> Iterator[Sample]:
+        for policy in subject.snapshot.policies or ():
+            value = read(policy)
+            if value is not None:
+                yield (policy.policy,), value
+
+    return samples
+
+
+GROUP = metric_group(
+    "Retention",
+    (
+        Metric(
+            "docker_registry_retention_candidate_tags",
+            "Tags that the policy would delete: all but the newest of each repository, and never "
+            "one that runs.",
+            _by_policy(lambda policy: policy.candidate_tags),
+            ("policy",),
+        ),
+        Metric(
+            "docker_registry_retention_reclaimable_bytes",
+            "Bytes that a run of the registry's garbage collector would free after the policy's "
+            "deletions, beyond what it frees anyway; 0 while it has blockers, absent while "
+            "unknown.",
+            _by_policy(lambda policy: policy.reclaimable_bytes),
+            ("policy",),
+        ),
+    ),
+    depends_on=lambda snapshot: (snapshot.policies,),
+    source=FROM_BOTH,
+)
