@@ -1,11 +1,11 @@
-# Any Python from 3.11 will do. A release gives a digest: --build-arg PYTHON_IMAGE=…@sha256:…
+# Any Python from 3.11 on. A release pins a digest: --build-arg PYTHON_IMAGE=…@sha256:…
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
 
-# For builds behind a package mirror. Build arguments end with the stage that declares them, so none
-# of these reaches the image. Where certificates or a directory of packages are needed too, buildah
-# and podman mount them: --volume DIR:/mnt:ro --build-arg PIP_CONFIG_FILE=/mnt/pip.conf
+# For builds behind a package mirror. Build arguments are limited to the stage that declares them, so
+# none of these reaches the image. If certificates or a directory of packages are needed too, buildah and
+# podman can mount them: --volume DIR:/mnt:ro --build-arg PIP_CONFIG_FILE=/mnt/pip.conf
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -13,7 +13,7 @@ ARG PIP_CONFIG_FILE
 
 WORKDIR /build
 
-# Two environments, because the one that is shipped must hold neither pip nor hatchling.
+# Two environments, because the shipped one must contain neither pip nor hatchling.
 COPY requirements/build.txt requirements/image.txt requirements/
 RUN python -m venv /build/venv \
  && python -m venv --without-pip /opt/venv \
@@ -24,8 +24,8 @@ RUN python -m venv /build/venv \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
-# The bytecode is not checked against its source: a read-only file system could not mend it, and
-# some builders change the times that the check goes by.
+# Python does not check the bytecode against its source: on a read-only filesystem it could not replace
+# it, and some builders change the times that the check compares.
 RUN /build/venv/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
  && /build/venv/bin/pip --python /opt/venv/bin/python install --no-index --no-compile --no-deps \
       dist/*.whl \
@@ -35,10 +35,10 @@ RUN /build/venv/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-
 
 FROM ${PYTHON_IMAGE}
 
-# The base image's own pip would only be one more thing to patch: nothing is installed at run time.
-# Its standard library comes without bytecode, which nobody could write later: compiled here, once,
-# or anew in every health check. And no program may lend root's rights (su, mount): CapRover and
-# swarm have no setting for no-new-privileges.
+# Remove the base image's pip: nothing is installed at run time, and it would need security updates.
+# Compile the standard library, which comes without bytecode: on a read-only filesystem, every health
+# check would compile it again. Remove setuid and setgid bits (su, mount), because CapRover and swarm
+# have no setting for no-new-privileges.
 RUN if python -m pip --version >/dev/null 2>&1; then \
       python -m pip uninstall --yes --root-user-action=ignore pip \
        && rm -f /usr/local/bin/pip; \
@@ -49,10 +49,10 @@ RUN if python -m pip --version >/dev/null 2>&1; then \
  && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 
 COPY --from=build /opt/venv /opt/venv
-# The only place that is written to. Under another --user, mount a directory of that user here.
+# The only path that is written to. With another --user, mount a directory of that user here.
 COPY --from=build --chown=65532:65532 /build/state /var/lib/registry-storage-exporter
 
-# TMPDIR: with a read-only root, SQLite finds no other directory for its temporary files.
+# TMPDIR: with a read-only root filesystem, SQLite finds no other directory for temporary files.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -60,8 +60,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     TMPDIR=/var/lib/registry-storage-exporter \
     XDG_STATE_HOME=/var/lib
 
-# By number, so that Kubernetes can tell that it is not root. A registry's files are readable for
-# everybody (directories 0755, blobs 0644); where they are not, run with their owner's --user.
+# A number, so that Kubernetes can verify that it is not root. By default everybody may read a
+# registry's files (directories 0755, blobs 0644). If not, run with --user of their owner.
 USER 65532:65532
 
 EXPOSE 10996
@@ -72,7 +72,7 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=15s --retries=3 \
 ENTRYPOINT ["registry-storage-exporter"]
 CMD ["serve"]
 
-# Last, because they differ in every build and would spoil the cache of what follows them.
+# Last, because they differ in every build and would invalidate the build cache of later steps.
 ARG CREATED
 ARG REVISION
 ARG SOURCE
