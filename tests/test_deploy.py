@@ -147,12 +147,6 @@ def test_blocks_of_yaml_are_yaml_and_files_that_commands_name_exist(block: CodeB
             assert (REPOSITORY / place / named).exists(), named
 
 
-@pytest.mark.parametrize("path", files(), ids=short_name)
-def test_links_between_the_pages_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text("utf-8")):
-        assert (path.parent / target).exists(), target
-
-
 def test_images_are_pinned_and_the_same_everywhere() -> None:
     images = {
         image
