@@ -22,6 +22,7 @@ from benchmarks.scrapes import measure_scrapes, repositories_of_pages
 from benchmarks.setting import Bench
 from benchmarks.store import Plan, StoreError, blobs_of
 from benchmarks.table import TARGETS, Findings, Target, row_of
+from demo.child_process import ChildEndedError
 from demo.errors import DemoError
 
 PAGE = Path("docs/performance.md")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if page is not None:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(markdown(_about(bench), rows, findings.medians), encoding="utf-8")
-    except (DemoError, OSError, ProgramError, StoreError) as error:
+    except (ChildEndedError, DemoError, OSError, ProgramError, StoreError) as error:
         print(f"\nbenchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

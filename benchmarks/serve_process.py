@@ -3,16 +3,14 @@
 import gzip
 import re
 import socket
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
-from types import TracebackType
 from typing import Self
 
 from benchmarks.measure import ProgramError, cpu_seconds, first_scan_environment
+from demo.child_process import ChildProcess
 from demo.ports import HOST, WantedPort, usable_port
 
 _PATIENCE_SECONDS = 3600.0
@@ -23,7 +21,6 @@ _POLL_SECONDS = 0.005
 _WAIT_SECONDS = 0.1
 _QUIET_SECONDS = 1.0
 _QUIET_SHARE = 0.05
-_TAIL = 2000
 _ACCEPT = (
     "application/openmetrics-text;version=1.0.0;q=0.5,"
     "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
@@ -85,7 +82,7 @@ class Connection:
         return piece
 
 
-class Serve:
+class Serve(ChildProcess):
     """``serve`` on a free loopback port; it is stopped when the context ends."""
 
     def __init__(
@@ -93,54 +90,23 @@ class Serve:
     ) -> None:
         """Prepare it; what it keeps between runs is in ``state``."""
         self._port = usable_port(WantedPort("serve", "", 0))
-        self._command = (
+        command = (
             *(sys.executable, "-m", *module, "--storage.root", str(root)),
             *("--web.listen-address", f"{HOST}:{self._port}", "--log.level", "warning", *flags),
         )
-        self._environment = first_scan_environment(state)
-        self._log = TemporaryFile()  # noqa: SIM115 - closed when the context ends
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(
+            " ".join(command),
+            command,
+            state / "serve.log",
+            environment=first_scan_environment(state),
+            stop_seconds=_STOP_SECONDS,
+        )
         self._started = 0.0
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start it, and note when."""
         self._started = time.perf_counter()
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env=self._environment,
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._log.close()
-
-    @property
-    def pid(self) -> int:
-        """The number of its process.
-
-        Raises:
-            ProgramError: it has ended.
-
-        """
-        if self._process is None or self._process.poll() is not None:
-            self._log.seek(0)
-            said = self._log.read().decode(errors="replace")[-_TAIL:]
-            raise ProgramError(f"{' '.join(self._command)}: has ended\n{said}")
-        return self._process.pid
+        super().start()
 
     def connect(self) -> Connection:
         """Connect to it."""
@@ -153,27 +119,27 @@ class Serve:
 
     def wait_until_ready(self) -> float:
         """Wait until the first figures are published; give the seconds since its start."""
-        while not self._is_ready():
-            self._check_patience(self._started)
-            time.sleep(_POLL_SECONDS)
+        self.wait_until(self._is_ready, "`serve` is not ready", _PATIENCE_SECONDS, _POLL_SECONDS)
         return time.perf_counter() - self._started
 
     def wait_until_quiet(self) -> None:
         """Wait until it only waits itself."""
-        started, taken = time.perf_counter(), cpu_seconds(self.pid)
-        while True:
-            time.sleep(_QUIET_SECONDS)
+        taken = float("-inf")
+
+        def is_quiet() -> bool:
+            nonlocal taken
             before, taken = taken, cpu_seconds(self.pid)
-            if taken - before < _QUIET_SHARE * _QUIET_SECONDS:
-                return
-            self._check_patience(started)
+            return taken - before < _QUIET_SHARE * _QUIET_SECONDS
+
+        self.wait_until(is_quiet, "`serve` is still busy", _PATIENCE_SECONDS, _QUIET_SECONDS)
 
     def wait_for_scans(self, more: int) -> None:
         """Wait until it has done so many more scans."""
-        started, enough = time.perf_counter(), self._scans() + more
-        while self._scans() < enough:
-            self._check_patience(started)
-            time.sleep(_WAIT_SECONDS)
+        enough = self._scans() + more
+        otherwise = f"`serve` has not done {more} more scans"
+        self.wait_until(
+            lambda: self._scans() >= enough, otherwise, _PATIENCE_SECONDS, _WAIT_SECONDS
+        )
 
     def _scans(self) -> float:
         told = _SCANS.search(self.page())
@@ -183,8 +149,3 @@ class Serve:
         with suppress(OSError), self.connect() as connection:
             return connection.get("/-/ready")[1] == 200  # noqa: PLR2004 - HTTP's own number
         return False
-
-    def _check_patience(self, since: float) -> None:
-        if time.perf_counter() - since > _PATIENCE_SECONDS:
-            raise ProgramError(f"process {self.pid} has not got there in {_PATIENCE_SECONDS:g} s")
-        _ = self.pid

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import IO, Self
+from types import FrameType
+from typing import Self
 
+from demo.child_process import spawn, stop_all
 from demo.errors import DemoError
 
 TICK_SECONDS = 0.1
@@ -58,12 +59,7 @@ class Supervisor:
         self._handlers = {each: signal.signal(each, self._note) for each in _STOP_SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._stop()
         finally:
@@ -85,11 +81,12 @@ class Supervisor:
         if self.asked_to_stop:
             return None
         try:
-            if program.log is None:
-                process = _spawn(program, None)
-            else:
-                with program.log.open("wb") as log:
-                    process = _spawn(program, log)
+            process = spawn(
+                program.command,
+                program.log,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),  # safe: there is one thread
+            )
         except OSError as error:
             raise DemoError(f"cannot start {' '.join(program.command)}: {error}") from error
         self._children[process] = program
@@ -141,27 +138,8 @@ class Supervisor:
             print("" if program.log is None else f": see {program.log}", flush=True)
 
     def _stop(self) -> None:
-        for process in self._children:
-            process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in self._children:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        stop_all(self._children, STOP_SECONDS)
         self._children.clear()
-
-
-def _spawn(program: Program, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - the demonstration's own commands
-        program.command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - there is one thread
-    )
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

@@ -5,7 +5,7 @@ commands; what should stand there is the business of the tests.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,18 +105,6 @@ def mounts(service: Mapping[str, Any]) -> list[Mount]:
             source, target, *options = each.split(":")
             found.append(Mount(source, target, "ro" in options))
     return found
-
-
-def values_of(node: Any, key: str) -> Iterator[Any]:  # noqa: ANN401 - YAML
-    """Give what stands under ``key``, anywhere."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name == key:
-                yield value
-            yield from values_of(value, key)
-    elif isinstance(node, list):
-        for value in node:
-            yield from values_of(value, key)
 
 
 def unit(name: str) -> dict[str, list[str]]:

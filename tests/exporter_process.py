@@ -10,21 +10,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.servers import START_SECONDS, STOP_SECONDS, wait_until
+from demo.child_process import ChildProcess, Stopped, wait_until
+from tests.servers import START_SECONDS
 
 REPOSITORY = Path(__file__).parent.parent
 WAIT_SECONDS = 20.0
-
-_BETWEEN_SIGNALS_SECONDS = 0.01
 
 _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
@@ -78,13 +76,6 @@ class Metrics(dict[Series, float]):
         return sum(value for (each, _), value in self.items() if each == name)
 
 
-class Stopped(NamedTuple):
-    """How a process ended, and how long that took."""
-
-    exit_code: int
-    seconds: float
-
-
 class Exporter:
     """``serve`` on a free loopback port."""
 
@@ -103,33 +94,36 @@ class Exporter:
         ``client`` is asked with, and closed in the end; it knows the certificate and the password.
         ``under`` is a command that runs what follows it, and becomes that.
         """
-        self._arguments = [str(argument) for argument in arguments]
-        self._state = tempfile.TemporaryDirectory()
-        state = {"XDG_STATE_HOME": self._state.name}
-        self._environment = environment_of(state | dict(environment or {}))
         self._until_ready = until_ready
-        self._under = under
-        self._process: subprocess.Popen[bytes] | None = None
         self._scheme = scheme
         self._http = client or httpx.Client(trust_env=False, timeout=10)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the context ends
+        self._home = tempfile.TemporaryDirectory()
+        flags = ("serve", "--web.listen-address", "127.0.0.1:0", *map(str, arguments))
+        state = {"XDG_STATE_HOME": f"{self._home.name}/state"}
+        self._child = ChildProcess(
+            "the exporter",
+            (*under, *_COMMAND, *flags),
+            Path(self._home.name) / "log",
+            directory=REPOSITORY,
+            environment=environment_of(state | dict(environment or {})),
+        )
+        self._closing = ExitStack()
         self.address = ""
 
     def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._close()
-            raise
+        with ExitStack() as stack:
+            stack.callback(self._home.cleanup)
+            stack.callback(self._http.close)
+            stack.enter_context(self._child)
+            self._child.wait_until(self._listens, "the exporter does not listen", START_SECONDS)
+            self.get("/-/healthy")  # the answer shows that it takes signals, too
+            if self._until_ready:
+                self._child.wait_until(self._is_ready, "the exporter is not ready", START_SECONDS)
+            self._closing = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
 
     @property
     def url(self) -> str:
@@ -139,13 +133,12 @@ class Exporter:
     @property
     def process_id(self) -> int:
         """Its process, and the thread that answers."""
-        return self._running().pid
+        return self._child.pid
 
     @property
     def log(self) -> str:
         """What it has printed so far."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        return self._child.log
 
     @property
     def complaints(self) -> list[str]:
@@ -192,7 +185,7 @@ class Exporter:
 
     def has_open(self, path: Path) -> bool:
         """Tell whether it has a file or directory open right now."""
-        for descriptor in Path(f"/proc/{self._running().pid}/fd").iterdir():
+        for descriptor in Path(f"/proc/{self.process_id}/fd").iterdir():
             try:
                 if descriptor.readlink() == path:
                     return True
@@ -202,62 +195,20 @@ class Exporter:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        process = self._running()
-        process.kill()
-        process.wait(STOP_SECONDS)
+        self._child.kill()
 
     def terminate(self, number: signal.Signals = signal.SIGTERM, times: int = 1) -> Stopped:
         """Send it a signal, or some in a row, wait for its end, and tell how it ended."""
-        process = self._running()
-        started = time.monotonic()
-        for _ in range(times):
-            process.send_signal(number)
-            time.sleep(_BETWEEN_SIGNALS_SECONDS)
-        exit_code = process.wait(STOP_SECONDS)
-        return Stopped(exit_code, time.monotonic() - started)
-
-    def _start(self) -> None:
-        flags = ["serve", "--web.listen-address", "127.0.0.1:0", *self._arguments]
-        self._process = subprocess.Popen(
-            [*self._under, *_COMMAND, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            cwd=REPOSITORY,
-            env=self._environment,
-        )
-        wait_until(self._listens, "the exporter does not listen", START_SECONDS)
-        self.get("/-/healthy")  # the answer shows that it takes signals, too
-        if self._until_ready:
-            wait_until(self._is_ready, "the exporter is not ready", START_SECONDS)
+        return self._child.terminate(number, times)
 
     def _listens(self) -> bool:
-        self._running()
         listening = _LISTENING.search(self.log)
         if listening is not None:
             self.address = listening[1]
         return listening is not None
 
     def _is_ready(self) -> bool:
-        self._running()
         return self.get("/-/ready").status_code == httpx.codes.OK
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            raise RuntimeError(f"the exporter does not run:\n{self.log}")
-        return self._process
-
-    def _close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(STOP_SECONDS)
-        self._http.close()
-        self._log.close()
-        self._state.cleanup()
 
 
 def run_exporter(

@@ -12,7 +12,6 @@ import os
 import select
 import stat
 import struct
-import subprocess
 import sys
 import time
 from enum import IntEnum
@@ -21,8 +20,9 @@ from typing import Self
 
 import pytest
 
+from demo.child_process import ChildProcess
 from tests.mounts import Mounts, is_mounted
-from tests.servers import START_SECONDS, STOP_SECONDS, wait_until
+from tests.servers import START_SECONDS
 
 
 class _Code(IntEnum):
@@ -211,11 +211,13 @@ class MirrorFilesystem:
     def __init__(self, source: Path, place: Path, mounts: Mounts) -> None:
         """Prepare it; what it leaves mounted is unmounted with ``mounts``."""
         self._pause = place.with_name(f"{place.name}.paused")
-        self._command = (sys.executable, "-m", "tests.mirror_filesystem")
-        self._arguments = (str(source), str(place), str(self._pause))
         self._place = place
         self._mounts = mounts
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess(
+            "the mirror filesystem",
+            (sys.executable, "-m", __name__, str(source), str(place), str(self._pause)),
+            place.with_name(f"{place.name}.log"),
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -230,8 +232,9 @@ class MirrorFilesystem:
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             pytest.skip("a filesystem that hangs: /dev/fuse is not there, or not for this user")
         self._mounts.note(self._place)
-        self._process = subprocess.Popen([*self._command, *self._arguments])
-        wait_until(lambda: is_mounted(self._place), f"{self._place} is not mounted", START_SECONDS)
+        self._child.start()
+        otherwise = f"{self._place} is not mounted"
+        self._child.wait_until(lambda: is_mounted(self._place), otherwise, START_SECONDS)
 
     def hang(self, name: str = "") -> None:
         """Answer nothing any more, or only nothing about what has this name."""
@@ -245,10 +248,7 @@ class MirrorFilesystem:
 
     def die(self) -> None:
         """End its process, which leaves a mount that fails at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
-            self._process = None
+        self._child.kill()
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import yaml
 
-from tests.servers import START_SECONDS, Server, free_port, require, wait_until
+from demo.child_process import wait_until
+from tests.servers import START_SECONDS, Server, free_port, require
 
 
 class Prometheus(Server):
@@ -151,12 +151,7 @@ class Webhook:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from tests.registry_truth import Truth
@@ -67,12 +66,7 @@ class Load:
         self._futures.append(self._threads.submit(self._keep_collecting))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         self._stop.set()
         self._may_write.set()
         self._threads.shutdown()

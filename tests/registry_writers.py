@@ -7,13 +7,14 @@ some that come again after they were deleted.
 import random
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from demo.store import noise
 from tests.registry_truth import Image, Truth
 from tests.servers import (
     OCI_MANIFEST,
+    DockerRegistry,
     RegistryClient,
     digest_of,
     encode,
@@ -72,6 +73,35 @@ class _Content:
         contents = (*self.layers, self.config, self.manifest)
         sizes = {digest_of(content): len(content) for content in contents}
         return Image(digest_of(self.manifest), sizes)
+
+
+def random_changes(
+    registry: DockerRegistry, client: RegistryClient, *, repositories: int, seed: int, steps: int
+) -> Iterator[int]:
+    """Do all that may happen to a registry, its collector included; yield each step's number."""
+    chance = random.Random(seed)  # noqa: S311 - the same steps each time
+    pushed: list[tuple[str, str]] = []
+    for step in range(steps):
+        name = f"team/app-{chance.randrange(repositories)}"
+        what = chance.choice(["push", "push", "retag", "delete", "upload", "collect"])
+        if what == "push" or not pushed:
+            layers = [noise(f"layer {chance.randrange(20)}", 500), noise(f"own {step}", 200)]
+            digest = client.push_image(name, str(chance.randrange(6)), layers)
+            pushed.append((name, digest))
+        elif what == "retag":
+            name, digest = chance.choice(pushed)
+            content, media_type = client.manifest(name, digest)
+            client.push_manifest(name, str(chance.randrange(6)), content, media_type)
+        elif what == "delete":
+            name, digest = chance.choice(pushed)
+            client.delete_manifest(name, digest)
+            pushed = [each for each in pushed if each != (name, digest)]
+        elif what == "upload":
+            client.start_upload(name, noise(f"upload {step}", 300))
+        else:
+            registry.garbage_collect()
+            registry.restart()
+        yield step
 
 
 class Writer:

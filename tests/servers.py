@@ -14,21 +14,19 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import pytest
 
+from demo.child_process import ChildProcess
+
 USERNAME = "captain"
 PASSWORD = "secret-password"
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-POLL_SECONDS = 0.02
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -95,22 +93,17 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._home: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
-            self._home = None
+            self._home = self._child = None
 
     @property
     def home(self) -> Path:
@@ -123,33 +116,25 @@ class Server:
     @property
     def log(self) -> str:
         """What it has printed so far."""
-        path = self.home / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return "" if self._child is None else self._child.log
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        if self._process is not None:
-            raise RuntimeError(f"{type(self).__name__} runs already")
-        arguments = self._arguments(self.home)
-        with (self.home / "log").open("ab") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=self.home)
+        if self._child is None:
+            arguments, log = self._arguments(self.home), self.home / "log"
+            self._child = ChildProcess(type(self).__name__, arguments, log, directory=self.home)
+        self._child.start()
         try:
-            wait_until(self._answers, f"{self.url} does not answer", START_SECONDS)
+            otherwise = f"{self.url} does not answer"
+            self._child.wait_until(self._answers, otherwise, START_SECONDS)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """Stop it, and wait until it has ended."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
-        self._process = None
+        if self._child is not None:
+            self._child.stop()
 
     def restart(self) -> None:
         """Stop it and start it again on the same port."""
@@ -157,8 +142,6 @@ class Server:
         self.start()
 
     def _answers(self) -> bool:
-        if self._process is not None and self._process.poll() is not None:
-            raise RuntimeError(f"{type(self).__name__} ended by itself:\n{self.log}")
         address = f"{self.url}{self._ready_path()}"
         try:
             # Whether it is up, not whose certificate it has, is the question.
@@ -295,12 +278,7 @@ class RegistryClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -407,15 +385,6 @@ class RegistryClient:
         if answer.status_code != expected:
             raise RuntimeError(f"{method} {url} answered {answer.status_code}: {answer.text}")
         return answer
-
-
-def wait_until(condition: Callable[[], bool], otherwise: str, seconds: float) -> None:
-    """Wait for a condition; raise TimeoutError with ``otherwise`` where it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{otherwise} after {seconds:g} s")
-        time.sleep(POLL_SECONDS)
 
 
 def digest_of(content: bytes) -> str:

@@ -1,7 +1,8 @@
 """Small stores by hand, each with one thing that a garbage collector treats in its own way."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from demo.store import Json, StoreBuilder, digest_of, noise
 
@@ -21,6 +22,11 @@ UNUSED = f"sha256:{'f' * 64}"
 def _store(build: Build) -> Build:
     STORES[build.__name__.replace("_", " ")] = build
     return build
+
+
+def _variants(build: Callable[..., object], cases: Mapping[str, tuple[object, ...]]) -> None:
+    """Add the stores that ``build`` makes of each case's arguments, the store itself being last."""
+    STORES.update({name: partial(build, *arguments) for name, arguments in cases.items()})
 
 
 def two_platforms(store: StoreBuilder, name: str, tag: str | None = "1.0") -> tuple[str, str, str]:
@@ -248,19 +254,17 @@ def oci_artifact(store: StoreBuilder) -> None:
     store.manifest(APP, content | {"blobs": [described(b"layer")]}, "1")
 
 
+def _manifest_beside(
+    name: str, tag: str | None, content: Callable[[StoreBuilder], bytes | Json], store: StoreBuilder
+) -> None:
+    store.image(name, "1")
+    store.manifest(APP, content(store), tag)
+
+
 def _damaged(name: str, content: Callable[[StoreBuilder], bytes | Json]) -> None:
-    """Make two stores with a manifest of this content, one where it is tagged, one where not."""
-
-    def tagged(store: StoreBuilder) -> None:
-        store.image(OTHER, "1")
-        store.manifest(APP, content(store), "1")
-
-    def untagged(store: StoreBuilder) -> None:
-        store.image(APP, "1")
-        store.manifest(APP, content(store))
-
-    STORES[f"{name}, tagged"] = tagged
-    STORES[f"{name}, untagged"] = untagged
+    """Add two stores with a manifest of this content: one tagged, one untagged."""
+    cases = {f"{name}, tagged": (OTHER, "1", content), f"{name}, untagged": (APP, None, content)}
+    _variants(_manifest_beside, cases)
 
 
 _damaged("empty manifest", lambda _: b"")
@@ -339,44 +343,27 @@ def tag_of_a_digest_of_nothing(store: StoreBuilder) -> None:
     store.tag(APP, "2", UNUSED)
 
 
-@_store
-def child_unlinked_in_the_first_of_two_repositories(store: StoreBuilder) -> None:
-    _share_index(store, first="a", second="b", unlinked="a")
-
-
-@_store
-def child_unlinked_in_the_second_of_two_repositories(store: StoreBuilder) -> None:
-    _share_index(store, first="a", second="b", unlinked="b")
-
-
-@_store
-def child_unlinked_in_an_outer_repository(store: StoreBuilder) -> None:
-    # a-b comes before a/b in a plain sort, and after it in the collector's walk
-    _share_index(store, first="a/b", second="a-b", unlinked="a/b")
-
-
-@_store
-def child_unlinked_in_a_repository_with_a_dash(store: StoreBuilder) -> None:
-    _share_index(store, first="a/b", second="a-b", unlinked="a-b")
-
-
-@_store
-def child_unlinked_in_a_repository_with_others_below_it(store: StoreBuilder) -> None:
-    _share_index(store, first="a", second="a/b", unlinked="a")
-
-
-@_store
-def child_unlinked_below_another_repository(store: StoreBuilder) -> None:
-    _share_index(store, first="a", second="a/b", unlinked="a/b")
-
-
-def _share_index(store: StoreBuilder, first: str, second: str, unlinked: str) -> None:
+def _shared_index(first: str, second: str, unlinked: str, store: StoreBuilder) -> None:
     """Push the same index to two repositories, and take the children's links from one."""
     for name in (first, second):
         _, *children = two_platforms(store, name)
         if name == unlinked:
             for child in children:
                 store.revision_link(name, child).unlink()
+
+
+_variants(
+    _shared_index,
+    {
+        "child unlinked in the first of two repositories": ("a", "b", "a"),
+        "child unlinked in the second of two repositories": ("a", "b", "b"),
+        # a-b comes before a/b in a plain sort, and after it in the collector's walk
+        "child unlinked in an outer repository": ("a/b", "a-b", "a/b"),
+        "child unlinked in a repository with a dash": ("a/b", "a-b", "a-b"),
+        "child unlinked in a repository with others below it": ("a", "a/b", "a"),
+        "child unlinked below another repository": ("a", "a/b", "a/b"),
+    },
+)
 
 
 @_store
@@ -390,59 +377,49 @@ def no_tags_directory_and_no_manifest(store: StoreBuilder) -> None:
     shutil.rmtree(store.repository_path(APP) / "_manifests/tags")
 
 
-@_store
-def no_layers_directory(store: StoreBuilder) -> None:
+def _without_directory(name: str, store: StoreBuilder) -> None:
     store.image(APP, "1")
-    shutil.rmtree(store.repository_path(APP) / "_layers")
+    shutil.rmtree(store.repository_path(APP) / name)
 
 
-@_store
-def no_revisions_directory(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    shutil.rmtree(store.repository_path(APP) / "_manifests/revisions")
-
-
-@_store
-def no_manifests_directory(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    shutil.rmtree(store.repository_path(APP) / "_manifests")
+_variants(
+    _without_directory,
+    {
+        "no layers directory": ("_layers",),
+        "no revisions directory": ("_manifests/revisions",),
+        "no manifests directory": ("_manifests",),
+    },
+)
 
 
 # Links that are damaged
 
 
-def _bad_links(contents: Mapping[str, bytes]) -> None:
-    """Make stores with a revision's link of each content, and with a tag's."""
-    for name, content in contents.items():
-
-        def revision(store: StoreBuilder, content: bytes = content) -> None:
-            store.image(APP, "1")
-            store.revision_link(APP, store.image(APP, "2")).write_bytes(content)
-
-        def untagged_revision(store: StoreBuilder, content: bytes = content) -> None:
-            store.image(APP, "1")
-            store.revision_link(APP, store.image(APP, None)).write_bytes(content)
-
-        def tag(store: StoreBuilder, content: bytes = content) -> None:
-            store.image(APP, "1")
-            store.image(APP, "2")
-            store.tag_link(APP, "2").write_bytes(content)
-
-        STORES[f"revision link: {name}"] = revision
-        STORES[f"untagged revision's link: {name}"] = untagged_revision
-        STORES[f"tag link: {name}"] = tag
+def _bad_revision_link(tag: str | None, content: bytes, store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.revision_link(APP, store.image(APP, tag)).write_bytes(content)
 
 
-_bad_links(
-    {
-        "empty": b"",
-        "garbage": b"garbage",
-        "digest of nothing": UNUSED.encode(),
-        "unsupported algorithm": b"md5:d41d8cd98f00b204e9800998ecf8427e",
-        "newline": f"{UNUSED}\n".encode(),
-        "upper case": f"sha256:{'F' * 64}".encode(),
-    }
+def _bad_tag_link(content: bytes, store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, "2")
+    store.tag_link(APP, "2").write_bytes(content)
+
+
+_BAD_LINKS = {
+    "empty": b"",
+    "garbage": b"garbage",
+    "digest of nothing": UNUSED.encode(),
+    "unsupported algorithm": b"md5:d41d8cd98f00b204e9800998ecf8427e",
+    "newline": f"{UNUSED}\n".encode(),
+    "upper case": f"sha256:{'F' * 64}".encode(),
+}
+_variants(_bad_revision_link, {f"revision link: {k}": ("2", v) for k, v in _BAD_LINKS.items()})
+_variants(
+    _bad_revision_link,
+    {f"untagged revision's link: {k}": (None, v) for k, v in _BAD_LINKS.items()},
 )
+_variants(_bad_tag_link, {f"tag link: {k}": (v,) for k, v in _BAD_LINKS.items()})
 
 
 @_store
@@ -515,10 +492,40 @@ def tag_without_a_link(store: StoreBuilder) -> None:
 # What lies where it should not
 
 
-@_store
-def illegal_repository_name(store: StoreBuilder) -> None:
+def _with_repositories(names: Sequence[str], store: StoreBuilder) -> None:
     store.image(APP, "1")
-    store.image("Illegal", "1")
+    for name in names:
+        store.image(name, "1", [noise(name, 300)])
+
+
+_variants(
+    _with_repositories,
+    {
+        "illegal repository name": (["Illegal"],),
+        "repository below a domain": (["Domain/legal", "host.example/legal"],),
+        "repository below a domain with a port": (["host.example:5000/legal"],),
+        "illegal name below a domain": (["Domain/Illegal"],),
+        "name that is only a domain when others are below it": (["Domain", "Domain/legal"],),
+    },
+)
+
+
+def _with_file(path: str, store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.stray(f"docker/registry/v2/{path}", b"x")
+
+
+_variants(
+    _with_file,
+    {
+        "file among repositories": ("repositories/notes.txt",),
+        "file with an underscore before its name among repositories": ("repositories/_notes",),
+        "file among revisions": (f"repositories/{APP}/_manifests/revisions/notes",),
+        "data below a name that is no digest": ("blobs/sha256/ab/abcdef/data",),
+        "data among algorithms": ("blobs/data",),
+        "data of an unsupported algorithm": (f"blobs/md5/ab/{'ab' * 16}/data",),
+    },
+)
 
 
 @_store
@@ -538,44 +545,6 @@ def illegal_repository_name_with_manifests_only(store: StoreBuilder) -> None:
 def illegal_repository_name_with_uploads_only(store: StoreBuilder) -> None:
     store.image(APP, "1")
     store.upload("Illegal", b"part", started_at=1.0)
-
-
-@_store
-def repository_below_a_domain(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    for name in ("Domain/legal", "host.example/legal"):
-        store.image(name, "1", [noise(name, 300)])
-
-
-@_store
-def repository_below_a_domain_with_a_port(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.image("host.example:5000/legal", "1")
-
-
-@_store
-def illegal_name_below_a_domain(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.image("Domain/Illegal", "1")
-
-
-@_store
-def name_that_is_only_a_domain_when_others_are_below_it(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    for name in ("Domain", "Domain/legal"):
-        store.image(name, "1", [noise(name, 300)])
-
-
-@_store
-def file_among_repositories(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray("docker/registry/v2/repositories/notes.txt", b"notes")
-
-
-@_store
-def file_with_an_underscore_before_its_name_among_repositories(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray("docker/registry/v2/repositories/_notes", b"notes")
 
 
 @_store
@@ -608,12 +577,6 @@ def file_among_tags(store: StoreBuilder) -> None:
 
 
 @_store
-def file_among_revisions(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray(f"docker/registry/v2/repositories/{APP}/_manifests/revisions/notes", b"notes")
-
-
-@_store
 def file_beside_a_blob(store: StoreBuilder) -> None:
     digest = store.image(APP, "1")
     path = store.blob_path(digest).with_name("data.tmp")
@@ -621,28 +584,10 @@ def file_beside_a_blob(store: StoreBuilder) -> None:
 
 
 @_store
-def data_below_a_name_that_is_no_digest(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray("docker/registry/v2/blobs/sha256/ab/abcdef/data", b"x")
-
-
-@_store
-def data_among_algorithms(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray("docker/registry/v2/blobs/data", b"x")
-
-
-@_store
 def data_below_a_blob(store: StoreBuilder) -> None:
     path = store.blob_path(store.image(APP, "1")).with_name("below")
     path.mkdir()
     (path / "data").write_bytes(b"x")
-
-
-@_store
-def data_of_an_unsupported_algorithm(store: StoreBuilder) -> None:
-    store.image(APP, "1")
-    store.stray(f"docker/registry/v2/blobs/md5/ab/{'ab' * 16}/data", b"x")
 
 
 @_store

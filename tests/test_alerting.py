@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from alerts.rules import RULES, AlertingRule, read_rules
+from demo.child_process import wait_until
 from demo.store import noise
 from tests.exporter_process import Exporter
 from tests.monitoring import Alertmanager, Prometheus, Webhook
-from tests.servers import DockerRegistry, RegistryClient, wait_until
+from tests.servers import DockerRegistry, RegistryClient
 
 LIMIT = "DockerRegistryStorageLimitApproaching"
 DOWN = "DockerRegistryExporterDown"

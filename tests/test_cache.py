@@ -46,6 +46,7 @@ from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import REPOSITORY, Exporter, collect
 from tests.followed_store import FollowedStore, figures_cache
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, build_stepwise
+from tests.registry_writers import random_changes
 from tests.servers import DockerRegistry, RegistryClient
 from tests.test_rescan import SETTLED_SECONDS, described, small_store
 
@@ -267,29 +268,8 @@ def test_a_damaged_store_is_known_as_it_is(steps: list[Step]) -> None:
 def test_a_real_registry_may_do_anything_meanwhile(
     registry: DockerRegistry, registry_client: RegistryClient, path: Path
 ) -> None:
-    chance = random.Random(30)  # noqa: S311 - the same steps each time
     restarted = Restarted(registry.root, path)
-    pushed: list[tuple[str, str]] = []
-    for step in range(40):
-        name = f"team/app-{chance.randrange(3)}"
-        what = chance.choice(["push", "push", "retag", "delete", "upload", "collect"])
-        if what == "push" or not pushed:
-            layers = [noise(f"layer {chance.randrange(20)}", 500), noise(f"own {step}", 200)]
-            digest = registry_client.push_image(name, str(chance.randrange(6)), layers)
-            pushed.append((name, digest))
-        elif what == "retag":
-            name, digest = chance.choice(pushed)
-            content, media_type = registry_client.manifest(name, digest)
-            registry_client.push_manifest(name, str(chance.randrange(6)), content, media_type)
-        elif what == "delete":
-            name, digest = pushed.pop(chance.randrange(len(pushed)))
-            registry_client.delete_manifest(name, digest)
-            pushed = [each for each in pushed if each != (name, digest)]
-        elif what == "upload":
-            registry_client.start_upload(name, noise(f"upload {step}", 300))
-        else:
-            registry.garbage_collect()
-            registry.restart()
+    for step in random_changes(registry, registry_client, repositories=3, seed=30, steps=40):
         if step % 2:
             restarted.scan()
     restarted.scan()

@@ -23,11 +23,12 @@ import trustme
 
 import dashboards
 from dashboards.__main__ import DIRECTORY
+from demo.child_process import wait_until
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter
 from tests.monitoring import Prometheus
-from tests.servers import DockerRegistry, RegistryClient, require, wait_until
+from tests.servers import DockerRegistry, RegistryClient, require
 
 JOB = "registry-storage"
 REPOSITORY = "captain/img-captain-shop"

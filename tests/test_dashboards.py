@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dashboards.panels import Stat, TimeSeries
 from exporter.metrics.documentation import EVERY_METRIC
 from exporter.metrics.instruments import INSTRUMENTS
 from exporter.settings.alert_thresholds import AlertSettings
+from tests.nested_values import values_of
 
 Json = dict[str, Any]
 
@@ -82,18 +82,6 @@ every_expression = pytest.mark.parametrize("expr", EVERY_EXPRESSION)
 
 def variables(dashboard: Json) -> dict[str, Json]:
     return {variable["name"]: variable for variable in dashboard["templating"]["list"]}
-
-
-def inner(value: object, key: str) -> Iterator[Any]:
-    """Give what stands under ``key``, however deep."""
-    if isinstance(value, dict):
-        for each, below in value.items():
-            if each == key:
-                yield below
-            yield from inner(below, key)
-    elif isinstance(value, list):
-        for below in value:
-            yield from inner(below, key)
 
 
 # The files
@@ -168,7 +156,7 @@ def test_the_data_source_is_chosen_above_the_dashboard(dashboard: Json) -> None:
     chosen = variables(dashboard)["datasource"]
     assert (chosen["type"], chosen["query"]) == ("datasource", "prometheus")
     assert chosen["label"] == "Data source"
-    found = list(inner(dashboard, "datasource"))
+    found = list(values_of(dashboard, "datasource"))
     assert len(found) > len(panels(dashboard))
     assert all(each == TEMPLATED for each in found)
 
@@ -251,7 +239,7 @@ def test_a_panel_has_a_title_a_description_a_unit_and_a_query(panel: Json) -> No
     assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
     overridden = {
         each["value"]
-        for properties in inner(panel["fieldConfig"]["overrides"], "properties")
+        for properties in values_of(panel["fieldConfig"]["overrides"], "properties")
         for each in properties
         if each["id"] == "unit"
     }
@@ -390,7 +378,7 @@ def test_links_of_values_lead_to_a_dashboard_or_a_runbook() -> None:
     urls = [
         link["url"]
         for dashboard in RENDERED.values()
-        for properties in inner(dashboard["panels"], "properties")
+        for properties in values_of(dashboard["panels"], "properties")
         for each in properties
         if each["id"] == "links"
         for link in each["value"]

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import yaml
 
+from demo.child_process import wait_until
 from demo.stack import ROUTING, RULES, shorten_for
 from tests.demo_process import STOP_SECONDS, Demo, answers, get, is_gone
 from tests.exporter_process import REPOSITORY
-from tests.servers import START_SECONDS, free_port, require, wait_until
+from tests.servers import START_SECONDS, free_port, require
 
 pytestmark = pytest.mark.alone
 
@@ -174,7 +175,7 @@ def test_a_second_demonstration_in_the_directory_serves_the_exporter_alone(demo:
     with Demo(demo.directory) as second:
         second.wait_until_serving()
         assert f"Another demonstration runs in {demo.directory}" in second.output
-        assert second.process.children() == []
+        assert second.child_processes() == []
     assert demo.children().keys() == {"exporter", "prometheus", "alertmanager"}
     assert answers(demo.prometheus, "/-/ready")
 
@@ -192,8 +193,8 @@ def test_a_signal_ends_all_servers_in_time(directory: Path, number: signal.Signa
 
 def test_a_signal_while_it_starts_leaves_no_server(directory: Path) -> None:
     with Demo(directory) as demo:
-        wait_until(lambda: bool(demo.process.children()), "no child", START_SECONDS)
-        children = demo.process.children()
+        wait_until(lambda: bool(demo.child_processes()), "no child", START_SECONDS)
+        children = demo.child_processes()
         status, seconds = demo.terminate()
     assert (status, [each for each in children if not is_gone(each)]) == (0, [])
     assert seconds < STOP_SECONDS
@@ -216,8 +217,7 @@ def test_no_server_outlives_a_demonstration_that_is_killed(directory: Path) -> N
     with Demo(directory) as demo:
         demo.wait_until_serving()
         children = demo.children()
-        demo.process.kill()
-        demo.process.wait(STOP_SECONDS)
+        demo.kill()
     assert children.keys() == {"exporter", "prometheus", "alertmanager"}
     wait_until(lambda: all(map(is_gone, children.values())), "they still run", STOP_SECONDS)
 
@@ -227,7 +227,7 @@ def test_all_end_when_the_exporter_is_killed(directory: Path) -> None:
         demo.wait_until_serving()
         children = demo.children()
         children["exporter"].kill()
-        status = demo.process.wait(STOP_SECONDS)
+        status = demo.wait(STOP_SECONDS)
     assert status == 128 + signal.SIGKILL
     assert "The exporter has ended (signal 9)\n" in demo.output
     assert all(map(is_gone, children.values()))
@@ -236,7 +236,7 @@ def test_all_end_when_the_exporter_is_killed(directory: Path) -> None:
 def test_all_end_with_the_status_of_an_exporter_that_does_not_start(directory: Path) -> None:
     wrong = {"REGISTRY_EXPORTER_SCAN_INTERVAL": "never"}
     with Demo(directory, variables=wrong) as demo:
-        status = demo.process.wait(START_SECONDS)
+        status = demo.wait(START_SECONDS)
     assert status == 2
     assert "The exporter has ended (exit status 2)\n" in demo.output
     assert not any(map(answers, (demo.prometheus, demo.alertmanager)))
@@ -258,7 +258,7 @@ def test_without_the_servers_it_says_what_is_missing_and_serves(
     with Demo(directory, path=str(tmp_path)) as demo:
         demo.wait_until_serving()
         assert NEITHER in demo.output
-        assert demo.process.children() == []
+        assert demo.child_processes() == []
         assert get(f"http://127.0.0.1:{demo.exporter}/metrics").is_success
     assert not (directory / "stack").exists()
 
@@ -277,7 +277,7 @@ def test_with_prometheus_alone_the_alert_fires_there(directory: Path, tmp_path: 
 def test_asked_for_the_exporter_only_it_starts_nothing_else(directory: Path) -> None:
     with Demo(directory, "--exporter-only") as demo:
         demo.wait_until_serving()
-        assert demo.process.children() == []
+        assert demo.child_processes() == []
         assert "not installed" not in demo.output
     assert not (directory / "stack").exists()
 
@@ -326,7 +326,7 @@ def test_a_directory_of_somebody_else_is_left_alone(directory: Path) -> None:
     (directory / "stack").mkdir()
     (directory / "stack" / "mine").write_text("dear")
     with Demo(directory) as demo:
-        assert demo.process.wait(START_SECONDS) == 1
+        assert demo.wait(START_SECONDS) == 1
     held = f"{directory / 'stack'} holds what is not the demo's; name another --directory\n"
     assert demo.output.endswith(f"demo: {held}")
     assert names_in(directory / "stack") == {"mine"}

@@ -26,9 +26,9 @@ from tests.deployments import (
     files,
     filled_in,
     mounts,
-    values_of,
 )
 from tests.in_process import run_command
+from tests.nested_values import values_of
 
 PORT = Settings().web.listen_address.port
 JOB = "registry-storage"

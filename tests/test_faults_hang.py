@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from demo.child_process import wait_until
 from exporter.serve.stall import CHECK_SECONDS
 from tests.exporter_process import Exporter
 from tests.faults import (
@@ -28,7 +29,6 @@ from tests.faults import (
 from tests.mirror_filesystem import MirrorFilesystem
 from tests.mounts import Mounts
 from tests.reliability import Record
-from tests.servers import wait_until
 
 pytestmark = pytest.mark.reliability("faults")
 

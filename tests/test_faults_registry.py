@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter, Metrics
 from tests.faults import (
@@ -30,7 +31,7 @@ from tests.faults import (
 from tests.mounts import Mounts
 from tests.name_server import NameServer
 from tests.reliability import Record
-from tests.servers import DockerRegistry, wait_until
+from tests.servers import DockerRegistry
 
 pytestmark = pytest.mark.reliability("faults")
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
@@ -36,7 +37,6 @@ from tests.faults import (
 from tests.mirror_filesystem import MirrorFilesystem
 from tests.mounts import Mounts, is_mounted, unprivileged
 from tests.reliability import Record
-from tests.servers import wait_until
 from tests.watched_store import watched
 
 pytestmark = pytest.mark.reliability("faults")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo.child_process import wait_until
 from exporter.domain.model import FilesystemUsage
 from exporter.store.filesystem.disk_space import FilesystemProbe, find_mount, read_usage
-from tests.servers import wait_until
 
 ROOT = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n"
 STORE = "/captain/data/registry/docker/registry/v2"

@@ -32,6 +32,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from demo.child_process import STOP_SECONDS, ChildProcess, wait_until
 from demo.store import noise
 from tests.confinement import (
     beside,
@@ -46,15 +47,7 @@ from tests.confinement import (
 )
 from tests.exporter_process import Metrics
 from tests.reliability import Record
-from tests.servers import (
-    START_SECONDS,
-    STOP_SECONDS,
-    DockerRegistry,
-    RegistryClient,
-    free_port,
-    require,
-    wait_until,
-)
+from tests.servers import START_SECONDS, DockerRegistry, RegistryClient, free_port, require
 
 REPOSITORY = Path(__file__).parent.parent
 UID = 65532
@@ -577,24 +570,18 @@ def of_nobody(image: Image, **settings: str) -> dict[str, str]:
 @contextmanager
 def served(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
     """Run ``serve`` in a container; give its process, and see that it stops as it should."""
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as outer,
-    ):
-
-        def listens() -> bool:
-            assert outer.poll() is None, log.read_text()
-            return "msg=listening" in log.read_text()
-
-        try:
-            wait_until(listens, "the exporter does not listen", START_SECONDS)
-            process_id = child_of(outer.pid)
-            assert process_id is not None
-            yield process_id
-            os.kill(process_id, signal.SIGTERM)
-            assert outer.wait(STOP_SECONDS) == 0
-        finally:
-            outer.kill()
+    outer = ChildProcess("the exporter", command, log, environment=environment)
+    try:
+        outer.start()
+        otherwise = "the exporter does not listen"
+        outer.wait_until(lambda: "msg=listening" in outer.log, otherwise, START_SECONDS)
+        process_id = child_of(outer.pid)
+        assert process_id is not None
+        yield process_id
+        os.kill(process_id, signal.SIGTERM)
+        assert outer.wait(STOP_SECONDS) == 0
+    finally:
+        outer.kill()
 
 
 def page_of(path: str) -> httpx.Response:

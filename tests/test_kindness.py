@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from exporter.domain.errors import ScanCancelledError
 from exporter.domain.scan_progress import RunningScan, ScanProgress
@@ -26,7 +27,6 @@ from exporter.support.rate_limit import Pace
 from exporter.support.thread_priority import at_low_priority, lower_priority
 from tests.exporter_process import Exporter
 from tests.followed_store import FollowedStore
-from tests.servers import wait_until
 
 pytestmark = pytest.mark.alone
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.domain.errors import StoreUnreadableError
@@ -22,7 +23,6 @@ from exporter.serve.publisher import Publisher
 from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.scanner import scan_store
 from tests.followed_store import FollowedStore
-from tests.servers import wait_until
 
 USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)
 

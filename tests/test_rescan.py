@@ -1,7 +1,6 @@
 """A scan that reads only what has changed finds what a scan of everything finds."""
 
 import os
-import random
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from exporter.store.filesystem.rescan.change_stamps import NO_STAMP
 from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from tests.random_stores import STEPS, Step, build_stepwise
+from tests.registry_writers import random_changes
 from tests.servers import DockerRegistry, RegistryClient
 
 SETTLED_SECONDS = 0.01
@@ -402,30 +402,8 @@ def test_a_failed_scan_leaves_what_is_known_as_it_was(
 def test_a_real_registry_is_followed_through_pushes_deletions_and_collections(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
-    chance = random.Random(20)  # noqa: S311 - the same steps each time
     rescanner = Rescanner(registry.root)
-    pushed: list[tuple[str, str]] = []
-    for step in range(60):
-        name = f"team/app-{chance.randrange(4)}"
-        what = chance.choice(["push", "push", "retag", "delete", "upload", "collect"])
-        if what == "push" or not pushed:
-            layers = [noise(f"layer {chance.randrange(20)}", 500), noise(f"own {step}", 200)]
-            digest = registry_client.push_image(name, str(chance.randrange(6)), layers)
-            pushed.append((name, digest))
-        elif what == "retag":
-            name, digest = chance.choice(pushed)
-            content, media_type = registry_client.manifest(name, digest)
-            tag = str(chance.randrange(6))
-            registry_client.push_manifest(name, tag, content, media_type)
-        elif what == "delete":
-            name, digest = pushed.pop(chance.randrange(len(pushed)))
-            registry_client.delete_manifest(name, digest)
-            pushed = [each for each in pushed if each != (name, digest)]
-        elif what == "upload":
-            registry_client.start_upload(name, noise(f"upload {step}", 300))
-        else:
-            registry.garbage_collect()
-            registry.restart()
+    for step in random_changes(registry, registry_client, repositories=4, seed=20, steps=60):
         if rescanner.inventory is not None or registry.root.joinpath("docker").exists():
             rescanner.scan() if step % 3 else rescanner.scan_at_once()
     assert rescanner.inventory is not None

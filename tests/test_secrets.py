@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from exporter.registry.auth import Login
 from exporter.settings.model import RegistrySettings, Settings
 from tests.exporter_process import Exporter, run_exporter
 from tests.fake_registry import BASIC, FakeServer, Reply, Request, Route, routes_of
 from tests.reliability import Record
-from tests.servers import PASSWORD, USERNAME, wait_until
+from tests.servers import PASSWORD, USERNAME
 
 URL = "https://registry.example.com"
 TOKEN = "s3cret-token"

@@ -18,11 +18,12 @@ import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from exporter import __version__
 from tests.exporter_process import Exporter, Metrics, run_exporter
 from tests.monitoring import Prometheus
-from tests.servers import require, wait_until
+from tests.servers import require
 
 OFTEN = ("--scan.interval", "100ms")
 STOP_LIMIT_SECONDS = 5.0

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from demo.child_process import STOP_SECONDS
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.commands.verify.checkpoint import default_path
 from exporter.commands.verify.hashing import CHUNK_BYTES, RateLimiter
@@ -27,7 +28,6 @@ from exporter.commands.verify.run import Environment, Verdict, verify
 from exporter.store.filesystem.store import FilesystemStore
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
-from tests.servers import STOP_SECONDS
 from tests.test_commands import (
     as_nobody,
     command_line,

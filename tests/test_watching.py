@@ -16,6 +16,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from exporter.store.filesystem.disk_space import Mount
 from exporter.store.filesystem.follow_options import FollowOptions
@@ -25,7 +26,7 @@ from exporter.store.filesystem.rescan.scan_memory import EVERYWHERE, Places, Sto
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
 from tests.followed_store import FollowedStore
-from tests.servers import DockerRegistry, RegistryClient, wait_until
+from tests.servers import DockerRegistry, RegistryClient
 from tests.watched_store import watched
 
 pytestmark = pytest.mark.alone

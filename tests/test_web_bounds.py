@@ -19,10 +19,10 @@ import psutil
 import pytest
 import trustme
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder
 from tests.exporter_process import Exporter
 from tests.reliability import Record
-from tests.servers import wait_until
 
 CONNECTIONS = 64
 REQUEST_SECONDS, RESPONSE_SECONDS = 1.0, 2.0
