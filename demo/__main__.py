@@ -1,7 +1,7 @@
-"""Build the sample store where it is missing, then serve the exporter on it.
+"""Build the sample store if it is missing, then serve the exporter on it.
 
-With Prometheus, where it is installed, the shipped alert rules, and Alertmanager: an alert fires
-within a minute.
+If Prometheus and Alertmanager are installed, start them too, with the shipped alert rules: an alert
+fires within a minute.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, registry: Path) -> int:
-    """Serve with what is installed; without Prometheus this process becomes the exporter."""
+    """Serve with the installed servers; without Prometheus this process becomes the exporter."""
     port = usable_port(WantedPort("the exporter", "--port", options.port))
     print(look_at(registry, port), flush=True)
     if options.exporter_only:
@@ -71,10 +71,10 @@ def _stack(options: argparse.Namespace, exporter: int, installed: Installed) -> 
 
 
 def prepare(directory: Path, now: float) -> Path:
-    """Build the sample in ``directory`` unless it is there, and return the registry's root.
+    """Build the sample in ``directory`` if it is missing, and return the registry's root.
 
     Raises:
-        DemoError: the directory holds something else, or cannot be written.
+        DemoError: the directory holds other files, or cannot be written.
 
     """
     registry, marker = directory / "registry", directory / _MARKER
@@ -100,7 +100,10 @@ def prepare(directory: Path, now: float) -> Path:
 
 
 def _read_marker(directory: Path) -> str | None:
-    """Read which sample is there; nothing that is not ours may be overwritten or deleted."""
+    """Return the version of the sample in a directory, or None without one.
+
+    Raises DemoError for a directory with other files: they must not be overwritten or deleted.
+    """
     if not directory.exists():
         return None
     try:
@@ -108,7 +111,7 @@ def _read_marker(directory: Path) -> str | None:
     except FileNotFoundError:
         if any(directory.iterdir()):
             raise DemoError(
-                f"--directory {directory}: is not empty and holds no sample store; "
+                f"--directory {directory}: not empty, and holds no sample store; "
                 "name an empty or a new directory"
             ) from None
         return None
@@ -133,19 +136,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--port",
         type=_port,
         default=10996,
-        help="port to serve on; a free one is chosen if it is taken (default: %(default)s)",
+        help="port of the exporter; another if it is taken (default: %(default)s)",
     )
     for server, usual in (("prometheus", 9090), ("alertmanager", 9093)):
         parser.add_argument(
             f"--{server}-port",
             type=_port,
             default=usual,
-            help=f"port for {server.capitalize()}; likewise (default: %(default)s)",
+            help=f"port of {server.capitalize()}; another if it is taken (default: %(default)s)",
         )
     parser.add_argument(
         "--exporter-only",
         action="store_true",
-        help="start no Prometheus and no Alertmanager, even where they are installed",
+        help="start no Prometheus and no Alertmanager, even if they are installed",
     )
     parser.add_argument("--build-only", action="store_true", help="build the store and stop")
     return parser.parse_args(arguments)
@@ -153,7 +156,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to 65535")
     return int(text)
 
 

@@ -1,5 +1,5 @@
-"""What keeps the demonstration from starting."""
+"""The error that keeps the demonstration from starting."""
 
 
 class DemoError(Exception):
-    """The demonstration cannot start; the message says why and what mends it."""
+    """The demonstration cannot start; the message says why, and how to fix it."""

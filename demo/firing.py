@@ -1,7 +1,7 @@
-"""Tell which alerts fire: one line when one begins to, one when it no longer does.
+"""Report which alerts fire: one line when an alert begins to fire, and one when it stops.
 
-Asks Alertmanager where there is one, because that knows what is inhibited: the warning of an alert
-whose critical one fires is no news. Else Prometheus.
+Asks Alertmanager if there is one, because it knows which alerts are inhibited: the warning of an
+alert that also fires as critical is not reported. Otherwise asks Prometheus.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _SEVERITIES = ("critical", "warning", "info")
 
 
 class Alert(NamedTuple):
-    """A firing alert, told apart by its labels."""
+    """A firing alert, identified by its labels."""
 
     labels: frozenset[tuple[str, str]]
     summary: str
@@ -28,22 +28,22 @@ class Alert(NamedTuple):
 
     @property
     def runbook(self) -> str:
-        """The page that says what to do."""
+        """Path of the page that says what to do."""
         return runbook_of(dict(self.labels)["alertname"])
 
 
 def runbook_of(alert: str) -> str:
-    """Give the path of an alert's runbook, from the repository's root."""
+    """Return the path of an alert's runbook, relative to the repository's root."""
     return f"docs/runbooks/{alert}.md"
 
 
 class Firing:
-    """What fires, by the word of one server."""
+    """The alerts that fire according to one server."""
 
     def __init__(self, prometheus_url: str, alertmanager_url: str | None) -> None:
         self._prometheus_url = prometheus_url
         self._alertmanager_url = alertmanager_url
-        self._told: dict[frozenset[tuple[str, str]], Alert] = {}
+        self._reported: dict[frozenset[tuple[str, str]], Alert] = {}
         self._next = 0.0
         self._http = httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS)
 
@@ -51,10 +51,10 @@ class Firing:
         """Close its connections."""
         self._http.close()
 
-    def tell_news(self, now: float) -> None:
-        """Print what has changed since the last time; ``now`` in seconds of a steady clock.
+    def report_changes(self, now: float) -> None:
+        """Print what has changed since the last call; ``now`` is in seconds of a monotonic clock.
 
-        A server that does not answer, now or any more, is no news.
+        Nothing is printed while the server does not answer.
         """
         if now < self._next:
             return
@@ -64,19 +64,19 @@ class Firing:
         except (httpx.HTTPError, ValueError, KeyError):
             return
         for labels, alert in firing.items():
-            if labels not in self._told:
+            if labels not in self._reported:
                 runbook = alert.runbook
                 print(f"Firing: {alert.title}: {alert.summary} - runbook {runbook}", flush=True)
-        for labels, alert in self._told.items():
+        for labels, alert in self._reported.items():
             if labels not in firing:
                 print(f"No longer firing: {alert.title}: {alert.summary}", flush=True)
-        self._told = firing
+        self._reported = firing
 
     def _ask(self) -> list[Alert]:
         if self._alertmanager_url is None:
             found = self._get(f"{self._prometheus_url}/api/v1/alerts")["data"]["alerts"]
             return [_alert(each) for each in found if each["state"] == "firing"]
-        # A silenced alert fires all the same.
+        # A silenced alert still fires.
         wanted = {"active": "true", "silenced": "true", "inhibited": "false"}
         return [
             _alert(each) for each in self._get(f"{self._alertmanager_url}/api/v2/alerts", wanted)
@@ -92,5 +92,5 @@ def _urgency(alert: Alert) -> tuple[int, str]:
     return _SEVERITIES.index(severity) if known else len(_SEVERITIES), alert.title
 
 
-def _alert(told: Mapping[str, Any]) -> Alert:
-    return Alert(frozenset(told["labels"].items()), told["annotations"].get("summary", ""))
+def _alert(found: Mapping[str, Any]) -> Alert:
+    return Alert(frozenset(found["labels"].items()), found["annotations"].get("summary", ""))

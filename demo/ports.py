@@ -1,8 +1,8 @@
 """Free loopback ports for the servers of the demonstration.
 
-A port that is taken is no failure: Debian's packages run Prometheus and Alertmanager as services on
-their usual ports, and another is chosen then. Between the choice and the server's start somebody
-else may take it; that server then says so and ends.
+A taken port is not a failure: Debian's packages run Prometheus and Alertmanager as services on
+their usual ports, so another port is chosen. A program that takes that port before the server
+starts makes the server fail; the server reports it and ends.
 """
 
 import socket
@@ -19,9 +19,9 @@ class WantedPort:
     """A port that a user may name.
 
     Attributes:
-        server: who is to listen on it.
-        flag: the option that names it.
-        number: 0 for any.
+        server: the server that will listen on the port.
+        flag: the option that sets the port.
+        number: the port; 0 for any.
 
     """
 
@@ -31,10 +31,10 @@ class WantedPort:
 
 
 def usable_port(wanted: WantedPort, chosen: Collection[int] = ()) -> int:
-    """Give the wanted port, or a free one where it is taken or one of the ``chosen``.
+    """Return the wanted port, or a free one if it is taken or already ``chosen``.
 
     Raises:
-        DemoError: this user may not listen on it, or on none at all.
+        DemoError: this user may not listen on the port, or on any.
 
     """
     if wanted.number and wanted.number not in chosen and _is_free(wanted):

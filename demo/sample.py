@@ -2,7 +2,7 @@
 
 Four live apps, one app that was deleted while its images stayed, a repository of the user's own,
 and what piles up with the years: untagged manifests, garbage, unfinished uploads. Sizes on disk
-are true. Does not know the exporter.
+are real. Does not know the exporter.
 """
 
 import io
@@ -16,7 +16,7 @@ from pathlib import Path
 from demo.store import StoreBuilder, noise
 
 LAYOUT_VERSION = 1
-"""Raised when the sample's content changes, so that an older one on disk is built anew."""
+"""Increased when the sample's content changes, so that an older one on disk is built again."""
 
 _DAY = 86400
 _KIB = 1024
@@ -112,12 +112,12 @@ class _Sample:
             self._build(app, str(version), group, str(version), app.days_ago(version))
 
     def overwrite_versions(self) -> None:
-        """Push two low versions again: the app was deleted and made anew, and counts from 1."""
+        """Push two low versions again: the app was deleted and created again, and counts from 1."""
         for version in (1, 2):
             self._build(_BLOG, f"again-{version}", 2, str(version), 5 - version)
 
     def push_latest(self) -> None:
-        """Point ``latest`` to a new build each week: each leaves the one before untagged."""
+        """Point ``latest`` to a new build each week; the build before loses its tag."""
         for week in range(6):
             self._build(_API, f"latest-{week}", 1, "latest", 1 + 7 * (5 - week))
 
@@ -182,7 +182,7 @@ class _Sample:
 
 
 def _archive(name: str, kib: int) -> bytes:
-    """Make a layer: an uncompressed tar archive, so that an image's diff IDs are its digests."""
+    """Return a layer: an uncompressed tar archive, so that an image's diff IDs are its digests."""
     entry = tarfile.TarInfo(f"srv/{name}")
     entry.size = kib * _KIB
     archive = io.BytesIO()

@@ -1,7 +1,6 @@
 """Serve the sample store: the exporter alone, or with servers that show its alerts.
 
-The exporter is given a budget that the sample store nearly fills, the way an operator would give
-one, so that the shipped rules have something to say.
+The exporter gets a storage limit that the sample store nearly fills, so that a shipped rule fires.
 """
 
 import os
@@ -29,7 +28,7 @@ Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the me
   docker_registry_repository_exclusive_bytes         what deleting each repository would free
   docker_registry_unpurgeable_uploads                uploads that the registry never cleans up
   docker_registry_gc_endangered_tags                 tags that --delete-untagged would break
-  docker_registry_use_bytes                          whose the bytes are: orphaned apps among them
+  docker_registry_use_bytes                          bytes by use, such as those of orphaned apps
 Ctrl-C stops it. The same as a report, with what can be freed and how:
   {program} report --storage.root {registry} --caprover.config-dir {captain}"""
 
@@ -42,7 +41,7 @@ Their configuration, data and logs are in {home}"""
 
 
 def look_at(registry: Path, port: int) -> str:
-    """Say where the exporter's answers are, and what to look at."""
+    """Return the text that says where the exporter serves, and what to look at."""
     return _LOOK_AT.format(
         host=HOST,
         port=port,
@@ -53,15 +52,15 @@ def look_at(registry: Path, port: int) -> str:
 
 
 def _program() -> str:
-    """Give the way to the exporter's command from here; the environment need not be activated."""
+    """Return the relative path of the exporter's command, which need not be on PATH."""
     return os.path.relpath(Path(sys.executable).with_name("registry-storage-exporter"))
 
 
 def serve_alone(registry: Path, port: int) -> NoReturn:
-    """Become the exporter.
+    """Replace this process with the exporter.
 
     Raises:
-        DemoError: it cannot be started.
+        DemoError: the exporter cannot be started.
 
     """
     command = _exporter_command(registry, port)
@@ -72,16 +71,16 @@ def serve_alone(registry: Path, port: int) -> NoReturn:
 
 
 def serve_stack(registry: Path, stack: Stack, installed: Installed) -> int:
-    """Run all servers until a signal comes or the exporter ends; return the exporter's status.
+    """Run all servers until a signal comes or the exporter ends; return its exit status.
 
     Raises:
-        DemoError: one of them cannot be set up or started.
+        DemoError: a server cannot be set up or started.
 
     """
     stack.write()
     exporter = Program("The exporter", tuple(_exporter_command(registry, stack.exporter)))
-    news = Firing(stack.prometheus_url, stack.alertmanager_url)
-    with closing(news), Supervisor() as supervisor:
+    firing = Firing(stack.prometheus_url, stack.alertmanager_url)
+    with closing(firing), Supervisor() as supervisor:
         if installed.alertmanager is not None:
             supervisor.start(stack.alertmanager_program(installed.alertmanager))
         if installed.prometheus is not None:
@@ -90,7 +89,7 @@ def serve_stack(registry: Path, stack: Stack, installed: Installed) -> int:
             url = f"{stack.prometheus_url}/-/ready"
             if supervisor.wait_for(lambda: _answers(url), prometheus, READY_SECONDS):
                 print(_look_at_alerts(stack, installed), flush=True)
-        return supervisor.run(exporter, lambda: news.tell_news(time.monotonic()))
+        return supervisor.run(exporter, lambda: firing.report_changes(time.monotonic()))
 
 
 def _exporter_command(registry: Path, port: int) -> list[str]:
@@ -110,17 +109,17 @@ def _look_at_alerts(stack: Stack, installed: Installed) -> str:
         runbook=runbook_of(EXPECTED_ALERT),
         prometheus=_alerts_page(stack.prometheus_url),
         seconds=FOR_SECONDS,
-        alertmanager=_where_alertmanager_tells(stack, installed),
+        alertmanager=_alertmanager_page(stack, installed),
         home=stack.home,
     )
 
 
 def _alerts_page(url: str) -> str:
-    """Give the page of alerts; Debian's Prometheus 2 has no other than the classic one."""
+    """Return the URL of the page of alerts; Debian's Prometheus 2 has only the classic one."""
     return f"{url}/alerts" if _answers(f"{url}/alerts") else f"{url}/classic/alerts"
 
 
-def _where_alertmanager_tells(stack: Stack, installed: Installed) -> str:
+def _alertmanager_page(stack: Stack, installed: Installed) -> str:
     url = stack.alertmanager_url
     if url is None:
         return "is not installed"

@@ -1,9 +1,9 @@
 """Prometheus and Alertmanager beside the exporter: which are installed, and how they are set up.
 
-All that they write is below one directory of the demonstration's own, made anew by each start:
-samples and silences of another day would only confuse. The rules are the shipped ones, with one
-change: every ``for`` is short enough to watch. Alertmanager routes as the shipped example does, to
-receivers that tell nobody.
+They write only below one directory of the demonstration, which each start empties: samples and
+silences of another day would only confuse. The rules are the shipped ones, with one change: every
+``for`` is short enough to watch. Alertmanager routes as the shipped example does, to receivers that
+notify nobody.
 """
 
 import fcntl
@@ -46,7 +46,7 @@ class Installed:
 
     @classmethod
     def find(cls) -> "Installed":
-        """Look on ``PATH``; Debian has a name of its own for Alertmanager."""
+        """Look on ``PATH``; Debian names Alertmanager's program differently."""
         return cls(
             prometheus=shutil.which("prometheus"),
             alertmanager=shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"),
@@ -54,7 +54,7 @@ class Installed:
         )
 
     def what_is_missing(self) -> str | None:
-        """Say in one line what is missing, what that means, and how to get it."""
+        """Return one line on what is missing, what that means, and how to get it, or None."""
         if self.prometheus is None and self.alertmanager is None:
             return _missing("Prometheus and Alertmanager are", "the exporter serves alone", self)
         if self.prometheus is None:
@@ -80,7 +80,7 @@ class Stack:
 
     Attributes:
         home: the directory of their files.
-        exporter, prometheus, alertmanager: ports; ``alertmanager`` is None without one.
+        exporter, prometheus, alertmanager: ports; None without Alertmanager.
 
     """
 
@@ -100,11 +100,11 @@ class Stack:
         return None if self.alertmanager is None else f"http://{HOST}:{self.alertmanager}"
 
     def write(self) -> None:
-        """Write the configurations anew, and drop what an earlier run left.
+        """Write the configurations again, and remove what an earlier run left.
 
         Raises:
-            DemoError: the directory holds something else or cannot be written, or a shipped file
-                is not there or not valid.
+            DemoError: the directory holds other files or cannot be written, or a shipped file is
+                missing or invalid.
 
         """
         rules, routing = _load(RULES), _load(ROUTING)
@@ -115,13 +115,13 @@ class Stack:
             origin = f"alerts/{RULES.name}, each `for` at most {FOR_SECONDS}s"
             _dump(self._rules_path, shorten_for(rules), origin)
             _dump(self._prometheus_path, self._prometheus_config(), "the demonstration")
-            origin = f"alerts/{ROUTING.name}, with receivers that tell nobody"
+            origin = f"alerts/{ROUTING.name}, with receivers that notify nobody"
             _dump(self._alertmanager_path, silence_receivers(routing), origin)
         except OSError as error:
             raise DemoError(f"cannot write {self.home} ({error})") from error
 
     def prometheus_program(self, path: str) -> Program:
-        """Give the command that runs Prometheus on what :meth:`write` has written."""
+        """Return the program that runs Prometheus with what :meth:`write` has written."""
         command = (
             path,
             f"--config.file={self._prometheus_path}",
@@ -132,7 +132,7 @@ class Stack:
         return Program("Prometheus", command, self.home / "logs" / "prometheus.log")
 
     def alertmanager_program(self, path: str) -> Program:
-        """Give the command that runs Alertmanager, alone, on what :meth:`write` has written."""
+        """Return the program that runs one Alertmanager with what :meth:`write` has written."""
         command = (
             path,
             f"--config.file={self._alertmanager_path}",
@@ -169,7 +169,7 @@ class Stack:
 
 @contextmanager
 def only_one(directory: Path) -> Iterator[bool]:
-    """Hold the right to run the servers of this directory; give False where another has it.
+    """Lock the servers of this directory; yield False if another process has locked them.
 
     Raises:
         DemoError: the directory cannot be written.
@@ -179,7 +179,7 @@ def only_one(directory: Path) -> Iterator[bool]:
         descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise DemoError(
-            f"--directory {directory}: cannot write there ({error}); "
+            f"--directory {directory}: cannot write to it ({error}); "
             "name another directory, or use --exporter-only"
         ) from error
     try:
@@ -194,7 +194,7 @@ def only_one(directory: Path) -> Iterator[bool]:
 
 
 def shorten_for(rules: dict[str, Any]) -> dict[str, Any]:
-    """Give the rules with every ``for`` at most :data:`FOR_SECONDS`, and nothing else changed."""
+    """Return the rules with every ``for`` at most :data:`FOR_SECONDS`, and nothing else changed."""
     return rules | {"groups": [_shorten_group(group) for group in rules["groups"]]}
 
 
@@ -213,8 +213,8 @@ def _seconds(duration: str | int) -> float:
 
 
 def silence_receivers(routing: dict[str, Any]) -> dict[str, Any]:
-    """Give the routing with receivers of the same names that send nothing anywhere."""
-    # Global settings and templates are for sending, and may name files that are not here.
+    """Return the routing with receivers of the same names that send nothing."""
+    # Global settings and templates are for sending, and may name files that are missing here.
     kept = {key: part for key, part in routing.items() if key not in {"global", "templates"}}
     return kept | {"receivers": [{"name": each["name"]} for each in routing["receivers"]]}
 
@@ -224,11 +224,11 @@ def _scrape(job: str, port: int) -> dict[str, Any]:
 
 
 def _clear(home: Path) -> None:
-    """Make the directory with nothing but its marker; only one that has the marker is removed."""
+    """Empty the directory but for its marker; one without the marker must be empty already."""
     if home.exists() and not (home / _MARKER).is_file() and any(home.iterdir()):
-        raise DemoError(f"{home} holds what is not the demo's; name another --directory")
+        raise DemoError(f"{home} holds files that the demo did not write; name another --directory")
     if home.exists():
-        # The marker goes last: where this is broken off, what is left is still known to be ours.
+        # The marker goes last: after an interruption the rest is still known to be ours.
         for path in sorted(home.iterdir(), key=lambda each: each.name == _MARKER):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     home.mkdir(exist_ok=True)
@@ -241,7 +241,7 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise DemoError(f"cannot read {path} ({error})") from error
     if not isinstance(loaded, dict):
-        raise DemoError(f"{path}: is no YAML mapping")
+        raise DemoError(f"{path}: not a YAML mapping")
     return loaded
 
 

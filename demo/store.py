@@ -1,8 +1,8 @@
-"""Writes a registry's store, file by file as distribution 2.8.2 leaves it.
+"""Write a registry's store, file by file as distribution 2.8.2 leaves it.
 
-Shares no code with the exporter, so that it can serve as its oracle. Knows the layout and the
-manifests of Docker and OCI; does not know HTTP, and forbids nothing: a store may be broken on
-purpose. The same calls always give the same digests.
+Shares no code with the exporter, so that tests can compare the two. Knows the layout and the
+manifests of Docker and OCI. Does not know HTTP, and forbids nothing: a store may be broken on
+purpose. The same calls always produce the same digests.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ Part = bytes | str | Json
 
 @dataclass(frozen=True, slots=True)
 class _MediaTypes:
-    """How one family of formats calls its parts; layers are plain tar archives."""
+    """Media types of one family of formats; layers are plain tar archives."""
 
     manifest: str
     index: str
@@ -50,7 +50,7 @@ _MEDIA: Mapping[Media, _MediaTypes] = {
 
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{64,}")
 
-# What Go's sha256 marshals before the first byte: the registry keeps it beside each upload.
+# Marshalled state of Go's sha256 before the first byte: the registry keeps it with each upload.
 _HASH_STATE_AT_START = (
     b"sha\x03"
     + bytes.fromhex("6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19")
@@ -59,25 +59,25 @@ _HASH_STATE_AT_START = (
 
 
 def noise(seed: str, size: int) -> bytes:
-    """Make ``size`` bytes that do not compress, the same ones for the same seed."""
+    """Return ``size`` bytes that do not compress; the same seed returns the same bytes."""
     return hashlib.shake_128(seed.encode()).digest(size)
 
 
 def encode(content: Json) -> bytes:
-    """Make compact JSON, keys in the given order."""
+    """Encode as compact JSON, with the keys in the given order."""
     return json.dumps(content, separators=(",", ":")).encode()
 
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> str:
-    """Give the digest text ``<algorithm>:<hex>`` of a content."""
+    """Return the digest ``<algorithm>:<hex>`` of a content."""
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
 class StoreBuilder:
     """Writes into the store below one root directory.
 
-    Where a method takes ``at``, Unix seconds, that becomes the modification time of the links
-    it writes and of the blobs it adds. Existing blobs are left alone, as the registry does.
+    ``at``, in Unix seconds, becomes the modification time of the links that a method writes and of
+    the blobs that it adds. Existing blobs are left alone, as the registry does.
     """
 
     def __init__(self, root: Path) -> None:
@@ -118,8 +118,8 @@ class StoreBuilder:
     ) -> str:
         """Push an image and return the digest of its manifest.
 
-        Without ``layers`` it has one of 256 bytes of its own, made from repository and tag.
-        Without ``config`` it gets a runnable one that names platform and layers.
+        Without ``layers`` it has one layer of 256 bytes, made from repository and tag. Without
+        ``config`` it has a runnable one that names platform and layers.
         """
         types = _MEDIA[media]
         if layers is None:
@@ -145,8 +145,8 @@ class StoreBuilder:
     ) -> str:
         """Push an index, or manifest list, and return its digest.
 
-        Children are digests of manifests or other indexes in the store, or whole descriptors,
-        such as :meth:`descriptor` makes, for those that need annotations or are not there.
+        Children are digests of manifests or indexes in the store. Those that need annotations, or
+        are missing, are whole descriptors, such as :meth:`descriptor` returns.
         """
         content = {
             "schemaVersion": 2,
@@ -168,7 +168,7 @@ class StoreBuilder:
     ) -> str:
         """Push a manifest of any kind, sound or not, and return its digest.
 
-        Blobs it names as config or layers are linked in the repository where the store has them.
+        Its config and layers are linked in the repository if the store has them.
         """
         body = content if isinstance(content, bytes) else encode(content)
         digest = self.blob(body, at=at, algorithm=algorithm)
@@ -183,7 +183,7 @@ class StoreBuilder:
     def descriptor(self, digest: str, **fields: object) -> dict[str, object]:
         """Describe a stored manifest as an index does; ``fields`` are added, or replace.
 
-        The platform is that of the image's config where it can be read.
+        The platform is that of the image's config if that can be read.
         """
         content = self._json(digest)
         described: dict[str, object] = {
@@ -212,7 +212,7 @@ class StoreBuilder:
     def delete_revision(self, repository: str, digest: str) -> None:
         """Delete a manifest as the HTTP API does.
 
-        Its link goes and with it every tag that points to it; the revision's directory stays.
+        Its link and every tag that points to it are deleted; the revision's directory stays.
         """
         self.revision_link(repository, digest).unlink()
         tags = self.repository_path(repository) / "_manifests" / "tags"
@@ -261,25 +261,25 @@ class StoreBuilder:
         (self.repository_path(repository) / "_uploads").mkdir(exist_ok=True)
 
     def blob_path(self, digest: str) -> Path:
-        """Give the path of a blob's content."""
+        """Return the path of a blob's content."""
         algorithm, _, hexadecimal = digest.partition(":")
         return self.version_path / "blobs" / algorithm / hexadecimal[:2] / hexadecimal / "data"
 
     def repository_path(self, repository: str) -> Path:
-        """Give the directory of a repository."""
+        """Return the directory of a repository."""
         return self.version_path / "repositories" / repository
 
     def layer_link(self, repository: str, digest: str) -> Path:
-        """Give the path of the link to a layer or config."""
+        """Return the path of the link to a layer or config."""
         return self.repository_path(repository) / "_layers" / digest.replace(":", "/") / "link"
 
     def revision_link(self, repository: str, digest: str) -> Path:
-        """Give the path of the link to a manifest."""
+        """Return the path of the link to a manifest."""
         revisions = self.repository_path(repository) / "_manifests" / "revisions"
         return revisions / digest.replace(":", "/") / "link"
 
     def tag_link(self, repository: str, tag: str) -> Path:
-        """Give the path of the link that says where a tag points now."""
+        """Return the path of the link to the manifest that a tag points to now."""
         return self.repository_path(repository) / "_manifests" / "tags" / tag / "current" / "link"
 
     def _part(self, part: Part, media_type: str, at: float | None) -> Json:

@@ -1,8 +1,8 @@
-"""Run several servers as children: tell when one ends, and leave none behind.
+"""Run several servers as children: report when one ends, and leave none running.
 
-Knows nothing of what they serve. A child gets a session of its own, so that Ctrl-C in a terminal
-reaches the supervisor alone, which then stops all of them; and where the supervisor is killed
-outright, the kernel stops them in its place.
+Knows nothing of what they serve. Each child has its own session, so that Ctrl-C in a terminal
+reaches only the supervisor, which then stops all children. If the supervisor is killed, the kernel
+stops them.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from demo.errors import DemoError
 
 TICK_SECONDS = 0.1
 STOP_SECONDS = 3.0
-"""What a child gets before it is killed; with what is under way, the whole stop keeps below 5 s."""
+"""How long a child may take to end before it is killed; the whole stop takes less than 5 s."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALLED = 128
@@ -35,9 +35,9 @@ class Program:
     """A server to run.
 
     Attributes:
-        name: what people call it.
+        name: for messages.
         command: the program's path and its arguments.
-        log: where its output goes; None: where the supervisor's goes.
+        log: file for its output; None: the output goes where the supervisor's does.
 
     """
 
@@ -55,7 +55,7 @@ class Supervisor:
         self._handlers: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        # Before the first child: a signal from now on can only end in a stop of all of them.
+        # Before the first child starts, so that a signal always stops all of them.
         self._handlers = {each: signal.signal(each, self._note) for each in _STOP_SIGNALS}
         return self
 
@@ -68,14 +68,14 @@ class Supervisor:
 
     @property
     def asked_to_stop(self) -> bool:
-        """Whether a signal has come that ends everything."""
+        """Whether a signal to stop has come."""
         return bool(self._signals)
 
     def start(self, program: Program) -> subprocess.Popen[bytes] | None:
-        """Start it, unless everything is to stop already.
+        """Start a program, unless a signal to stop has come.
 
         Raises:
-            DemoError: the program cannot be run, or its log not be written.
+            DemoError: the program cannot be run, or its log cannot be written.
 
         """
         if self.asked_to_stop:
@@ -93,7 +93,7 @@ class Supervisor:
         return process
 
     def wait_for(self, condition: Callable[[], bool], program: Program, seconds: float) -> bool:
-        """Wait until ``condition`` holds, so long at most; tell whether ``program`` still runs."""
+        """Wait for a condition, at most ``seconds``; return whether ``program`` still runs."""
         deadline = time.monotonic() + seconds
         while not self.asked_to_stop:
             self._bury()
@@ -105,13 +105,14 @@ class Supervisor:
         return False
 
     def run(self, vital: Program, tick: Callable[[], None]) -> int:
-        """Start ``vital``, and let all serve until it ends or a signal comes.
+        """Start ``vital``, and let all serve until it ends or a signal to stop comes.
 
-        Call ``tick`` all the while. Return the exit status of ``vital``, as a shell gives it: 128
-        and the signal's number where a signal ended it. 0 where it was not to start any more.
+        Call ``tick`` again and again meanwhile. Return the exit status of ``vital`` as a shell
+        does: 128 plus the signal's number if a signal ended it. Return 0 if the signal to stop came
+        before the start.
 
         Raises:
-            DemoError: it cannot be run.
+            DemoError: ``vital`` cannot be run.
 
         """
         process = self.start(vital)
@@ -131,7 +132,7 @@ class Supervisor:
         self._signals.append(number)
 
     def _bury(self) -> None:
-        """Say which children have ended, and forget them."""
+        """Report the children that have ended, and forget them."""
         for process in [each for each in self._children if each.poll() is not None]:
             program = self._children.pop(process)
             print(f"{program.name} has ended ({_ending(process.returncode)})", end="")
@@ -143,7 +144,7 @@ class Supervisor:
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
-    """Make what a child does before it becomes its program: ask to be stopped with its parent."""
+    """Return what a child runs first: a request to the kernel to stop it with its parent."""
     library = _LINUX_LIBRARY
     if library is None:
         return None

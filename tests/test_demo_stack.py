@@ -327,7 +327,9 @@ def test_a_directory_of_somebody_else_is_left_alone(directory: Path) -> None:
     (directory / "stack" / "mine").write_text("dear")
     with Demo(directory) as demo:
         assert demo.wait(START_SECONDS) == 1
-    held = f"{directory / 'stack'} holds what is not the demo's; name another --directory\n"
+    held = (
+        f"{directory / 'stack'} holds files that the demo did not write; name another --directory\n"
+    )
     assert demo.output.endswith(f"demo: {held}")
     assert names_in(directory / "stack") == {"mine"}
 

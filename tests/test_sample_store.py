@@ -321,7 +321,7 @@ def test_demo_leaves_a_directory_alone_that_holds_something_else(tmp_path: Path)
     done = run_demo("--directory", str(tmp_path), "--build-only")
     assert done.returncode == 1
     assert done.stderr == (
-        f"demo: --directory {tmp_path}: is not empty and holds no sample store; "
+        f"demo: --directory {tmp_path}: not empty, and holds no sample store; "
         "name an empty or a new directory\n"
     )
     assert list((tmp_path / "registry").iterdir()) == []
@@ -330,4 +330,4 @@ def test_demo_leaves_a_directory_alone_that_holds_something_else(tmp_path: Path)
 def test_demo_rejects_what_is_no_port() -> None:
     done = run_demo("--port", "70000")
     assert done.returncode == 2
-    assert "'70000' is no port: give a number from 0 to 65535" in done.stderr
+    assert "'70000' is not a port: use a number from 0 to 65535" in done.stderr
