@@ -16,14 +16,14 @@ FUZZ_SECONDS ?= 600
 .PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability fuzz soak sbom audit packages clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-demo: $(VENV)/.runtime ## serve a sample store, and have an alert fire where Prometheus is installed
+demo: $(VENV)/.runtime ## serve a sample store; an alert fires if Prometheus is installed
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
 
 test: packages $(VENV)/.test $(TOOLS)/.made check ## run all checks and all tests
 	@rm -f .coverage .coverage.*
-	@# Where PYTEST_FLAGS choose tests, none may be left of one kind, and pytest ends with 5.
+	@# PYTEST_FLAGS may deselect all tests of one kind: pytest then ends with 5.
 	@none=0; \
 	$(call run_tests,-m "not alone and not soak" -n $(TEST_WORKERS) --dist loadfile) || { (( $$? == 5 )); none=1; }; \
 	$(call run_tests,-m "alone and not soak") || (( $$? == 5 && ! none ))
@@ -51,42 +51,42 @@ alerts: $(VENV)/.runtime ## write Grafana's rules and the PrometheusRule from th
 bench: packages $(VENV)/.runtime ## measure against the goals, du and the registry's garbage collector
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-bench-analysis: $(VENV)/.runtime ## measure what foretelling the collector adds to the analysis
+bench-analysis: $(VENV)/.runtime ## measure what simulating the collector adds to the analysis
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.analysis
 
 bench-rules: packages $(VENV)/.runtime ## measure the alert rules on a day of 1,000 repositories
 	$(BIN)/python -m benchmarks.rules $(BENCH_FLAGS)
 
-reliability: packages $(VENV)/.test ## show what it promises under attack, load and failure; writes docs/reliability.md
+reliability: packages $(VENV)/.test ## test the promises under attack, load and failure; writes docs/reliability.md
 	$(BIN)/python -m pytest -m "reliability and not fuzz and not soak" --reliability-page=docs/reliability.md $(PYTEST_FLAGS)
 
-fuzz: $(VENV)/.test ## read made-up input for FUZZ_SECONDS (600); writes its part of docs/reliability.md
+fuzz: $(VENV)/.test ## test with random input for FUZZ_SECONDS (600); writes its part of docs/reliability.md
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m "reliability and fuzz" \
 	  --reliability-page=docs/reliability.md $(PYTEST_FLAGS) tests/test_fuzz.py
 
-sbom: $(VENV)/.runtime $(TOOLS)/.made ## write sbom.cdx.json: what the image holds, by CycloneDX
+sbom: $(VENV)/.runtime $(TOOLS)/.made ## write sbom.cdx.json: the contents of the image, in CycloneDX format
 	$(BIN)/python -m requirements.sbom $(TOOLS) sbom.cdx.json
 
-audit: $(VENV)/.runtime $(TOOLS)/.made ## look up advisories: 1 where there are any, 3 where that is not known
+audit: $(VENV)/.runtime $(TOOLS)/.made ## look up advisories: exit code 1 if there are any, 3 if unknown
 	@$(BIN)/python -m requirements.audit $(TOOLS)
 
-soak: packages $(VENV)/.test ## run for twenty minutes beside a registry under load; writes its part of docs/reliability.md
-	@# What is shortened by SOAK_SECONDS shows nothing to write down.
+soak: packages $(VENV)/.test ## run beside a registry under load for twenty minutes; writes its part of docs/reliability.md
+	@# A run that SOAK_SECONDS shortens proves nothing, so it writes nothing.
 	$(BIN)/python -m pytest -m soak $(if $(SOAK_SECONDS),,--reliability-page=docs/reliability.md) $(PYTEST_FLAGS)
 
-lock: ## lock the dependencies anew; LOCK_FLAGS=--upgrade takes newer versions
+lock: ## lock the dependencies again; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)
 
-packages: ## install the Debian packages that the tests run against, where that is allowed
+packages: ## install the Debian packages that the tests run against, if this user may
 	@tests/install-packages.sh
 
-clean: ## remove everything that was made
+clean: ## remove all generated files
 	rm -rf $(VENV) $(TOOLS) sbom.cdx.json .fuzz .demo .bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	  || { echo "$(PYTHON) is older than Python 3.11; use a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "making $(VENV) failed; on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
@@ -100,7 +100,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	@$(PIP) install --require-hashes -r requirements/test.txt
 	@touch $@
 
-# In an environment of its own: what the tools need is no business of what runs, nor of its tests.
+# An environment of its own: the packages of the tools must not mix with those of the exporter.
 $(TOOLS)/.made: requirements/tools.txt | $(VENV)/bin/python
 	@echo "Installing into $(TOOLS) ..."
 	@rm -rf $(TOOLS) && $(PYTHON) -m venv $(TOOLS)

@@ -1,1 +1,1 @@
-"""Compares the exporter with the programs an operator would run instead."""
+"""Compare the exporter with the programs an operator would run instead."""

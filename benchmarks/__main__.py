@@ -1,8 +1,8 @@
 """Measure the exporter against its goals, and beside the programs an operator would run instead.
 
-What is compared runs in turn, round after round in one sitting: times on a shared machine drift,
-their ratios much less. The first round is not measured. A run of everything on the usual store,
-with --large, writes docs/performance.md; others only print.
+Programs that are compared run in turn, round after round in one sitting: times on a shared machine
+drift, their ratios much less. The first round is not measured. A run of everything on the usual
+store, with --large, writes docs/performance.md; other runs only print.
 """
 
 import argparse
@@ -42,9 +42,9 @@ _PARTS: tuple[tuple[Callable[[Bench], Findings], tuple[str, ...]], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 1 where a goal is missed or nothing could be measured."""
+    """Run the command; return 1 if a goal is missed or nothing could be measured."""
     options = _parse(arguments)
-    # what is put back when a context ends is put back then, too
+    # changes to the store, which are undone when a context ends, are undone at SIGTERM, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bench = _bench(options)
     wanted = [each for each in TARGETS if not options.only or each.name in options.only]
@@ -75,7 +75,7 @@ def _measure(bench: Bench, wanted: set[str]) -> Findings:
 
 
 def _page(options: argparse.Namespace, wanted: Sequence[Target]) -> Path | None:
-    """Say where the page is to be written, None where nowhere: a part is no page."""
+    """Return where to write the page, or None for a run that measures only a part."""
     if len(wanted) < len(TARGETS):
         return None
     if options.page is not None:
@@ -119,48 +119,54 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--large",
         action="store_true",
-        help="measure ten times the store, too: 20 GB of disk, and some minutes to write it",
+        help="measure ten times the store, too; needs 20 GB of disk, and minutes to write it",
     )
     parser.add_argument(
         "--only",
         action="append",
         choices=[each.name for each in TARGETS],
         metavar="ROW",
-        help=f"measure this alone; repeatable: {', '.join(each.name for each in TARGETS)}",
+        help=f"measure only this row; repeatable: {', '.join(each.name for each in TARGETS)}",
     )
     parser.add_argument("--scale", type=_positive, default=_USUAL.scale, help="size of the store")
     parser.add_argument(
-        "--rounds", type=_count, default=_USUAL.rounds, help="to be measured (default: %(default)s)"
+        "--rounds",
+        type=_count,
+        default=_USUAL.rounds,
+        help="rounds to measure (default: %(default)s)",
     )
     parser.add_argument(
-        "--scrapes", type=_count, default=_USUAL.scrapes, help="in a round (default: %(default)s)"
+        "--scrapes",
+        type=_count,
+        default=_USUAL.scrapes,
+        help="scrapes in a round (default: %(default)s)",
     )
     parser.add_argument(
         "--watch-seconds",
         type=_positive,
         default=_USUAL.watch_seconds,
-        help="how long to look at an exporter that waits, in a round (default: %(default)s)",
+        help="how long to measure an idle exporter, in a round (default: %(default)s)",
     )
     parser.add_argument(
         "--cold",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="make the kernel forget what it has read, which everything on this host will feel",
+        help="drop the kernel's caches, which slows down everything on this host",
     )
     parser.add_argument(
         "--warm-up",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="leave the first round out",
+        help="run one more round first, and leave it out",
     )
     parser.add_argument(
         "--directory",
         type=Path,
         default=_USUAL.directory,
-        help="where stores are kept from run to run (default: %(default)s)",
+        help="directory of the stores, which are kept from run to run (default: %(default)s)",
     )
     parser.add_argument(
-        "--page", metavar="FILE", help="write the page there, whatever the size of the store"
+        "--page", metavar="FILE", help="write the page to FILE, whatever the size of the store"
     )
     return parser.parse_args(arguments)
 
@@ -171,13 +177,13 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0, such as 0.1 or 10")
+        raise argparse.ArgumentTypeError(f"{text!r}: use a number above 0, such as 0.1 or 10")
     return value
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number from 1 on")
     return int(text)
 
 

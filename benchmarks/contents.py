@@ -1,4 +1,4 @@
-"""Contents of configs, manifests and indexes, formatted by hand because that is quicker. Pure."""
+"""Contents of configs, manifests and indexes, formatted by hand for speed. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Part = tuple[str, int]
 
 
 def config_content(name: str, architecture: str, layers: Iterable[Part]) -> bytes:
-    """Write an image's config."""
+    """Return the config of an image."""
     diff_ids = '","'.join(f"sha256:{digest}" for digest, _ in layers)
     return (
         f'{{"architecture":"{architecture}","os":"linux","created":"2026-01-01T00:00:00Z",'
@@ -35,7 +35,7 @@ def _descriptor(media_type: str, part: Part) -> str:
 
 
 def manifest_content(config: Part, layers: Iterable[Part], *, oci: bool) -> bytes:
-    """Write the manifest of an image, as long as a real one."""
+    """Return the manifest of an image, as long as a real one."""
     layer_type = _OCI_LAYER if oci else _DOCKER_LAYER
     listed = ",\n      ".join(_descriptor(layer_type, layer) for layer in layers)
     return (
@@ -46,7 +46,7 @@ def manifest_content(config: Part, layers: Iterable[Part], *, oci: bool) -> byte
 
 
 def index_content(children: Iterable[tuple[str, Part]], *, oci: bool) -> bytes:
-    """Write an OCI index or a manifest list from pairs of architecture and manifest."""
+    """Return an OCI index or a manifest list of pairs of architecture and manifest."""
     listed = [
         {
             "mediaType": _OCI if oci else _DOCKER,

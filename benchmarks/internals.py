@@ -1,6 +1,7 @@
-"""What knows the exporter's insides, with :mod:`benchmarks.restless`.
+"""The refreshes of ``serve``, run step by step in this process.
 
-Everything else runs the exporter as its users do.
+Knows the exporter's internals, as :mod:`benchmarks.restless` and :mod:`benchmarks.analysis` do. All
+other modules run the exporter as its users do.
 """
 
 import threading
@@ -20,7 +21,7 @@ from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.follower import FilesystemFollower
 
 SETTLED_SECONDS = 0.2
-"""What has been still for so long is relied on here; ``serve`` waits for 5 seconds."""
+"""Files unchanged for this long are trusted here; ``serve`` waits for 5 seconds."""
 
 _EVENT_SECONDS = 5.0
 _NEVER = 86400.0
@@ -28,11 +29,11 @@ _NEVER = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a piece of work took.
+    """Time that a piece of work took.
 
     Attributes:
         seconds: wall time.
-        cpu_seconds: processor time, all threads.
+        cpu_seconds: processor time of all threads.
 
     """
 
@@ -41,7 +42,7 @@ class Cost:
 
 
 class _Unheard:
-    """Takes in how watching goes, for nobody."""
+    """Ignores reports about watching."""
 
     def tell(self, watches: int, *, is_whole: bool) -> None:
         pass
@@ -51,7 +52,7 @@ class _Unheard:
 
 
 class Refreshing:
-    """The store's loop of ``serve``, step by step: each scans, analyses, publishes and renders."""
+    """The store's loop of ``serve``: each step scans, analyses, publishes and renders."""
 
     def __init__(self, root: Path, *, watch: bool = False) -> None:
         exposition = Exposition(Subject(Snapshot()))
@@ -60,7 +61,7 @@ class Refreshing:
         options = FollowOptions(
             interval=_NEVER,
             watching=_Unheard() if watch else None,
-            settled_seconds=SETTLED_SECONDS,  # sooner, so that rounds are not mostly waiting
+            settled_seconds=SETTLED_SECONDS,  # short, so that rounds are not mostly waiting
         )
         self._follower = FilesystemFollower(root, options, FiguresCodec(2))
         analyst, stop = Analyst(), threading.Event()
@@ -79,11 +80,11 @@ class Refreshing:
 
     @property
     def published(self) -> object:
-        """What was read; the same object as long as nothing has changed."""
+        """The reading of the store; the same object as long as nothing has changed."""
         return self._publisher.snapshot.store
 
     def settle(self) -> None:
-        """Wait until what was written lately can be relied on, and take it in."""
+        """Wait until recently written files can be trusted, and read them."""
         time.sleep(2 * SETTLED_SECONDS)
         self.sweep()
 

@@ -1,4 +1,4 @@
-"""Measures programs: one that runs to its end, and one that goes on."""
+"""Measure programs: those that run to their end, and those that keep running."""
 
 import os
 import time
@@ -7,17 +7,17 @@ from pathlib import Path
 
 _KIB = 1024
 _TAIL = 2000
-_CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it
+_CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) returns it
 
 
 class ProgramError(Exception):
-    """A program could not be started or failed; the message holds the end of what it said."""
+    """A program could not be started or failed; the message holds the end of its output."""
 
 
 def run(
     command: Sequence[str], output: Path, errors: Path, environment: Mapping[str, str]
 ) -> float:
-    """Run a command with its output in files; give the wall time of the whole process.
+    """Run a command with its output in files; return the wall time of the whole process.
 
     Raises:
         ProgramError: it could not be started, or its exit code was not 0.
@@ -42,32 +42,32 @@ def run(
 
 
 def end_of(log: Path) -> str:
-    """Give the end of what a program said."""
+    """Return the end of a program's output."""
     return log.read_text(errors="replace")[-_TAIL:].strip()
 
 
 def first_scan_environment(state: Path) -> dict[str, str]:
-    """Give the environment of an exporter that keeps what it knows in ``state``, and no settings.
+    """Return an environment without settings, for an exporter that keeps its cache in ``state``.
 
-    Where that is an empty directory, its scan is a first one.
+    If that directory is empty, the scan is a first one.
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     return own | {"XDG_STATE_HOME": str(state)}
 
 
 def cpu_seconds(process: int) -> float:
-    """Give the processor time that a process has taken, all its threads, in nanosecond steps."""
+    """Return the processor time of all threads of a process, with nanosecond resolution."""
     return time.clock_gettime((~process << 3) | _CPU_CLOCK_OF_PROCESS)
 
 
 def peak_bytes(process: int) -> int:
-    """Give the most memory that a process has held since it began to run its program."""
+    """Return the peak memory of a process since it began to run its program."""
     status = Path(f"/proc/{process}/status").read_text()
     (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(peak) * _KIB
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that so large a share of all does not exceed."""
+    """Return the smallest value that a ``share`` of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

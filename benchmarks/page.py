@@ -10,55 +10,55 @@ _HEADINGS = ("on", "figure", "goal", "best conceivable", "measured", "verdict")
 _INTRODUCTION = """\
 # Performance
 
-Written by `make bench BENCH_FLAGS=--large`, never by hand: 25 GB of disk, about half an hour, and
-root for the cold cache. Without the flag, or for one line with `--only`, it prints what it measures
-and writes nothing. Times depend on the machine, ratios much less: what is compared runs in turn,
-round after round, in one sitting.
+Written by `make bench BENCH_FLAGS=--large`, never by hand. It needs 25 GB of disk, about half an
+hour, and root for the cold cache. Without the flag, or for one line with `--only`, it prints the
+results and writes nothing. Times depend on the machine, ratios much less: the compared programs run
+in turn, round after round, in one sitting.
 
-*Best conceivable* is an estimate, from what the system calls and a prototype took. An operator gets
-what is below *measured*.
+*Best conceivable* is an estimate, from the time of the system calls and of a prototype. *Measured*
+is what an operator gets.
 """
 
 _NOTES = """\
 ## How it is measured
 
-- The cache is warm unless a line says *cold*, and then both programs read everything from the disk,
-  in {cold_rounds} rounds, since each takes long.
+- The cache is warm unless a line says *cold*: then both programs read everything from the disk, in
+  {cold_rounds} rounds, since each takes long.
 - `collect`, `garbage-collect` and `du -s` are whole processes, from start to end. `du -s` reads the
-  whole root directory of the registry, `collect` finds nothing that an earlier run kept.
+  whole root directory of the registry. `collect` finds no cache of an earlier run.
 - A *full* refresh reads, analyses and renders everything, as `serve` does at its start and once an
-  hour. The others read what has changed. All are done by the code of `serve` with a page that
-  somebody has asked for, and their wall times are compared.
-- Between rounds of refreshes, what has been still for {settled:g} s is relied on; `serve` waits for
-  5 s. What was written in those 5 s before a sweep is read again by the next sweep, too.
-- After a push that events told of, a second, shorter look is taken at what began to be watched just
-  then. It is in the second table, not in the ratio.
+  hour. The other refreshes read what has changed. All use the code of `serve`, with a page that was
+  requested before. Their wall times are compared.
+- Here, files are trusted once they have not changed for {settled:g} s; `serve` waits for 5 s. It
+  reads a file written less than 5 s before a sweep again in the next sweep, too.
+- A refresh that events woke is followed by a shorter one, which reads the directories that began to
+  be watched during the first. It is in the second table, not in the ratio.
 - All of `serve` between two sweeps: the processor time, user and system, of all threads of a
-  running `serve`, over {watch:g} s in which nothing changes and nobody scrapes, times what makes
-  that 5 minutes, the default interval; over the processor time of a full refresh.
+  running `serve`, over {watch:g} s in which nothing changes and nobody scrapes, scaled to the
+  default interval of 5 minutes, and divided by the processor time of a full refresh.
 - Ready: from the start of the process until `/-/ready` answers 200; polled every 5 ms.
 - Peak memory is `VmHWM` of a running `serve` after its first scan, sweeps, a change of 1 % of the
   tags, and scrapes. On ten times M it is measured once.
-- A scrape asks as Prometheus does: OpenMetrics, gzip, on a kept connection, over loopback,
-  {scrapes} in each round, 10 ms apart. Client and server share the machine. The store has M's
-  images in {repositories} repositories, of which the largest have the series.
-- *Scanning*: it is `serve`, but each scan reads everything, and begins 0.1 s after the one before.
+- A scrape is a request as Prometheus sends it: OpenMetrics, gzip, on one kept connection, over
+  loopback, {scrapes} in each round, 10 ms apart. Client and server share the machine. The store has
+  the images of M in {repositories} repositories; only the largest have series of their own.
+- *Scanning*: `serve`, but each scan reads everything, and begins 0.1 s after the one before.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a run was made of.
+    """Circumstances of a run.
 
     Attributes:
         machine: cores, kernel, Python.
-        store: what M is.
-        rounds: how often.
-        cold_rounds: how often with a cold cache.
-        settled_seconds: how long what refreshes rely on was still.
-        watch_seconds: how long a waiting process was looked at.
-        scrapes: in each round.
-        repositories: of the store whose pages were scraped.
+        store: size of M.
+        rounds: how many.
+        cold_rounds: how many with a cold cache.
+        settled_seconds: how long files are unchanged before refreshes trust them.
+        watch_seconds: how long an idle process was measured.
+        scrapes: how many in each round.
+        repositories: how many the store of the scraped pages has.
 
     """
 
@@ -73,7 +73,7 @@ class About:
 
 
 def lines(rows: Sequence[Row], medians: Sequence[Median]) -> list[str]:
-    """Write what was measured for a terminal."""
+    """Return the results as lines for a terminal."""
     judged = [
         f"{row.verdict:12}  {row.on}: {row.figure}: {row.measured}, goal {row.goal}" for row in rows
     ]
@@ -81,7 +81,7 @@ def lines(rows: Sequence[Row], medians: Sequence[Median]) -> list[str]:
 
 
 def markdown(about: About, rows: Sequence[Row], medians: Sequence[Median]) -> str:
-    """Write the page."""
+    """Return the page."""
     notes = _NOTES.format(
         settled=about.settled_seconds,
         watch=about.watch_seconds,

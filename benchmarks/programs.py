@@ -24,7 +24,7 @@ Commands = Mapping[str, Sequence[str]]
 
 
 def measure_warm(bench: Bench) -> Findings:
-    """Compare with ``du`` and the registry's own collector, everything in the kernel's cache."""
+    """Compare with ``du`` and the registry's own collector, with a warm cache."""
     root = bench.root
     with bench.scratch() as scratch:
         commands = {**_commands(root), **_collector(root, scratch)}
@@ -48,9 +48,9 @@ def measure_warm(bench: Bench) -> Findings:
 
 
 def measure_cold(bench: Bench) -> Findings:
-    """Compare with ``du`` where everything comes from the disk."""
+    """Compare with ``du``, with a cold cache."""
     if not bench.is_cold:
-        return Findings(unmeasured={"cold": "the caches were to be kept"})
+        return Findings(unmeasured={"cold": "--no-cold was given"})
     if shutil.which("du") is None:
         return Findings(unmeasured={"cold": "du is not installed"})
     if not _drop_caches():
@@ -73,7 +73,7 @@ def measure_cold(bench: Bench) -> Findings:
 
 
 def cold_rounds_of(bench: Bench) -> int:
-    """Give how many rounds are measured with a cold cache."""
+    """Return how many rounds are measured with a cold cache."""
     return min(bench.rounds, _COLD_ROUNDS)
 
 
@@ -86,7 +86,7 @@ def _commands(root: Path) -> Commands:
 
 
 def _collector(root: Path, scratch: Path) -> Commands:
-    """Give the registry's own collector, where it is installed."""
+    """Return the command of the registry's own collector, if it is installed."""
     program = next(filter(shutil.which, _COLLECTOR_PROGRAMS), None)
     if program is None:
         return {}
@@ -99,7 +99,7 @@ def _collector(root: Path, scratch: Path) -> Commands:
 
 
 def _round(commands: Commands, scratch: Path) -> dict[str, float]:
-    """Run all programs once, each with its output in a file of its name."""
+    """Run all programs once, with each one's output in a file of its name; return the seconds."""
     seconds = {}
     for name, command in commands.items():
         state = scratch / "state"
@@ -112,7 +112,7 @@ def _round(commands: Commands, scratch: Path) -> dict[str, float]:
 
 
 def _drop_caches() -> bool:
-    """Let the kernel forget what it has read; tell whether this user may."""
+    """Drop the kernel's caches; return whether this user may."""
     os.sync()
     try:
         _DROP_CACHES.write_text(_PAGES_AND_INODES)
@@ -122,22 +122,22 @@ def _drop_caches() -> bool:
 
 
 def _check_bytes(metrics: str, root: Path) -> None:
-    """Refuse to call a scan quick that is wrong.
+    """Check the bytes that a scan found: a wrong scan may not count as a quick one.
 
     Raises:
-        ProgramError: its blobs are not those on disk.
+        ProgramError: they are not those on disk.
 
     """
     lines = metrics.splitlines()
     values = [line.split()[-1] for line in lines if line.startswith("docker_registry_blob_bytes{")]
-    said = int(sum(float(value) for value in values))
+    found = int(sum(float(value) for value in values))
     on_disk = sum(
         (Path(directory) / "data").stat().st_size
         for directory, _, files in os.walk(root / "docker" / "registry" / "v2" / "blobs")
         if "data" in files
     )
-    if said != on_disk:
-        raise ProgramError(f"collect tells of {said:,} bytes of blobs, on disk are {on_disk:,}")
+    if found != on_disk:
+        raise ProgramError(f"collect reports {found:,} bytes of blobs, but {on_disk:,} are on disk")
 
 
 def _for_orientation(medians: Mapping[str, float], on: str) -> list[Median]:

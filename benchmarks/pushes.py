@@ -1,4 +1,4 @@
-"""What a registry does to a store while it is measured, and undoing it.
+"""Changes that a registry makes to a store while it is measured, and how to undo them.
 
 A benchmark's store is used again: names, contents and sizes are the same afterwards.
 """
@@ -17,7 +17,7 @@ _LISTED = ("_layers/sha256", "_manifests/revisions/sha256", "_manifests/tags")
 
 
 def repositories_of(root: Path) -> list[str]:
-    """List the repositories, in the order of their names."""
+    """List the repositories, sorted by name."""
     above = root / "docker" / "registry" / "v2" / "repositories"
     found = above.glob("*/*/_manifests")
     return sorted(str(each.parent.relative_to(above)) for each in found)
@@ -25,7 +25,7 @@ def repositories_of(root: Path) -> list[str]:
 
 @contextmanager
 def pushed(root: Path, repository: str, tag: str) -> Iterator[None]:
-    """Push a new image, built on what the repository has; it is gone when the context ends."""
+    """Push an image that shares layers with the repository; remove it when the context ends."""
     store = StoreBuilder(root)
     home = store.repository_path(repository)
     before = [_names_in(home / part) for part in _LISTED]
@@ -34,7 +34,7 @@ def pushed(root: Path, repository: str, tag: str) -> Iterator[None]:
         store.image(repository, tag, layers)
         yield
     finally:
-        # a link to a blob says that it is new here: its content is made from repository and tag
+        # a new link means a new blob: its content is made from repository and tag
         for part, old in zip(_LISTED, before, strict=True):
             for name in _names_in(home / part) - old:
                 shutil.rmtree(home / part / name)
@@ -46,7 +46,7 @@ def pushed(root: Path, repository: str, tag: str) -> Iterator[None]:
 def retagged(root: Path, share: float) -> Iterator[int]:
     """Point a share of all tags, spread evenly, to other manifests of their repositories.
 
-    The links are rewritten in place, and put back when the context ends. Gives how many.
+    The links are rewritten in place, and restored when the context ends. Yields their number.
     """
     links = chain.from_iterable(_tag_links(root, name) for name in repositories_of(root))
     changes = [
@@ -62,7 +62,7 @@ def retagged(root: Path, share: float) -> Iterator[int]:
 
 
 def _tag_links(root: Path, repository: str) -> Sequence[tuple[Path, Path]]:
-    """Pair the link of each tag with that of the one beside it."""
+    """Pair the link of each tag with that of the next tag."""
     tags = StoreBuilder(root).repository_path(repository) / "_manifests" / "tags"
     links = [tags / name / "current" / "link" for name in sorted(_names_in(tags))]
     return list(zip(links, [*links[1:], *links[:1]], strict=True))
@@ -73,7 +73,7 @@ def _names_in(directory: Path) -> set[str]:
 
 
 def _most_layers(store: StoreBuilder, home: Path) -> list[str]:
-    """Give the layers of an image that the repository has, but for the last; none without one."""
+    """Return all layers but the last of an image of the repository; none without an image."""
     for name in sorted(_names_in(home / _LISTED[1])):
         if not (home / _LISTED[1] / name / "link").exists():
             continue  # deleted

@@ -1,6 +1,6 @@
-"""What a refresh costs beside one that reads everything, and what waiting for the next one costs.
+"""Cost of a refresh compared with one that reads everything, and cost of waiting for the next.
 
-Refreshes are those of ``serve``, in this process: scanning, analysis, and rendering the page.
+Refreshes are those of ``serve``, in this process: scan, analysis, and rendering of the page.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from exporter.settings.model import ScanSettings
 
 _RETAGGED_SHARE = 0.01
 _FULL = "full"
-_SECOND_LOOK = "second look"
+_FOLLOW_UP = "follow-up"
 _SAID = {
     _FULL: "full refresh",
     "unchanged": "refresh with nothing changed",
     "push": "refresh after one push, by the sweep",
     "event": "refresh after one push, woken by its events",
-    _SECOND_LOOK: "the second look after such a one",
+    _FOLLOW_UP: "the shorter refresh that follows it",
     "retag": "refresh after 1 % of the tags changed",
 }
 _UNWATCHED = "the store cannot be watched here"
@@ -39,7 +39,7 @@ def measure_refreshes(bench: Bench) -> Findings:
         refreshing = stack.enter_context(Refreshing(root, watch=True))
         refreshing.sweep()
         for number in bench.numbers():
-            # what is pushed stays until the end, else its going would be a change, too
+            # pushed images stay until the end: to remove them would be a change, too
             costs = _round(root, refreshing, number, stack)
             for name, cost in costs.items():
                 say(f"{name} {seconds_text(cost.seconds)}")
@@ -65,7 +65,9 @@ def _round(root: Path, refreshing: Refreshing, number: int, pushes: ExitStack) -
     before = refreshing.published
     costs["unchanged"] = refreshing.sweep()
     if refreshing.published is not before:
-        raise ProgramError(f"{root}: has changed while it was measured; by whom?")
+        raise ProgramError(
+            f"{root}: another program changed it while it was measured; run again without it"
+        )
     repositories = repositories_of(root)
     repository = repositories[number % len(repositories)]
     pushes.enter_context(pushed(root, repository, f"pushed-{number}"))
@@ -76,7 +78,7 @@ def _round(root: Path, refreshing: Refreshing, number: int, pushes: ExitStack) -
     woken = refreshing.woken()
     if refreshing.published is not before:
         costs["event"] = woken
-        costs[_SECOND_LOOK] = refreshing.woken()  # at what began to be watched just now
+        costs[_FOLLOW_UP] = refreshing.woken()  # reads directories whose watches have just begun
     refreshing.settle()
     with retagged(root, _RETAGGED_SHARE):
         costs["retag"] = refreshing.sweep()
@@ -89,13 +91,13 @@ def _full(root: Path) -> Cost:
 
 
 def measure_watching(bench: Bench) -> Findings:
-    """Compare what all of ``serve`` takes while it waits and watches with a full refresh."""
+    """Compare the processor time of an idle, watching ``serve`` with that of a full refresh."""
     root = bench.root
     intervals = ScanSettings().interval / bench.watch_seconds
     watching, full = [], []
     with bench.scratch() as state, Serve(root, state, "--scan.interval", "1h") as serve:
         serve.wait_until_ready()
-        serve.page()  # from now on it renders what it publishes
+        serve.page()  # from now on ``serve`` renders what it publishes
         serve.wait_until_quiet()
         for number in bench.numbers():
             cost = _full(root)

@@ -1,6 +1,6 @@
-"""``serve`` as it is, but each scan reads everything, as the first one does.
+"""``serve``, but each scan reads everything, as the first one does.
 
-``python -m benchmarks.restless --scan.interval 1ms ...``: what a scrape meets at the worst.
+``python -m benchmarks.restless --scan.interval 1ms ...``: the worst case for a scrape.
 """
 
 import sys
@@ -26,6 +26,6 @@ def _recall_nothing(
 
 
 if __name__ == "__main__":
-    # no setting asks for that
+    # there is no setting for this
     StoreMemory.recall = _recall_nothing  # type: ignore[method-assign,assignment]
     sys.exit(main(["serve", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""Measures how long the alert rules take on a Prometheus that holds a day of samples.
+"""Measure how long the alert rules take on a Prometheus with a day of samples.
 
-``python -m benchmarks.rules``: a day of scrapes of one exporter is written into blocks (what the
-rules read, no more), a real Prometheus evaluates the shipped rules on them, and its own metrics
-tell how long each group took.
+``python -m benchmarks.rules``: a day of scrapes of one exporter is written into blocks, with only
+the metrics that the rules read. A real Prometheus evaluates the shipped rules on them, and its own
+metrics show how long each group took.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from demo.sample import build_sample, write_captain_config
 from demo.supervisor import Program, Supervisor
 
 MAX_SECONDS = 1.0
-"""Goal: all groups together, each time they are evaluated."""
+"""Goal for one evaluation of all groups together."""
 
 _JOB = 'job="registry-storage",instance="benchmark:10996"'
 _DAY = 86400
 _BLOCK = 2 * 3600
-_AHEAD = 900  # the rules ask for now, while this is measured
+_AHEAD = 900  # the rules query the current time, also while they are measured
 _PER_REPOSITORY = ("docker_registry_repository_exclusive_bytes", "docker_registry_repository_tags")
 _READY_SECONDS = 120.0
 _DURATION = "prometheus_rule_group_last_duration_seconds"
@@ -61,7 +61,7 @@ def main() -> int:
         )
         rounds, recorded = _measure(home, options.rounds)
     if recorded < options.repositories:
-        print(f"the rules recorded {recorded} series only: they have not seen the repositories")
+        print(f"the rules recorded only {recorded} series: they did not see the repositories")
         return 1
     for group in rounds[0]:
         print(f"{group}: {1000 * median(each[group] for each in rounds):.0f} ms")
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _fill(home: Path, repositories: int, interval: int) -> int:
-    """Write a day of samples into blocks, two hours at a time; give how many."""
+    """Write a day of samples into blocks, two hours at a time; return their number."""
     now = int(time.time())
     steady = list(_steady_series(home / "sample", read_rules()))
     growing = [_Growing(number) for number in range(repositories)]
@@ -99,7 +99,7 @@ def _fill(home: Path, repositories: int, interval: int) -> int:
 
 
 class _Growing:
-    """A repository that is pushed to now and then."""
+    """A repository with a push now and then."""
 
     def __init__(self, number: int) -> None:
         self._random = random.Random(number)  # noqa: S311 - the same repositories each time
@@ -107,7 +107,7 @@ class _Growing:
         self._values = [self._random.randrange(10**6, 10**10), 5]
 
     def lines(self, stamps: list[str]) -> Iterator[str]:
-        """Give a line for each metric and each time; a push comes every few hours."""
+        """Yield a line for each metric and time; a push comes every few hours."""
         push = self._random.randrange(3 * len(stamps))
         for place, name in enumerate(_PER_REPOSITORY):
             before = self._values[place]
@@ -120,7 +120,7 @@ class _Growing:
 
 
 def _steady_series(directory: Path, rules: RuleFile) -> Iterator[tuple[str, float]]:
-    """Give what the rules read but repositories, as the exporter tells it of the sample store."""
+    """Yield the series that the rules read, but for repositories', from the sample store."""
     build_sample(directory / "registry", time.time())
     write_captain_config(directory / "captain", time.time())
     command = [sys.executable, "-m", "exporter", "collect", "--storage.limit", "1GiB"]
@@ -141,7 +141,8 @@ def _steady_series(directory: Path, rules: RuleFile) -> Iterator[tuple[str, floa
 def _measure(home: Path, rounds: int) -> tuple[list[dict[str, float]], int]:
     """Run Prometheus on the blocks.
 
-    Give the seconds of each group, evaluation by evaluation, and how many series one recorded.
+    Return the seconds of each group for each evaluation, and how many series one evaluation
+    recorded.
     """
     port = usable_port(WantedPort("Prometheus", "", 0))
     settings = {
@@ -163,35 +164,35 @@ def _measure(home: Path, rounds: int) -> tuple[list[dict[str, float]], int]:
         supervisor.start(program)
 
         def enough() -> bool:
-            told = _of_groups(_DURATION, url)
-            if told is not None and (not seen or told != seen[-1]):
-                seen.append(told)
+            seconds = _of_groups(_DURATION, url)
+            if seconds is not None and (not seen or seconds != seen[-1]):
+                seen.append(seconds)
             return len(seen) > rounds
 
         patience = _READY_SECONDS + 2 * rounds * _INTERVAL_SECONDS
         supervisor.wait_for(enough, program, patience)
         recorded = int(sum((_of_groups(_RECORDED, url) or {}).values()))
     if len(seen) <= rounds:
-        sys.exit(f"Prometheus evaluated {len(seen)} times only:\n{(home / 'log').read_text()}")
+        sys.exit(f"Prometheus evaluated only {len(seen)} times:\n{(home / 'log').read_text()}")
     return seen[1:], recorded
 
 
 def _of_groups(metric: str, url: str) -> dict[str, float] | None:
-    """Give what Prometheus tells of each group, None until all of them have been evaluated."""
+    """Return a metric of each group, or None until all groups have been evaluated."""
     try:
         page = httpx.get(url, trust_env=False, timeout=5).raise_for_status().text
     except httpx.HTTPError:
         return None
-    told = {
+    values = {
         (sample.name, sample.labels["rule_group"].partition(";")[2]): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
         if sample.name in {metric, _EVALUATIONS}
     }
     groups = [each.name for each in read_rules().groups]
-    if not all(told.get((_EVALUATIONS, group)) for group in groups):
+    if not all(values.get((_EVALUATIONS, group)) for group in groups):
         return None
-    return {group: told[metric, group] for group in groups}
+    return {group: values[metric, group] for group in groups}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The exporter as it runs: how soon it is ready, and how much memory it takes."""
+"""The running exporter: how soon it is ready, and how much memory it takes."""
 
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,7 @@ _MEGABYTE = 10**6
 
 
 def measure_restart(bench: Bench) -> Findings:
-    """Compare a start that finds what the run before kept with a first one."""
+    """Compare a restart with the cache of the run before with a first start."""
     root = bench.root
     firsts, seconds = [], []
     for number in bench.numbers():
@@ -58,16 +58,16 @@ def measure_memory(bench: Bench) -> Findings:
     print()
     blobs = blobs_of(larger) - blobs_of(root)
     return findings | Findings(
-        {"growth": (peak - usual) / blobs},  # bytes for each are megabytes for a million
+        {"growth": (peak - usual) / blobs},  # bytes a blob are megabytes a million blobs
         medians=[Median("peak memory of `serve` (ten times M)", f"{peak / _MEGABYTE:,.0f} MB")],
     )
 
 
 def _peak(bench: Bench, root: Path) -> int:
-    """Let ``serve`` do all that it does, and give the most memory that it has held."""
+    """Return the peak memory of a ``serve`` that does all of its work."""
     with bench.scratch() as state, Serve(root, state, "--scan.interval", _INTERVAL) as serve:
         serve.wait_until_ready()
-        serve.page()  # from now on it renders what it publishes
+        serve.page()  # from now on ``serve`` renders what it publishes
         serve.wait_for_scans(1)
         with retagged(root, _RETAGGED_SHARE):
             serve.wait_for_scans(2)  # the first may have begun before

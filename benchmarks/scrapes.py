@@ -1,4 +1,4 @@
-"""Scrapes over HTTP, one after the other on one connection, while the exporter rests and works."""
+"""Scrapes over HTTP, one after the other on one connection, while the exporter is idle or scans."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from benchmarks.table import Findings, Median, seconds_text
 _SERIES = 10_000
 _MANY_SERIES = 100_000
 _LEAST_EACH, _MOST_EACH = 5, 6
-"""Series of a repository: one that is empty has no time of its last push."""
+"""Series of a repository: an empty one has no time of its last push."""
 _PAUSE_SECONDS = 0.01  # so that the scrapes see every part of a scan
 _HIGH = 0.99
 
@@ -23,7 +23,7 @@ Reduce = Callable[[list[float]], float]
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is scraped: so many of a store's repositories, and how many series that are at least."""
+    """A page to scrape: how many repositories of a store, and at least how many series."""
 
     root: Path
     repositories: int
@@ -32,7 +32,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the exporter does meanwhile: what is run, how often it scans, if it rests between."""
+    """Work of the exporter meanwhile: its module, its interval, whether it rests between scans."""
 
     module: tuple[str, ...]
     interval: str
@@ -40,7 +40,7 @@ class _Work:
 
 
 def measure_scrapes(bench: Bench) -> Findings:
-    """Measure scrapes of pages of two sizes, and of the smaller one while scans go on and on."""
+    """Measure scrapes of pages of two sizes, and of the smaller one also during scans."""
     small, large = (round(each * bench.scale) for each in (_SERIES, _MANY_SERIES))
     repositories = repositories_of_pages(bench)
     root = bench.root_with(repositories)
@@ -56,7 +56,7 @@ def measure_scrapes(bench: Bench) -> Findings:
 
 
 def repositories_of_pages(bench: Bench) -> int:
-    """Give how many repositories the store has whose pages are scraped."""
+    """Return the number of repositories of the store whose pages are scraped."""
     return -(-round(_MANY_SERIES * bench.scale) // _LEAST_EACH)
 
 
@@ -65,7 +65,7 @@ def _high(seconds: list[float]) -> float:
 
 
 def _measure(bench: Bench, name: str, page: _Page, work: _Work, reduce: Reduce) -> Findings:
-    """Give the median of all rounds, in milliseconds, of what ``reduce`` makes of each."""
+    """Reduce each round to one value, and return the median of all, in milliseconds."""
     flags = ("--metrics.max-repositories", str(page.repositories), "--scan.interval", work.interval)
     results, medians = [], []
     with bench.scratch() as state, Serve(page.root, state, *flags, module=work.module) as serve:
@@ -75,7 +75,9 @@ def _measure(bench: Bench, name: str, page: _Page, work: _Work, reduce: Reduce) 
         series = sum(1 for line in serve.page().splitlines() if not line.startswith(b"#"))
         print(f"{series:,} series, {' '.join(work.module)}")
         if series < page.series:
-            raise ProgramError(f"{series:,} series, fewer than the {page.series:,} to be scraped")
+            raise ProgramError(
+                f"the page has {series:,} series, fewer than the {page.series:,} to be scraped"
+            )
         for number in bench.numbers():
             with serve.connect() as connection:
                 seconds = []

@@ -1,4 +1,4 @@
-"""A real ``serve`` in a process of its own, and scrapes of it as Prometheus sends them."""
+"""A real ``serve`` in its own process, and scrapes as Prometheus sends them."""
 
 import gzip
 import re
@@ -14,7 +14,7 @@ from demo.child_process import ChildProcess
 from demo.ports import HOST, WantedPort, usable_port
 
 _PATIENCE_SECONDS = 3600.0
-"""A store of a million blobs, cold, takes its time."""
+"""Enough for a store of a million blobs with a cold cache."""
 
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.005
@@ -31,9 +31,9 @@ _CHUNK = 1 << 20
 
 
 class Connection:
-    """One connection that is kept, as Prometheus keeps it.
+    """One connection for many requests, as Prometheus keeps it.
 
-    Reads a socket, as a client library takes longer than the exporter does.
+    Uses a plain socket: a client library would take longer than the exporter.
     """
 
     def __init__(self, port: int) -> None:
@@ -48,7 +48,7 @@ class Connection:
         self._socket.close()
 
     def get(self, path: str) -> tuple[float, int, bytes]:
-        """Give the seconds until all of a page was there, its status, and the page."""
+        """Return the seconds until a page was complete, its status, and its body as sent."""
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {_ACCEPT}\r\n"
             "Accept-Encoding: gzip\r\nUser-Agent: benchmark\r\n\r\n"
@@ -60,7 +60,7 @@ class Connection:
             head, separator, body = (head + self._receive()).partition(b"\r\n\r\n")
         length = _LENGTH.search(head + b"\r\n")
         if length is None:
-            raise ProgramError(f"{path}: an answer without a length: {head!r}")
+            raise ProgramError(f"{path}: the answer has no Content-Length: {head!r}")
         pieces, missing = [body], int(length[1]) - len(body)
         while missing > 0:
             pieces.append(self._receive())
@@ -69,10 +69,10 @@ class Connection:
         return seconds, int(head.split(maxsplit=2)[1]), b"".join(pieces)
 
     def scrape(self) -> tuple[float, bytes]:
-        """Give the seconds of a scrape, and the page as it came."""
+        """Return the seconds of a scrape, and the page as sent."""
         seconds, status, body = self.get("/metrics")
         if status != 200:  # noqa: PLR2004 - HTTP's own number
-            raise ProgramError(f"a scrape was answered with {status}")
+            raise ProgramError(f"a scrape was answered with status {status}")
         return seconds, body
 
     def _receive(self) -> bytes:
@@ -88,7 +88,7 @@ class Serve(ChildProcess):
     def __init__(
         self, root: Path, state: Path, *flags: str, module: tuple[str, ...] = ("exporter", "serve")
     ) -> None:
-        """Prepare it; what it keeps between runs is in ``state``."""
+        """Prepare the process; its cache and its log are in ``state``."""
         self._port = usable_port(WantedPort("serve", "", 0))
         command = (
             *(sys.executable, "-m", *module, "--storage.root", str(root)),
@@ -104,26 +104,26 @@ class Serve(ChildProcess):
         self._started = 0.0
 
     def start(self) -> None:
-        """Start it, and note when."""
+        """Start the process, and record when."""
         self._started = time.perf_counter()
         super().start()
 
     def connect(self) -> Connection:
-        """Connect to it."""
+        """Open a connection."""
         return Connection(self._port)
 
     def page(self) -> bytes:
-        """Scrape it once, and unpack what came."""
+        """Scrape once, and return the decompressed page."""
         with self.connect() as connection:
             return gzip.decompress(connection.scrape()[1])
 
     def wait_until_ready(self) -> float:
-        """Wait until the first figures are published; give the seconds since its start."""
+        """Wait until the first figures are published; return the seconds since the start."""
         self.wait_until(self._is_ready, "`serve` is not ready", _PATIENCE_SECONDS, _POLL_SECONDS)
         return time.perf_counter() - self._started
 
     def wait_until_quiet(self) -> None:
-        """Wait until it only waits itself."""
+        """Wait until the process is idle."""
         taken = float("-inf")
 
         def is_quiet() -> bool:
@@ -134,7 +134,7 @@ class Serve(ChildProcess):
         self.wait_until(is_quiet, "`serve` is still busy", _PATIENCE_SECONDS, _QUIET_SECONDS)
 
     def wait_for_scans(self, more: int) -> None:
-        """Wait until it has done so many more scans."""
+        """Wait until the process has done this many more scans."""
         enough = self._scans() + more
         otherwise = f"`serve` has not done {more} more scans"
         self.wait_until(
@@ -142,8 +142,8 @@ class Serve(ChildProcess):
         )
 
     def _scans(self) -> float:
-        told = _SCANS.search(self.page())
-        return 0.0 if told is None else float(told[1])
+        found = _SCANS.search(self.page())
+        return 0.0 if found is None else float(found[1])
 
     def _is_ready(self) -> bool:
         with suppress(OSError), self.connect() as connection:

@@ -1,4 +1,4 @@
-"""What all parts of the benchmark are given."""
+"""Settings that all parts of the benchmark share."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ from pathlib import Path
 from benchmarks.store import prepare
 
 LARGER = 10
-"""The large store is so many times the other."""
+"""How many times larger the large store is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What is measured, and how often.
+    """What to measure, and how often.
 
     Attributes:
-        directory: where stores are kept from run to run.
+        directory: of the stores, which are kept from run to run.
         scale: of the store.
-        rounds: to be measured.
+        rounds: how many to measure.
         is_cold: whether the kernel's caches may be dropped.
-        is_large: whether ten times the store may be made and measured.
-        scrapes: in each round.
-        warms_up: whether a round that is not measured comes first.
-        watch_seconds: how long a process that only waits is looked at, in each round.
+        is_large: whether ten times the store may be written and measured.
+        scrapes: how many in each round.
+        warms_up: whether to run a round first that is not measured.
+        watch_seconds: how long to measure an idle process, in each round.
 
     """
 
@@ -39,26 +39,26 @@ class Bench:
 
     @property
     def root(self) -> Path:
-        """The registry's root directory, made where it is not there."""
+        """The registry's root directory; written if it is missing."""
         return prepare(self.directory, self.scale)
 
     @property
     def larger_root(self) -> Path:
-        """That of the large store."""
+        """The root directory of the large store."""
         return prepare(self.directory, self.scale * LARGER)
 
     def root_with(self, repositories: int) -> Path:
-        """Give that of a store with the same images in so many repositories."""
+        """Return the root directory of a store with the same images in this many repositories."""
         return prepare(self.directory, self.scale, repositories)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give an empty directory on the same disk as the stores, which goes with the context."""
+        """Yield an empty directory on the stores' disk, and remove it when the context ends."""
         with tempfile.TemporaryDirectory(dir=self.directory) as scratch:
             yield Path(scratch)
 
     def numbers(self, rounds: int | None = None) -> Iterator[int]:
-        """Count the rounds and say so: number 0 warms up and is not measured."""
+        """Count the rounds and print each: number 0 warms up and is not measured."""
         last = self.rounds if rounds is None else rounds
         for number in range(0 if self.warms_up else 1, last + 1):
             print(f"round {number} of {last}" if number else "warming up", end="", flush=True)
@@ -67,5 +67,5 @@ class Bench:
 
 
 def say(text: str) -> None:
-    """Add to the line of a round."""
+    """Append to the line of a round."""
     print(f", {text}", end="", flush=True)

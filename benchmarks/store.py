@@ -1,8 +1,8 @@
-"""Makes a large registry store to measure on: ``python -m benchmarks.store --scale 1``.
+"""Write a large registry store to measure on: ``python -m benchmarks.store --scale 1``.
 
 At scale 1 it has 200 repositories and about 100,000 blobs. Manifests are as large as real ones;
-layers are a few hundred bytes, since only their number costs time. Does not know the exporter,
-and shares no code with :mod:`demo.store`, which is made to be read rather than to be quick.
+layers have a few hundred bytes, since only their number costs time. Does not know the exporter,
+and shares no code with :mod:`demo.store`, which is written for readability, not for speed.
 """
 
 import argparse
@@ -21,26 +21,26 @@ from benchmarks.contents import Part, config_content, index_content, manifest_co
 
 _FORMAT = 1
 MARKER = "benchmark-store.json"
-"""Beside each store: what it was made from, and whether it is finished."""
+"""File beside each store: the store's parameters, and whether it is finished."""
 
 _BASES = 120
 _IMAGES_PER_DEPENDENCIES = 8
 
 
 class StoreError(Exception):
-    """The store cannot be made; the message says why and what mends it."""
+    """The store cannot be made; the message says why, and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything a store holds; the defaults are scale 1.
+    """How much a store holds; the defaults are scale 1.
 
     Attributes:
         repositories: how many.
         tagged: tags that point to a plain image.
         indexes: tags that point to an index of two images.
         untagged: images whose tag has moved on.
-        deleted: images deleted through the API: their blobs are garbage.
+        deleted: images deleted through the API, whose blobs are garbage.
         garbage: layers that never belonged to an image.
 
     """
@@ -54,9 +54,9 @@ class Plan:
 
     @classmethod
     def at(cls, scale: float, repositories: int | None = None) -> "Plan":
-        """Scale the plan; repositories grow slower than their images, as they do in life.
+        """Scale the plan; repositories grow slower than their images, as in real registries.
 
-        With ``repositories`` the same images lie in so many.
+        ``repositories`` sets their number, for the same images.
         """
         whole = {name: max(1, round(count * scale)) for name, count in asdict(cls()).items()}
         usual = max(2, round(cls().repositories * scale**0.7))
@@ -80,7 +80,7 @@ class Plan:
 
 
 class _Blobs:
-    """Writes blobs below ``blobs/sha256``; each content once."""
+    """Writes blobs below ``blobs/sha256``, each content once."""
 
     def __init__(self, version_path: Path) -> None:
         directory = version_path / "blobs" / "sha256"
@@ -102,7 +102,7 @@ class _Blobs:
         return digest, len(content)
 
     def layer(self, name: str) -> Part:
-        """Write a layer of 16 to 271 bytes whose content comes from its name."""
+        """Write a layer of 16 to 271 bytes, made from its name."""
         seed = hashlib.shake_128(name.encode())
         return self.write(seed.digest(16 + seed.digest(1)[0]))
 
@@ -112,7 +112,7 @@ class _Blobs:
 
 
 class _Repository:
-    """Writes one repository's links."""
+    """Writes the links of one repository."""
 
     def __init__(self, version_path: Path, name: str) -> None:
         directory = version_path / "repositories" / name
@@ -142,7 +142,7 @@ class _Repository:
         self.link_history(tag, digest)
 
     def link_history(self, tag: str, digest: str) -> None:
-        """Add what a tag pointed to once."""
+        """Add a manifest that a tag once pointed to."""
         _write_link(f"{tag}/index/sha256/{digest}", self._tags)
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class _Repository:
 
 
 class _Pushes:
-    """Makes the images of one repository: same base, dependencies that change now and then."""
+    """Writes the images of one repository: same base, dependencies that change now and then."""
 
     def __init__(
         self, name: str, blobs: _Blobs, repository: _Repository, bases: Sequence[list[Part]]
@@ -210,7 +210,7 @@ def _write_link(path: str, directory: int) -> None:
 
 
 def _shares(total: int, repositories: int) -> list[int]:
-    """Deal ``total`` out: few repositories have much, most have little, none is lost."""
+    """Distribute ``total``: few repositories get much, most get little; the sum is exact."""
     weights = [(number + 1) ** -0.7 for number in range(repositories)]
     bounds, passed = [0], 0.0
     for weight in weights:
@@ -220,7 +220,7 @@ def _shares(total: int, repositories: int) -> list[int]:
 
 
 def write_store(root: Path, plan: Plan, advance: Callable[[int], None]) -> tuple[int, int]:
-    """Write the store and return how many blobs it has and their bytes.
+    """Write the store; return the number of its blobs and their bytes.
 
     ``advance`` is called with the number of manifests written since the last call.
     """
@@ -255,18 +255,18 @@ def write_store(root: Path, plan: Plan, advance: Callable[[int], None]) -> tuple
 
 
 def store_directory(directory: Path, scale: float, repositories: int | None = None) -> Path:
-    """Say where the store of a scale is kept."""
+    """Return the directory of the store of a scale."""
     name = f"store-{scale:g}"
     return directory / (name if repositories is None else f"{name}-in-{repositories}")
 
 
 def prepare(directory: Path, scale: float, repositories: int | None = None) -> Path:
-    """Make the store of a scale in ``directory`` unless it is there; return the registry's root.
+    """Write the store of a scale if it is missing; return the registry's root.
 
-    With ``repositories`` it is one that has so many.
+    ``repositories`` sets the number of its repositories.
 
     Raises:
-        StoreError: something else is in its place, or it cannot be written.
+        StoreError: other files are in its place, or it cannot be written.
 
     """
     home = store_directory(directory, scale, repositories)
@@ -280,15 +280,15 @@ def prepare(directory: Path, scale: float, repositories: int | None = None) -> P
                 return root
             shutil.rmtree(root, ignore_errors=True)
         elif home.exists():
-            raise StoreError(f"{home}: is there and is no benchmark store; move it away")
+            raise StoreError(f"{home} exists and is not a benchmark store; move it away")
         home.mkdir(parents=True, exist_ok=True)
         marker.write_text(json.dumps({"parameters": parameters, "finished": False}))
         blobs, size = _write_with_progress(root, plan)
-        os.sync()  # else the writing back would slow down what is measured next
+        os.sync()  # so that writing back does not slow down the next measurement
         made = {"parameters": parameters, "finished": True, "blobs": blobs, "blob_bytes": size}
         marker.write_text(json.dumps(made, indent=2))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{home}: cannot make the store: {error}") from error
+        raise StoreError(f"cannot write the store {home}: {error}") from error
     return root
 
 
@@ -301,7 +301,7 @@ def _write_with_progress(root: Path, plan: Plan) -> tuple[int, int]:
 
 
 def blobs_of(root: Path) -> int:
-    """Give how many blobs are in a store that :func:`prepare` made."""
+    """Return the number of blobs in a store that :func:`prepare` wrote."""
     made = json.loads((root.parent / MARKER).read_text())
     return int(made["blobs"])
 

@@ -1,7 +1,7 @@
-"""What is measured, what it should be, and how it came out. Pure.
+"""The figures that are measured, their goals, and their verdicts. Pure.
 
-The goals come from what the system calls and a prototype took. They are not to be moved to where a
-run happens to end.
+The goals come from the time of the system calls and of a prototype. Do not move a goal to the
+result of a run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ class Target:
     """One figure that the exporter should reach.
 
     Attributes:
-        name: as ``--only`` takes it.
-        on: the store or the page that it is measured on.
-        figure: what it is.
-        goal: at most this.
-        best: the best conceivable, None where nobody knows.
-        unit: of all three; empty for a ratio.
+        name: for ``--only``.
+        on: the store or page that is measured.
+        figure: its description.
+        goal: the largest value that meets it.
+        best: the best conceivable value; None if unknown.
+        unit: of all values; empty for a ratio.
 
     """
 
@@ -33,7 +33,7 @@ class Target:
     unit: str = ""
 
     def text(self, value: float | None) -> str:
-        """Write one of its values with three digits that count."""
+        """Format a value with three significant digits."""
         if value is None:
             return "-"
         return f"{value:.3g} {self.unit}".rstrip()
@@ -66,10 +66,10 @@ TARGETS = (
 
 @dataclass(frozen=True, slots=True)
 class Median:
-    """A number for orientation: another machine has others.
+    """A number for orientation: other machines have others.
 
     Attributes:
-        what: was measured.
+        what: description.
         value: with its unit.
 
     """
@@ -80,12 +80,12 @@ class Median:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a part of the benchmark has found.
+    """Results of a part of the benchmark.
 
     Attributes:
-        measured: values by the name of their target.
-        unmeasured: why there is none, by the same names.
-        medians: what the values were made from.
+        measured: values by the names of their targets.
+        unmeasured: reasons for missing values, by the same names.
+        medians: the times behind the values.
 
     """
 
@@ -94,7 +94,7 @@ class Findings:
     medians: Sequence[Median] = ()
 
     def __or__(self, other: "Findings") -> "Findings":
-        """Put two parts together."""
+        """Return both results together."""
         return Findings(
             {**self.measured, **other.measured},
             {**self.unmeasured, **other.unmeasured},
@@ -107,12 +107,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        on: the store or the page.
-        figure: what was measured.
-        goal: at most this.
-        best: the best conceivable.
-        measured: what came out, or why nothing did.
-        verdict: whether that is the goal.
+        on: the store or page.
+        figure: its description.
+        goal: the goal.
+        best: the best conceivable value.
+        measured: the value, or the reason why it is missing.
+        verdict: whether the goal is met.
 
     """
 
@@ -125,7 +125,7 @@ class Row:
 
 
 def row_of(target: Target, findings: Findings) -> Row:
-    """Judge one target."""
+    """Return the row of one target, with its verdict."""
     value = findings.measured.get(target.name)
     verdict: Verdict = "not measured"
     if value is None:
@@ -138,5 +138,5 @@ def row_of(target: Target, findings: Findings) -> Row:
 
 
 def seconds_text(seconds: float) -> str:
-    """Write a duration with three digits that count."""
+    """Format a duration with three significant digits."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"

@@ -1,1 +1,1 @@
-"""What is locked, and what is made of the locks."""
+"""The locked dependencies, and the reports made from the locks."""

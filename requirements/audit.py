@@ -1,7 +1,7 @@
-"""Look up advisories for everything that is locked: ``make audit``.
+"""Look up security advisories for all locked packages: ``make audit``.
 
-Ends with 0 where every package was looked up and none has an advisory, with 1 where one has, and
-with 3 where that is not known: no answer is never taken for a good one.
+Exit code 0 if all packages were looked up and none has an advisory, 1 if one has, 3 if that is
+unknown: a missing answer never counts as a good one.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from requirements.locks import LOCKS, LockedPackage, canonical_name, read_lock
 
 CLEAN, AFFECTED, UNKNOWN = 0, 1, 3
 
-_MEND = (
-    "this says nothing of the packages; run `make audit` where https://pypi.org or "
-    "https://api.osv.dev can be reached (HTTPS_PROXY is heeded)"
+_ADVICE = (
+    "the packages were not checked; run `make audit` on a machine that can reach "
+    "https://pypi.org or https://api.osv.dev (HTTPS_PROXY is used)"
 )
 _SECONDS = 300.0
 _ANSWERED = (0, 1)
@@ -29,11 +29,11 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Who knows of advisories.
+    """A service that knows advisories.
 
     Attributes:
-        name: for people.
-        flags: that have pip-audit ask there.
+        name: for messages.
+        flags: options that make pip-audit use it.
 
     """
 
@@ -64,17 +64,17 @@ class _Report(msgspec.Struct):
 
 
 class _NoAnswerError(Exception):
-    """A service gave none."""
+    """A service did not answer."""
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What came of it.
+    """Result of an audit.
 
     Attributes:
-        checked: how many packages were looked up, and who answered.
-        advisories: a line for each.
-        unknown: a line for each package, or service, that nothing was learnt of.
+        checked: how many packages were looked up, and the service that answered.
+        advisories: one line for each advisory.
+        unknown: one line for each package without an answer, or service that did not answer.
 
     """
 
@@ -84,7 +84,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """Tell it as a process does."""
+        """Exit code of the process."""
         if self.advisories:
             return AFFECTED
         return UNKNOWN if self.unknown else CLEAN
@@ -93,7 +93,7 @@ class Verdict:
 def audit(
     tools: Path, locks: Sequence[Path] = LOCKS, services: Sequence[Service] = SERVICES
 ) -> Verdict:
-    """Ask one service after the other, until one answers for all locks.
+    """Query one service after the other, until one answers for all locks.
 
     ``tools`` is the virtual environment that ``requirements/tools.txt`` was installed into.
     """
@@ -102,8 +102,8 @@ def audit(
         try:
             return _judge(tools, locks, service)
         except _NoAnswerError as error:
-            failures.append(f"{service.name} gave no answer: {error}")
-    return Verdict(unknown=[*failures, _MEND])
+            failures.append(f"{service.name} did not answer: {error}")
+    return Verdict(unknown=[*failures, _ADVICE])
 
 
 def _judge(tools: Path, locks: Sequence[Path], service: Service) -> Verdict:
@@ -113,15 +113,17 @@ def _judge(tools: Path, locks: Sequence[Path], service: Service) -> Verdict:
         packages = read_lock(lock)
         found = {canonical_name(each.name): each for each in _ask(tools, packages, service)}
         for package in packages:
-            told = found.get(package.name)
+            answer = found.get(package.name)
             place = f"{package.name} {package.version} ({lock.name})"
-            if told is None or told.vulns is None or told.version != package.version:
-                verdict.unknown.append(f"{place}: {service.name} knows nothing of it")
+            if answer is None or answer.vulns is None or answer.version != package.version:
+                verdict.unknown.append(f"{place}: {service.name} does not know it")
                 continue
             seen.add((package.name, package.version))
-            verdict.advisories += [f"{place}: {_describe(each)}" for each in told.vulns]
-    if not seen:  # pip-audit itself would call that clean
-        raise _NoAnswerError("it knows none of the packages; is it a mirror without advisories?")
+            verdict.advisories += [f"{place}: {_describe(each)}" for each in answer.vulns]
+    if not seen:  # pip-audit itself would report this as clean
+        raise _NoAnswerError(
+            "it knows none of the packages; perhaps it is a mirror without advisories"
+        )
     verdict.checked = f"{len(seen)} packages, at {service.name}"
     return verdict
 
@@ -129,11 +131,11 @@ def _judge(tools: Path, locks: Sequence[Path], service: Service) -> Verdict:
 def _describe(advisory: _Advisory) -> str:
     names = " = ".join((advisory.id, *advisory.aliases))
     fixed = ", ".join(advisory.fix_versions)
-    return f"{names}; {f'mended in {fixed}' if fixed else 'no version without it'}"
+    return f"{names}; {f'fixed in {fixed}' if fixed else 'no fixed version'}"
 
 
 def _ask(tools: Path, packages: Sequence[LockedPackage], service: Service) -> list[_Package]:
-    """Have pip-audit ask for all packages, also those that this machine would not install."""
+    """Look up all packages with pip-audit, also those that this machine would not install."""
     with tempfile.TemporaryDirectory() as scratch:
         wanted, output = Path(scratch) / "wanted.txt", Path(scratch) / "report.json"
         wanted.write_text("".join(map(_requirement, packages)), encoding="utf-8")
@@ -147,14 +149,14 @@ def _ask(tools: Path, packages: Sequence[LockedPackage], service: Service) -> li
                 command, capture_output=True, text=True, check=False, timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:
-            raise _NoAnswerError(f"none within {_SECONDS:g} s") from None
+            raise _NoAnswerError(f"no answer within {_SECONDS:g} s") from None
         if done.returncode not in _ANSWERED or not output.exists():
-            lines = done.stderr.strip().splitlines() or ["pip-audit ended without a word"]
+            lines = done.stderr.strip().splitlines() or ["pip-audit failed without a message"]
             raise _NoAnswerError(lines[-1][:_LONGEST_REASON])
         try:
             return msgspec.json.decode(output.read_bytes(), type=_Report).dependencies
         except msgspec.DecodeError as error:
-            raise _NoAnswerError(f"pip-audit's report makes no sense: {error}") from error
+            raise _NoAnswerError(f"cannot parse pip-audit's report: {error}") from error
 
 
 def _requirement(package: LockedPackage) -> str:
@@ -163,7 +165,7 @@ def _requirement(package: LockedPackage) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Look them up, say what came of it, and give the exit code."""
+    """Look up all packages, print the result, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tools", type=Path, help="virtual environment of the tools")
     verdict = audit(parser.parse_args(arguments).tools)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes image.txt, build.txt, test.txt and tools.txt anew from pyproject.toml: every package with one version
+# Writes image.txt, build.txt, test.txt and tools.txt again from pyproject.toml: every package with one version
 # and the hashes of its files, for Linux and each supported Python. Arguments go to the resolver:
 #   requirements/lock.sh                          keeps the locked versions that still fit
 #   requirements/lock.sh --upgrade                takes the newest of everything
@@ -16,7 +16,7 @@ trap 'rm -rf "$scratch"' EXIT
 "$python" -m venv "$scratch/venv"
 "$scratch/venv/bin/pip" install --quiet --disable-pip-version-check "uv==$uv_version"
 
-# uv does not read pip's configuration, so a machine that reaches PyPI only by a mirror says so here.
+# uv does not read pip's configuration, so pass on the mirror of a machine that cannot reach PyPI.
 if [[ -n ${PIP_INDEX_URL:-} ]]; then
   export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}
 fi
@@ -33,7 +33,7 @@ editables = [
 print(*project["build-system"]["requires"], *editables, sep="\n")
 PYTHON
 
-# What is installed by itself, and needs nothing of the rest.
+# The tools have their own environment, and need none of the other packages.
 "$python" - >"$scratch/tools.in" <<'PYTHON'
 import pathlib
 import tomllib
@@ -42,7 +42,7 @@ project = tomllib.loads(pathlib.Path("pyproject.toml").read_text(encoding="utf-8
 print(*project["dependency-groups"]["tools"], sep="\n")
 PYTHON
 
-# Colorama is left out because Windows alone needs it, and there is no exporter for Windows.
+# Without Colorama: only Windows needs it, and the exporter does not run on Windows.
 lock() {
   local output=$1
   shift
@@ -54,7 +54,7 @@ lock() {
   echo "requirements/$output: $(grep -c '==' "requirements/$output") packages"
 }
 
-# What is shipped is resolved first; the others follow it, so that what is tested is what is shipped.
+# The shipped packages are resolved first and constrain the others, so that the tests run with them.
 lock image.txt pyproject.toml "$@"
 lock test.txt pyproject.toml --group test --constraint requirements/image.txt "$@"
 lock build.txt "$scratch/build.in" --constraint requirements/test.txt "$@"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 DIRECTORY = Path(__file__).parent
 IMAGE = DIRECTORY / "image.txt"
-"""What runs, in the image and elsewhere."""
+"""The packages that the exporter needs to run, in the image and elsewhere."""
 
 LOCKS = tuple(DIRECTORY / f"{name}.txt" for name in ("image", "build", "test", "tools"))
 
@@ -22,9 +22,9 @@ class LockedPackage:
     """One line of a lock.
 
     Attributes:
-        name: as PyPI writes it without regard to case, dots and underscores.
-        version: the only one that may be installed.
-        hashes: sha256 of each file that may be, in hexadecimal.
+        name: in the canonical form, see :func:`canonical_name`.
+        version: the only version that may be installed.
+        hashes: sha256 of each file that may be installed, in hexadecimal.
 
     """
 
@@ -44,5 +44,5 @@ def read_lock(path: Path) -> list[LockedPackage]:
 
 
 def canonical_name(name: str) -> str:
-    """Spell a package's name as comparisons need it (the packaging specifications' rule)."""
+    """Return a package's name in canonical form (a rule of the packaging specifications)."""
     return re.sub(r"[-_.]+", "-", name).lower()

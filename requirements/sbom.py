@@ -1,4 +1,4 @@
-"""Write what the image holds beside its base image, as a CycloneDX SBOM: ``make sbom``."""
+"""Write a CycloneDX SBOM of the image's contents, without its base image: ``make sbom``."""
 
 import argparse
 import json
@@ -16,14 +16,14 @@ from exporter import __version__
 from requirements.locks import DIRECTORY, IMAGE, canonical_name
 
 _SPECIFICATION = "1.6"
-_ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "ignore"}  # of what is added afterwards
+_ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "ignore"}  # they are about what _connect adds
 
 
 def write_sbom(tools: Path, output: Path) -> None:
     """Write the packages of the image's lock with their hashes, and the exporter itself.
 
     ``tools`` is the virtual environment that ``requirements/tools.txt`` was installed into. Raises
-    CalledProcessError where the result would not be valid.
+    CalledProcessError if the result would be invalid.
     """
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "pyproject.toml"
@@ -39,13 +39,13 @@ def write_sbom(tools: Path, output: Path) -> None:
 
 
 def direct_dependencies() -> list[str]:
-    """Name the packages that pyproject.toml asks for."""
-    asked = _pyproject()["dependencies"]
-    return sorted(canonical_name(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in asked)
+    """List the packages that pyproject.toml requires."""
+    required = _pyproject()["dependencies"]
+    return sorted(canonical_name(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in required)
 
 
 def _project() -> str:
-    """Write what pyproject.toml says of the exporter, with its version, which the build finds."""
+    """Return pyproject.toml's description of the exporter, with the version that a build adds."""
     project = _pyproject()
     fields = {"name": project["name"], "version": __version__}
     fields |= {name: project[name] for name in ("description", "license")}
@@ -61,7 +61,7 @@ def _pyproject() -> dict[str, Any]:
 
 
 def _connect(output: Path) -> None:
-    """Add what the exporter itself depends on, which is in no lock."""
+    """Add the dependencies of the exporter itself, which is in no lock."""
     sbom = json.loads(output.read_bytes())
     references = {canonical_name(each["name"]): each["bom-ref"] for each in sbom["components"]}
     for entry in sbom["dependencies"]:
@@ -71,7 +71,7 @@ def _connect(output: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write it where the arguments say."""
+    """Write the SBOM to the file that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tools", type=Path, help="virtual environment of the tools")
     parser.add_argument("output", type=Path, help="file to write")

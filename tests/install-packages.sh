@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of the real servers and tools that the tests run against, where that
-# is allowed. Where it is not, says which are missing; the tests that need them skip by name.
+# Installs the Debian packages of the real servers and tools that the tests run against, if this user
+# may. Otherwise lists the missing ones; the tests that need them are skipped and name them.
 set -euo pipefail
 
 declare -A packages=(
@@ -27,13 +27,13 @@ done
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 
 if ! command -v apt-get > /dev/null; then
-  echo "Not installed, and no apt-get to install them with: ${missing[*]}" >&2
+  echo "Not installed, as there is no apt-get: ${missing[*]}" >&2
   exit 0
 fi
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
   if ! sudo -n true 2> /dev/null; then
-    echo "Not installed, and not allowed to: sudo apt-get install ${missing[*]}" >&2
+    echo "Missing packages; to install them: sudo apt-get install ${missing[*]}" >&2
     exit 0
   fi
   as_root=(sudo -n)

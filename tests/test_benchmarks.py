@@ -1,4 +1,4 @@
-"""The benchmark measures all that its table has, and leaves its store as it was."""
+"""The benchmark measures all rows of its table, and leaves its store as it was."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def run_benchmarks(directory: Path, *flags: str) -> subprocess.CompletedProcess[
 
 
 def tree(root: Path) -> dict[str, bytes | None]:
-    """Give the content of each file, None for a directory, by path."""
+    """Return the content of each file, and None for each directory, by path."""
     found: dict[str, bytes | None] = {}
     for directory, _, files in os.walk(root):
         found[directory] = None
@@ -67,7 +67,7 @@ def test_a_run_measures_every_row_or_says_why_not_and_leaves_the_store_as_it_was
             value = float(measured.removesuffix(target.unit))
             assert (value <= target.goal) == (verdict == "met")
     assert done.returncode == ("missed" in verdicts)
-    assert "not measured: the caches were to be kept" in page.read_text()
+    assert "not measured: --no-cold was given" in page.read_text()
 
 
 def test_a_part_is_printed_and_writes_no_page(tmp_path: Path) -> None:

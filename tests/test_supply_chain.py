@@ -185,7 +185,7 @@ def test_an_advisory_is_told_with_what_mends_it(tools: Path) -> None:
     assert verdict.exit_code == AFFECTED
     (told,) = verdict.advisories
     assert told.startswith("httpx ")
-    assert told.endswith("(image.txt): PYSEC-2026-1 = CVE-2026-1; mended in 99.0")
+    assert told.endswith("(image.txt): PYSEC-2026-1 = CVE-2026-1; fixed in 99.0")
 
 
 def test_a_service_that_fails_is_never_a_good_answer(tools: Path) -> None:
@@ -193,8 +193,8 @@ def test_a_service_that_fails_is_never_a_good_answer(tools: Path) -> None:
         verdict = audit(tools, [IMAGE], [service])
     assert verdict.exit_code == UNKNOWN
     assert verdict.checked == "no package"
-    assert verdict.unknown[0].startswith("loopback gave no answer: ")
-    assert "this says nothing of the packages" in verdict.unknown[-1]
+    assert verdict.unknown[0].startswith("loopback did not answer: ")
+    assert "the packages were not checked" in verdict.unknown[-1]
 
 
 class PypiMirror(BaseRequestHandler):
@@ -241,7 +241,7 @@ def test_a_package_that_nobody_knows_of_is_not_taken_for_a_clean_one(
         mirror.shutdown()
         thread.join()
     assert verdict.exit_code == UNKNOWN
-    told = "gave no answer: it knows none" if missing == "all" else "knows nothing of it"
+    told = "did not answer: it knows none" if missing == "all" else "does not know it"
     assert f"pypi.org {told}" in verdict.unknown[0]
     if missing != "all":
         assert verdict.unknown[0].startswith("httpx ")
@@ -261,5 +261,5 @@ def test_without_the_network_the_command_says_so_and_ends_with_3(
     )
     assert done.returncode == UNKNOWN
     assert done.stdout == "looked up no package: see above\n"
-    assert "NOT KNOWN: pypi.org gave no answer" in done.stderr
-    assert "NOT KNOWN: api.osv.dev gave no answer" in done.stderr
+    assert "NOT KNOWN: pypi.org did not answer" in done.stderr
+    assert "NOT KNOWN: api.osv.dev did not answer" in done.stderr
