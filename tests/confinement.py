@@ -1,7 +1,7 @@
-"""Processes with next to no rights, in networks and mounts of their own; and what they have left.
+"""Run processes with almost no rights, in their own networks and mounts, and inspect their rights.
 
-What a container engine does, done by the kernel's own tools: so that it can be tested without an
-engine. All of it needs root.
+Does what a container engine does, with the kernel's own tools, so that tests need no engine. All of
+it needs root.
 """
 
 import ctypes
@@ -25,9 +25,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def as_user(uid: int, capability: str | None = None) -> list[str]:
-    """Give what runs a command as a user, with one capability at the most and no way to others.
+    """Return a prefix that runs a command as a user with one capability at most, or none.
 
-    The user needs no entry anywhere.
+    The process cannot get other capabilities. The user needs no entry anywhere.
     """
     kept = "-all" if capability is None else f"-all,+{capability}"
     return [
@@ -38,15 +38,15 @@ def as_user(uid: int, capability: str | None = None) -> list[str]:
 
 
 def with_read_only(path: Path) -> list[str]:
-    """Give what runs a command that sees ``path`` mounted read-only."""
+    """Return a prefix that runs a command with ``path`` mounted read-only."""
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", script, str(path)]
 
 
 def confined(root: Path, store: Path, state: Path | None, uid: int, *command: str) -> list[str]:
-    """Give what runs a command in a container's files, of which it may write to ``state`` alone.
+    """Return a command line that runs a command in a container's files, writable only in ``state``.
 
-    Without ``state`` there is no place to write to. The process sees no other process, and has no
+    Without ``state`` no place is writable. The process sees no other process, and has no
     capability.
     """
     script = """
@@ -75,14 +75,14 @@ def confined(root: Path, store: Path, state: Path | None, uid: int, *command: st
 
 
 def beside(process_id: int, uid: int, *command: str) -> list[str]:
-    """Give what runs a command where a confined process runs, as ``docker exec`` does."""
+    """Return a command line that runs a command beside a confined process, like ``docker exec``."""
     target = ("--target", str(process_id), "--mount", "--pid", "--root", "--wd")
     return ["nsenter", *target, *as_user(uid), *command]
 
 
 @contextmanager
 def private_network() -> Iterator[None]:
-    """Have this thread, and what it starts, in a network of a loopback device and nothing else."""
+    """Move this thread, and what it starts, to a network with only a loopback device."""
     with Path("/proc/thread-self/ns/net").open() as before:
         _call(_libc.unshare(_CLONE_NEWNET))
         try:
@@ -100,13 +100,13 @@ def _call(result: int) -> None:
 
 
 def child_of(process_id: int) -> int | None:
-    """Give the process that another one has started; None where there is none yet."""
+    """Return the first child of a process, or None if it has none yet."""
     children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
     return int(children[0]) if children else None
 
 
 def rights(process_id: int) -> dict[str, set[str]]:
-    """Give what all threads of a process may do, as ``/proc/PID/status`` has it."""
+    """Return the rights of all threads of a process, as ``/proc/PID/status`` lists them."""
     wanted = re.compile(r"^(Uid|Gid|Groups|NoNewPrivs|Cap\w+):\t(.*?) *$", re.MULTILINE)
     found: dict[str, set[str]] = {}
     for status in Path(f"/proc/{process_id}/task").glob("*/status"):
@@ -116,7 +116,7 @@ def rights(process_id: int) -> dict[str, set[str]]:
 
 
 class Socket(NamedTuple):
-    """An internet socket; ``peer_port`` is 0 where it listens."""
+    """An internet socket; ``peer_port`` is 0 if it listens."""
 
     protocol: str
     port: int
@@ -126,7 +126,7 @@ class Socket(NamedTuple):
 
 
 def internet_sockets(process_id: int) -> list[Socket]:
-    """List the internet sockets of the network that a process is in, other processes' too."""
+    """List the internet sockets of a process's network, also those of other processes."""
     found = []
     for path in Path(f"/proc/{process_id}/net").iterdir():
         if path.name not in {"tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6"}:
@@ -140,7 +140,7 @@ def internet_sockets(process_id: int) -> list[Socket]:
 
 
 def named_sockets(process_id: int) -> list[str]:
-    """List the Unix sockets that have a name, by which others reach them, and packet sockets."""
+    """List packet sockets, and the Unix sockets with a name, which others can connect to."""
     net = Path(f"/proc/{process_id}/net")
     lines = (net / "unix").read_text().splitlines()[1:]
     has_name = [line for line in lines if len(line.split()) > 7]
@@ -148,7 +148,7 @@ def named_sockets(process_id: int) -> list[str]:
 
 
 def open_sockets(process_id: int) -> set[int]:
-    """Give the inodes of the sockets that a process has open."""
+    """Return the inodes of a process's open sockets."""
     targets = (os.readlink(each) for each in Path(f"/proc/{process_id}/fd").iterdir())  # noqa: PTH115
     return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}
 
@@ -157,7 +157,7 @@ Files = dict[Path, tuple[int, ...]]
 
 
 def files_of(*roots: Path) -> Files:
-    """Tell of each file and directory what changes when it is written to."""
+    """Return for each file and directory the status that a write changes."""
     paths = (path for root in roots for path in (root, *root.rglob("*")))
     return {path: _written(path.lstat()) for path in paths}
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import DockerRegistry, RegistryClient
 
-# a busy machine is no finding
+# slowness of a busy machine is not a failure
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
@@ -20,13 +20,13 @@ PASSWORD = "secret-password"
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
-    """Run an empty registry that wants a login, with its store below ``tmp_path``."""
+    """Run an empty registry that requires a login, with its store below ``tmp_path``."""
     with DockerRegistry(tmp_path / "registry", users={USERNAME: PASSWORD}) as server:
         yield server
 
 
 @pytest.fixture
 def registry_client(registry: DockerRegistry) -> Iterator[RegistryClient]:
-    """Push to ``registry`` as the user it knows."""
+    """Connect to ``registry`` as its user."""
     with RegistryClient(registry.url, USERNAME, PASSWORD) as client:
         yield client

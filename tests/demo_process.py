@@ -1,6 +1,6 @@
 """The demonstration as a newcomer runs it: a process with its servers as children.
 
-Knows how to run, ask and stop it; what it should say and do is the business of the tests.
+Knows how to run, query and stop it. The tests know its expected behaviour.
 """
 
 import re
@@ -21,7 +21,7 @@ _FIRING = re.compile(r"^Firing: (\w+) \((\w+)\): (.+) - runbook (\S+)$", re.MULT
 
 
 class Demo(ChildProcess):
-    """``python -m demo`` in a directory of its own, on free ports unless told otherwise."""
+    """``python -m demo`` in its own directory, on free ports unless ``flags`` name others."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Demo(ChildProcess):
 
     @property
     def firing(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Summary and runbook of each alert and severity that it says fires."""
+        """Summary and runbook of each alert and severity that it reported as firing."""
         found = _FIRING.findall(self.output)
         return {
             (alert, severity): (summary, runbook) for alert, severity, summary, runbook in found
@@ -61,15 +61,15 @@ class Demo(ChildProcess):
         wait_until(lambda: text in self.output, f"no {text!r} in the output", seconds)
 
     def wait_until_serving(self) -> None:
-        """Wait until the exporter serves and, in a stack, all have started."""
+        """Wait until the exporter serves: it starts last."""
         self.wait_until(lambda: answers(self.exporter), "no exporter", START_SECONDS)
 
     def child_processes(self) -> list[psutil.Process]:
-        """List its servers, also those that have only just been started."""
+        """List its servers, also those that have not begun to run their program yet."""
         return psutil.Process(self.pid).children()
 
     def children(self) -> dict[str, psutil.Process]:
-        """Its servers, by what they are."""
+        """Return its servers by name."""
         return {server_of(child.cmdline()): child for child in self.child_processes()}
 
 
@@ -93,6 +93,8 @@ def get(url: str) -> httpx.Response:
 
 def is_gone(process: psutil.Process) -> bool:
     try:
-        return process.status() == psutil.STATUS_ZOMBIE  # of whoever took it over
+        return (
+            process.status() == psutil.STATUS_ZOMBIE
+        )  # that the process that adopted it has not reaped yet
     except psutil.NoSuchProcess:
         return True

@@ -1,7 +1,7 @@
-"""What `deploy/` holds, read as the programs that use it read it.
+"""The files of `deploy/`, read as the programs that use them read them.
 
-Knows how Compose fills in variables, how systemd writes a unit, and where a README has its
-commands; what should stand there is the business of the tests.
+Knows how Compose substitutes variables, the format of systemd's units, and the commands in a
+README. The tests know the expected contents.
 """
 
 import re
@@ -14,15 +14,17 @@ import yaml
 REPOSITORY = Path(__file__).parent.parent
 DEPLOY = REPOSITORY / "deploy"
 
-_RENDERED = DEPLOY / "kubernetes/prometheus-rule.yml"  # from the alerts, whose tests hold it
-_OF_OPERATORS = {".env", "alertmanager.yml"}  # see their .gitignore
+_RENDERED = (
+    DEPLOY / "kubernetes/prometheus-rule.yml"
+)  # generated from the alerts, whose tests check it
+_OF_OPERATORS = {".env", "alertmanager.yml"}  # see .gitignore there
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:-|:\?)([^}]*))?\}")
 _CODE_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 class MissingVariableError(Exception):
-    """A variable without which Compose starts nothing."""
+    """A variable that Compose requires is not set."""
 
 
 class Mount(NamedTuple):
@@ -34,7 +36,7 @@ class Mount(NamedTuple):
 
     @property
     def is_path(self) -> bool:
-        """Whether it shows a part of the host, not a volume."""
+        """Whether it mounts a path of the host, not a volume."""
         return self.source.startswith((".", "/"))
 
 
@@ -47,7 +49,7 @@ class CodeBlock(NamedTuple):
 
 
 def files() -> list[Path]:
-    """Find the files of `deploy/` that are written by hand."""
+    """List the files of `deploy/` that are written by hand."""
     return sorted(
         path
         for path in DEPLOY.rglob("*")
@@ -67,7 +69,7 @@ def document(*parts: str) -> Any:  # noqa: ANN401 - YAML
 
 
 def code_blocks() -> list[CodeBlock]:
-    """Find all fenced blocks of all READMEs; their indentation is taken off."""
+    """Find all fenced blocks of all READMEs; their indentation is removed."""
     return [
         CodeBlock(path, language, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE))
         for path in files()
@@ -77,7 +79,7 @@ def code_blocks() -> list[CodeBlock]:
 
 
 def filled_in(node: Any, environment: Mapping[str, str]) -> Any:  # noqa: ANN401 - YAML
-    """Fill in variables as Compose does; raise MissingVariableError for one that must be set."""
+    """Substitute variables as Compose does; raise MissingVariableError for a required one."""
     if isinstance(node, dict):
         return {name: filled_in(value, environment) for name, value in node.items()}
     if isinstance(node, list):
@@ -96,7 +98,7 @@ def filled_in(node: Any, environment: Mapping[str, str]) -> Any:  # noqa: ANN401
 
 
 def mounts(service: Mapping[str, Any]) -> list[Mount]:
-    """Give the volumes of a service, of which Compose knows a short and a long way to write."""
+    """Return the mounts of a service, from Compose's short syntax or its long one."""
     found = []
     for each in service.get("volumes", []):
         if isinstance(each, dict):
@@ -108,7 +110,7 @@ def mounts(service: Mapping[str, Any]) -> list[Mount]:
 
 
 def unit(name: str) -> dict[str, list[str]]:
-    """Read the directives of a unit or a drop-in, each with all its values in their order."""
+    """Read the directives of a unit or a drop-in, each with all its values in order."""
     directives: dict[str, list[str]] = {}
     for line in (DEPLOY / "systemd" / name).read_text("utf-8").splitlines():
         if line and not line.startswith(("#", ";", "[")):
@@ -118,6 +120,6 @@ def unit(name: str) -> dict[str, list[str]]:
 
 
 def environment_file(path: Path, *, with_examples: bool) -> dict[str, str]:
-    """Read a file of variables; ``with_examples``: those that are commented out too."""
+    """Read a file of variables; ``with_examples``: also those that are commented out."""
     pattern = r"^#?(\w+)=(.*)$" if with_examples else r"^(\w+)=(.*)$"
     return dict(re.findall(pattern, path.read_text("utf-8"), re.MULTILINE))

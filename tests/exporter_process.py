@@ -1,7 +1,7 @@
-"""The exporter as its users run it: a process of its own, asked over HTTP.
+"""The exporter as its users run it: its own process, queried over HTTP.
 
 Knows the flags of ``serve`` and ``collect`` that every test needs, and how to read a page of
-metrics; what should stand on it is the business of the tests.
+metrics. The tests know the expected metrics.
 """
 
 import os
@@ -36,7 +36,7 @@ _EXPLAINED = {
     'msg="running as root: ': "root often runs the tests",
     'msg="the store can be written to, ': "whoever runs the tests made the stores",
 }
-"""What is in warnings that a test cannot be without, and why."""
+"""Parts of warnings that tests cannot avoid, and the reasons."""
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 """A sample's name and its pairs of label and value."""
@@ -47,32 +47,32 @@ class Metrics(dict[Series, float]):
 
     @classmethod
     def parse(cls, page: str) -> Self:
-        """Read a page in text format; raise ValueError where a series comes twice."""
+        """Parse a page in text format; raise ValueError if a series is there twice."""
         metrics = cls()
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 series = sample.name, frozenset(sample.labels.items())
                 if series in metrics:
-                    raise ValueError(f"{sample.name}: {sample.labels} comes twice")
+                    raise ValueError(f"{sample.name}: {sample.labels} is there twice")
                 metrics[series] = sample.value
         return metrics
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Give the value of one series, None where it is absent."""
+        """Return the value of one series, or None if it is absent."""
         return self.get((name, frozenset(labels.items())))
 
     def by(self, label: str, name: str) -> dict[str, float]:
-        """Give the values of a metric that has one label, by that label's value."""
+        """Return the values of a metric with one label, by that label's value."""
         return {dict(pairs)[label]: value for (each, pairs), value in self.items() if each == name}
 
     def of_the_store(self) -> Self:
-        """Give those that any exporter must tell of a store, whenever and however it scanned it."""
+        """Return the metrics of the store, which do not depend on the time or kind of a scan."""
         return type(self)(
             (series, value) for series, value in self.items() if _OF_THE_STORE.match(series[0])
         )
 
     def total(self, name: str) -> float:
-        """Add up all series of a metric."""
+        """Return the sum of all series of a metric."""
         return sum(value for (each, _), value in self.items() if each == name)
 
 
@@ -88,11 +88,11 @@ class Exporter:
         client: httpx.Client | None = None,
         under: Sequence[str] = (),
     ) -> None:
-        """Prepare it; with ``until_ready`` its start waits for the first scan.
+        """Prepare the process; with ``until_ready`` its start waits for the first scan.
 
-        What it keeps over a restart goes with it, unless ``environment`` says where to keep that.
-        ``client`` is asked with, and closed in the end; it knows the certificate and the password.
-        ``under`` is a command that runs what follows it, and becomes that.
+        Its state directory is removed when the context ends, unless ``environment`` names another.
+        ``client`` sends the requests, with the certificate and password that it needs; it is closed
+        when the context ends. ``under`` is a prefix: a command that executes the one after it.
         """
         self._until_ready = until_ready
         self._scheme = scheme
@@ -127,22 +127,22 @@ class Exporter:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """URL that it serves on."""
         return f"{self._scheme}://{self.address}"
 
     @property
     def process_id(self) -> int:
-        """Its process, and the thread that answers."""
+        """Id of its process, and of the thread that answers."""
         return self._child.pid
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
+        """Everything that it has printed so far."""
         return self._child.log
 
     @property
     def complaints(self) -> list[str]:
-        """What it has printed beyond the usual run of things and what has an explanation."""
+        """Lines of its log that are neither routine nor unavoidable in tests."""
         return [
             line
             for line in self.log.splitlines()
@@ -154,16 +154,16 @@ class Exporter:
         return self.request("GET", path, **headers)
 
     def request(self, method: str, path: str, **headers: str) -> httpx.Response:
-        """Send any request, and follow no redirect."""
+        """Send a request, and follow no redirect."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._http.request(method, f"{self.url}{path}", headers=named)
 
     def metrics(self) -> Metrics:
-        """Scrape it."""
+        """Scrape the exporter."""
         return Metrics.parse(self.get("/metrics").raise_for_status().text)
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Scrape one series, None where it is absent."""
+        """Scrape the value of one series; None if it is absent."""
         return self.metrics().value(name, **labels)
 
     def wait_for(
@@ -172,7 +172,7 @@ class Exporter:
         otherwise: str = "the metrics are not as expected",
         seconds: float = WAIT_SECONDS,
     ) -> Metrics:
-        """Scrape until ``predicate`` holds, and give the page for which it does."""
+        """Scrape until ``predicate`` holds, and return the page for which it does."""
         seen = Metrics()
 
         def holds() -> bool:
@@ -184,7 +184,7 @@ class Exporter:
         return seen
 
     def has_open(self, path: Path) -> bool:
-        """Tell whether it has a file or directory open right now."""
+        """Return whether it has a file or directory open."""
         for descriptor in Path(f"/proc/{self.process_id}/fd").iterdir():
             try:
                 if descriptor.readlink() == path:
@@ -194,11 +194,11 @@ class Exporter:
         return False
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would end it."""
         self._child.kill()
 
     def terminate(self, number: signal.Signals = signal.SIGTERM, times: int = 1) -> Stopped:
-        """Send it a signal, or some in a row, wait for its end, and tell how it ended."""
+        """Send a signal, once or several times, and return how the exporter ended."""
         return self._child.terminate(number, times)
 
     def _listens(self) -> bool:
@@ -230,7 +230,7 @@ def run_exporter(
 def collect(
     root: Path, *flags: str | Path, environment: Mapping[str, str] | None = None
 ) -> Metrics:
-    """Run ``collect`` on a store and read what it writes."""
+    """Run ``collect`` on a store, and parse its output."""
     done = run_exporter("collect", "--storage.root", root, *flags, environment=environment)
     if done.returncode != 0:
         raise RuntimeError(f"collect ended with {done.returncode}:\n{done.stderr}")
@@ -238,6 +238,6 @@ def collect(
 
 
 def environment_of(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give this process's environment without settings of the exporter, and with ``extra``."""
+    """Return this process's environment without the exporter's settings, but with ``extra``."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)}
     return own | dict(extra or {})

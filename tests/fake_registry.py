@@ -1,4 +1,4 @@
-"""An HTTP server on loopback for what no real registry does, and what it takes to ask it."""
+"""An HTTP server for behaviour that no real registry shows, and helpers that query it."""
 
 import asyncio
 import base64
@@ -26,11 +26,11 @@ from tests.servers import PASSWORD, USERNAME
 
 BASIC = f"Basic {base64.b64encode(f'{USERNAME}:{PASSWORD}'.encode()).decode()}"
 TIMEOUT = 0.3
-PATIENCE = 5.0  # far above TIMEOUT, far below what a hang would take
+PATIENCE = 5.0  # far above TIMEOUT, far below the duration of a hang
 
 
 class Requests:
-    """An observer that remembers."""
+    """An observer that records requests."""
 
     def __init__(self) -> None:
         self.codes: list[tuple[str, str]] = []
@@ -42,11 +42,11 @@ class Requests:
 
 
 def ignore(endpoint: str, code: str, seconds: float) -> None:
-    """Observe nothing."""
+    """Ignore a request."""
 
 
 def endpoint_of(url: str, *, login: bool = True, timeout: float = 10.0) -> RegistryEndpoint:
-    """Give an endpoint with the login that the ``registry`` fixture knows, or without any."""
+    """Return an endpoint, with the login of the ``registry`` fixture unless ``login`` is false."""
     if not login:
         return RegistryEndpoint(url, timeout=timeout)
     return RegistryEndpoint(url, USERNAME, SecretStr(PASSWORD), timeout=timeout)
@@ -58,7 +58,7 @@ def failure(
     limits: Limits | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> str:
-    """Read the API, which must fail, and never tell a secret; return the message."""
+    """Read the API, which must fail; check that the message has no secret, and return it."""
     with pytest.raises(ApiUnavailableError) as caught:
         asyncio.run(read_api(endpoint, observer, limits=limits or Limits(), transport=transport))
     message = str(caught.value)
@@ -81,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer; a body in pieces is sent piece by piece, until the client has gone."""
+    """An answer; a body in pieces is sent piece by piece, until the client has disconnected."""
 
     body: bytes | Iterable[bytes] = b"{}"
     status: int = 200
@@ -92,7 +92,7 @@ Route = Reply | Callable[[Request], Reply]
 
 
 class FakeServer:
-    """An HTTP server on loopback that answers by path, and remembers what it was asked."""
+    """An HTTP server on loopback that answers by path, and records the requests."""
 
     def __init__(self, routes: Mapping[str, Route], tls: ssl.SSLContext | None = None) -> None:
         self.routes = dict(routes)
@@ -121,12 +121,12 @@ class FakeServer:
         return [request for request in self.requests if request.path == path]
 
     def hang(self, _: Request) -> Reply:
-        """Answer when the test is over."""
+        """Answer only when the context ends."""
         self.ended.wait(60)
         return Reply()
 
     def drip(self, _: Request) -> Reply:
-        """Answer a byte at a time until the test is over."""
+        """Answer one byte at a time until the context ends."""
         return Reply(self._drops())
 
     def _drops(self) -> Iterator[bytes]:
@@ -139,7 +139,7 @@ class _Listener(ThreadingHTTPServer):
     fake: FakeServer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that give up, which is what the tests are about."""
+        """Ignore clients that disconnect: tests do that on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def catalog(*names: str, link: str | None = None) -> Reply:
@@ -185,17 +185,17 @@ def _listing(key: str, names: tuple[str, ...], link: str | None) -> Reply:
 
 
 def routes_of(**tags: Iterable[str]) -> dict[str, Route]:
-    """Give the routes of a registry that has these repositories, each on one page."""
+    """Return the routes of a registry with these repositories, with all tags on one page."""
     lists = {f"/v2/{name}/tags/list": tag_list(*names) for name, names in tags.items()}
     return {"/v2/": Reply(), "/v2/_catalog": catalog(*tags), **lists}
 
 
 def with_routes(**replaced: Route) -> dict[str, Route]:
-    """Give the routes of a registry with one repository ``app``, some of them replaced."""
+    """Return the routes of a registry with one repository ``app``, some of them replaced."""
     paths = {"ping": "/v2/", "catalog": "/v2/_catalog", "tags": "/v2/app/tags/list"}
     return routes_of(app=["1"]) | {paths[name]: route for name, route in replaced.items()}
 
 
 def paged(pages: Mapping[str, Reply], first: Reply) -> Route:
-    """Answer by the query's ``last``, which names the page."""
+    """Return a route that answers with the page that the query's ``last`` names."""
     return lambda request: pages[request.query["last"][0]] if request.query else first

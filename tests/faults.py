@@ -1,6 +1,6 @@
-"""What tests of faults share: a store without garbage, what is told of it, and scrapes beside them.
+"""Shared by tests of faults: a store without garbage, its metrics, and scrapes in the background.
 
-The scrapes go on and on whatever a test does, and tell how long they took and what they showed.
+The scrapes continue whatever a test does, and record how long they took and what they showed.
 """
 
 import re
@@ -48,7 +48,7 @@ def build_store(root: Path, apps: int = 3) -> StoreBuilder:
 
 
 def of_the_store(metrics: Metrics) -> Metrics:
-    """Give what is told of the store."""
+    """Return the metrics of the store."""
     return Metrics({key: value for key, value in metrics.items() if _OF_THE_STORE.match(key[0])})
 
 
@@ -57,13 +57,13 @@ def succeeds(metrics: Metrics) -> bool:
 
 
 def scanned_again(metrics: Metrics) -> Callable[[Metrics], bool]:
-    """Give what tells that two more scans have ended since."""
+    """Return a predicate: two more scans have ended since these metrics."""
     scans = metrics.total(SCANS)
     return lambda page: page.total(SCANS) >= scans + 2
 
 
 def lines(log: str, *parts: str) -> list[str]:
-    """Give the lines that hold all of these."""
+    """Return the lines that contain all of these parts."""
     return [line for line in log.splitlines() if all(part in line for part in parts)]
 
 
@@ -73,20 +73,20 @@ def seconds_until(
     otherwise: str,
     patience: float = GOES_ON_WITHIN_SECONDS,
 ) -> float:
-    """Wait until it holds; give how long that took, which is not too long."""
+    """Wait until a predicate holds, at most ``patience`` seconds; return the seconds it took."""
     started = time.monotonic()
     exporter.wait_for(holds, otherwise, patience)
     return time.monotonic() - started
 
 
 class Scrapes:
-    """Asks an exporter all the time.
+    """Scrapes an exporter continuously.
 
     Attributes:
-        count: pages that came whole.
-        slowest: the longest that one of them took, in seconds.
-        most_garbage: the most blobs that one called unreferenced or reclaimable.
-        failures: what came instead of a page.
+        count: how many complete pages came.
+        slowest: the longest time of a page, in seconds.
+        most_garbage: the most blobs that a page called unreferenced or reclaimable.
+        failures: errors in place of a page.
 
     """
 
@@ -97,7 +97,7 @@ class Scrapes:
         self.failures: list[str] = []
         self._url = exporter.url
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._go_on)
+        self._thread = threading.Thread(target=self._scrape)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -107,7 +107,7 @@ class Scrapes:
         self._stop.set()
         self._thread.join()
 
-    def _go_on(self) -> None:
+    def _scrape(self) -> None:
         with httpx.Client(trust_env=False, timeout=_PATIENCE_SECONDS) as client:
             while True:
                 for page in _PAGES:
@@ -125,12 +125,12 @@ class Scrapes:
         self.slowest = max(self.slowest, time.monotonic() - started)
         self.count += 1
         if page == "/metrics":
-            told = [float(each) for each in _GARBAGE.findall(answer.text)]
-            self.most_garbage = max(self.most_garbage, *told, 0.0)
+            garbage = [float(each) for each in _GARBAGE.findall(answer.text)]
+            self.most_garbage = max(self.most_garbage, *garbage, 0.0)
 
 
 def assert_answers(scrapes: Scrapes) -> None:
     assert scrapes.failures == []
     assert scrapes.count >= len(_PAGES)
     assert scrapes.slowest < ANSWERED_WITHIN_SECONDS
-    assert scrapes.most_garbage == 0  # all blobs are tagged, and live
+    assert scrapes.most_garbage == 0  # all blobs are tagged

@@ -42,12 +42,12 @@ class FollowedStore:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What was published last."""
+        """The last published snapshot."""
         return self.publisher.snapshot
 
     @property
     def changes(self) -> Changes:
-        """Where the watcher notes changes; a test notes them in its place."""
+        """The queue of the watcher's changes, for tests that add changes themselves."""
         return self.follower._changes  # noqa: SLF001 - stands for the watcher
 
     def refresh(self) -> None:

@@ -1,8 +1,8 @@
-"""Made-up input for all that reads what others write: where it comes from, how much is tried.
+"""Fuzzing of everything that reads foreign input: sources of inputs, limits, and shrinking.
 
-A target is a reader and what it promises of any bytes whatever. Its inputs are the files of its
-folder in ``tests/corpus``, these mutated by the byte, and what a strategy makes that knows the
-form. What breaks a promise is kept in ``.fuzz``, as small as it could be made.
+A target is a reader and its promise about any bytes. Its inputs are the files of its folder in
+``tests/corpus``, mutations of them, and the output of a strategy that knows the format. An input
+that breaks a promise is kept in ``.fuzz``, as small as possible.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ FINDINGS = Path(__file__).parent.parent / ".fuzz"
 
 MAX_INPUT_BYTES = 64 * 1024
 CPU_SECONDS = 2.0
-"""For one input: what takes a time in the square of its length is far above it."""
+"""For one input: a reader in quadratic time takes far longer."""
 
 _ROUND = 20
 _RELATIVES = 10
@@ -37,19 +37,19 @@ _SHOWN_BYTES = 400
 _SHOWN_FRAMES = 4
 
 Check = Callable[[bytes], object]
-"""Raises where the promise is broken."""
+"""Raises if the promise is broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A reader of what others write.
+    """A reader of foreign input.
 
     Attributes:
-        name: that of its folder in the corpus.
-        promise: what the check holds, in one sentence.
-        checking: sets up what the check needs, in a folder of its own, and gives the check.
-        made_up: inputs that have about the right form.
-        seeds: inputs beside the corpus, which each run makes anew.
+        name: of its folder in the corpus.
+        promise: what the check tests, in one sentence.
+        checking: sets up the check in its own folder, and yields it.
+        made_up: inputs in roughly the right format.
+        seeds: inputs beside the corpus, which each run generates again.
 
     """
 
@@ -65,7 +65,7 @@ class FindingError(AssertionError):
 
 
 class EndlessError(Exception):
-    """Reading takes longer than any input of its size may."""
+    """Reading takes longer than any input of this size may."""
 
 
 def corpus_files(name: str) -> list[Path]:
@@ -75,13 +75,13 @@ def corpus_files(name: str) -> list[Path]:
 
 @contextmanager
 def plain(check: Check) -> Iterator[Check]:
-    """Give a check that needs nothing."""
+    """Yield a check that needs no setup."""
     yield check
 
 
 @contextmanager
 def limited(cpu_seconds: float = CPU_SECONDS) -> Iterator[None]:
-    """End with EndlessError what takes more of the processor, endless loops and patterns too."""
+    """Raise EndlessError after this processor time, also in endless loops and slow patterns."""
 
     def end(*_: object) -> None:
         raise EndlessError(f"more than {cpu_seconds:g} s of the processor")
@@ -90,7 +90,7 @@ def limited(cpu_seconds: float = CPU_SECONDS) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
     try:
         yield
-    except EndlessError as error:  # raised between two lines, which confuses what shows traces
+    except EndlessError as error:  # raised between two lines, which confuses tools that show traces
         raise EndlessError(f"{error}, in {_innermost(error)}") from None
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -107,11 +107,12 @@ def fuzz(
     directory: Path,
     seconds: float,
     first_seed: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> int:
-    """Try inputs until the time is over; give how many. Raises FindingError for one that fails.
+    """Try inputs until the time is over; return their number.
 
-    The same ``first_seed`` gives the same inputs, as far as the time reaches.
+    ``report`` is called with the progress. The same ``first_seed`` generates the same inputs.
+    Raises FindingError for an input that fails.
     """
     begun = reported = time.monotonic()
     ends = begun + seconds
@@ -132,12 +133,12 @@ def fuzz(
                 return trial.count
             if now - reported >= _REPORT_SECONDS:
                 reported = now
-                tell(f"{target.name}: {now - begun:.0f} of {seconds:.0f} s, {trial.count} inputs")
+                report(f"{target.name}: {now - begun:.0f} of {seconds:.0f} s, {trial.count} inputs")
     raise AssertionError("unreachable")
 
 
 class _Trial:
-    """Tries inputs, and remembers the last: after a failure, that which is left of shrinking."""
+    """Tries inputs, and remembers the last one: after a failure, the result of shrinking."""
 
     def __init__(self, check: Check, ends: float) -> None:
         self._check = check
@@ -148,12 +149,12 @@ class _Trial:
 
     @property
     def first_failure(self) -> tuple[bytes, Exception]:
-        """What failed first: all there is to know where it fails only sometimes."""
+        """The first failure: the only information about one that does not always happen."""
         return self._failures[0]
 
     def __call__(self, content: bytes) -> None:
         if time.monotonic() >= self._ends and not self._failures:
-            return  # the rest of a round that the time does not reach
+            return  # the time ended within a round
         self.count += 1
         self.last = content
         try:
@@ -165,7 +166,7 @@ class _Trial:
 
 
 class _Input:
-    """Bytes that Hypothesis shows by their number: it warns of long ones."""
+    """Bytes that Hypothesis shows only as a number of bytes: it warns about long ones."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -182,7 +183,7 @@ def _try_round(inputs: SearchStrategy[bytes], number: int, trial: _Trial) -> Non
         deadline=None,
         phases=(Phase.generate, Phase.shrink),
         report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,  # all that there is to say is in the finding
+        verbosity=Verbosity.quiet,  # the finding says everything
         suppress_health_check=list(HealthCheck),
     )
     @given(inputs.map(_Input), st.integers(0, 2**32))
@@ -195,7 +196,7 @@ def _try_round(inputs: SearchStrategy[bytes], number: int, trial: _Trial) -> Non
 
 
 def _relatives(content: bytes, chance: random.Random) -> Iterator[bytes]:
-    """Mutate at random, which is ten times as quick as Hypothesis is with what it can shrink."""
+    """Mutate at random, which is ten times faster than with Hypothesis, which can shrink."""
     ways, most = list(_WAYS), 2**16
     for _ in range(_RELATIVES):
         yield _mutate(
@@ -208,7 +209,7 @@ def _relatives(content: bytes, chance: random.Random) -> Iterator[bytes]:
 
 
 def _made_small(check: Check, content: bytes, kind: type[Exception]) -> bytes:
-    """Cut what the same kind of error does not need: Hypothesis knows nothing of relatives."""
+    """Cut what the same kind of error does not need: Hypothesis cannot shrink ``_relatives``."""
     ends = time.monotonic() + _SHRINK_SECONDS
     size = len(content)
     while size and time.monotonic() < ends:
@@ -233,7 +234,7 @@ def _fails(check: Check, content: bytes, kind: type[Exception]) -> bool:
 
 
 def _explain(target: Target, content: bytes, error: Exception) -> str:
-    """Keep an input that failed, and say how it becomes one of the corpus."""
+    """Keep an input that failed; return a message that says how to add it to the corpus."""
     name = hashlib.sha256(content).hexdigest()[:12]
     path = FINDINGS / target.name / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +300,7 @@ _WAYS: dict[str, _Way] = {
 
 
 def mutated(seeds: Sequence[bytes], made_up: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """Give seeds and what is made up, with up to six mutations, and parts of two put together."""
+    """Return seeds and generated inputs with up to six mutations; some are spliced from two."""
     base = st.sampled_from(seeds) | made_up if seeds else made_up
     ways = st.tuples(st.sampled_from(list(_WAYS)), _SPOT, _SPOT, st.sampled_from(_TOKENS))
     splices = st.tuples(st.just("splice"), _SPOT, _SPOT, base)
@@ -310,7 +311,7 @@ def mutated(seeds: Sequence[bytes], made_up: SearchStrategy[bytes]) -> SearchStr
 def _mutate(content: bytes, mutations: list[_Mutation]) -> bytes:
     for way, spot, extent, other in mutations:
         start = spot % (len(content) + 1)
-        # mostly short, sometimes all there is
+        # mostly short, sometimes everything
         end = start + min(extent % 2 ** (extent % 17), len(content) - start)
         content = _WAYS.get(way, _splice)(content, start, end, other)[:MAX_INPUT_BYTES]
     return content
@@ -331,7 +332,7 @@ SCALARS: SearchStrategy[object] = (
 def json_values(
     keys: Sequence[str], scalars: SearchStrategy[object] = SCALARS
 ) -> SearchStrategy[object]:
-    """Give values of any shape, the objects of which have mostly these keys."""
+    """Return values of any shape, whose objects have mostly these keys."""
     names = st.sampled_from(keys) | st.sampled_from(keys) | st.text(max_size=4)
     return st.recursive(
         scalars,
@@ -341,5 +342,5 @@ def json_values(
 
 
 def encode_json(value: object) -> bytes:
-    """Write JSON, lone surrogates and NaN too."""
+    """Encode as JSON, with lone surrogates and NaN too."""
     return json.dumps(value).encode()

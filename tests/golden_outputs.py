@@ -1,6 +1,6 @@
-"""What the commands write of a few stores, less what differs from run to run: the golden files.
+"""Golden files: output of the commands for a few stores, without parts that differ between runs.
 
-``python -m tests.golden_outputs`` writes them again, after a change that is meant to show in them.
+``python -m tests.golden_outputs`` writes them again, after an intended change of the output.
 """
 
 import json
@@ -15,7 +15,7 @@ from demo.store import StoreBuilder
 from tests.in_process import run_command
 
 NOW = 1_790_000_000.0
-"""When the stores were written, Unix seconds: in the past of every run."""
+"""When the stores were written, in Unix seconds: before every run."""
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -33,7 +33,7 @@ def _sample(root: Path) -> StoreBuilder:
 
 
 def _damaged(root: Path) -> StoreBuilder:
-    """Damage the sample wherever a store can be damaged and still be read."""
+    """Damage the sample in all ways that leave it readable."""
     store = _sample(root)
     blog, shop, api = (f"captain/img-captain-{app}" for app in ("blog", "shop", "api"))
     store.blob_path(store.tag_link(blog, "3").read_text()).write_text('{"schemaVersion": 2, "lay')
@@ -64,7 +64,7 @@ def _hidden(root: Path) -> StoreBuilder:
 
 
 def _unreadable(root: Path) -> StoreBuilder:
-    """Put a symbolic link, which is never followed, in the place of a directory of tags."""
+    """Replace a directory of tags by a symbolic link, which is never followed."""
     store = _damaged(root)
     tags = store.repository_path("tools/backup") / "_manifests/tags"
     tags.rename(root.parent / "moved")
@@ -94,7 +94,7 @@ def outputs_of(name: str, directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def _stable_metrics(page: str) -> str:
-    """Leave out what differs from run to run, and HELP: its wording is free."""
+    """Remove lines that differ between runs, and HELP, whose wording may change."""
     lines = page.splitlines(keepends=True)
     return "".join(
         line for line in lines if not line.startswith("# HELP") and not _PER_RUN.search(line)

@@ -1,4 +1,4 @@
-"""Commands run in this process, with real files, and all that they write caught."""
+"""Run commands in this process, with real files, and capture their output."""
 
 import io
 import logging
@@ -14,9 +14,9 @@ class Outcome(NamedTuple):
     """How a command ended.
 
     Attributes:
-        exit_code: what the process would end with.
-        output: what it wrote to standard output.
-        complaints: what it wrote to standard error, the log included.
+        exit_code: of the process.
+        output: text on standard output.
+        complaints: text on standard error, including the log.
 
     """
 
@@ -26,15 +26,15 @@ class Outcome(NamedTuple):
 
 
 def run_command(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run a command with no variables but those of ``environment``."""
+    """Run a command with only the variables of ``environment``."""
     output, complaints = io.StringIO(), io.StringIO()
     with redirect_stdout(output), redirect_stderr(complaints), _logging_restored():
         try:
             exit_code: object = main([str(each) for each in arguments], environment or {}, output)
-        except SystemExit as end:  # argparse's way to end after --help and --version
+        except SystemExit as end:  # raised by argparse after --help and --version
             exit_code = end.code or 0
     if not isinstance(exit_code, int):
-        raise TypeError(f"{exit_code!r} is no exit code")
+        raise TypeError(f"{exit_code!r} is not an exit code")
     return Outcome(exit_code, output.getvalue(), complaints.getvalue())
 
 

@@ -1,9 +1,9 @@
-"""A real filesystem that can stop answering: FUSE, spoken to the kernel without any library.
+"""A real filesystem that can stop answering: a FUSE server without any library.
 
-Shows a directory read-only. Run as a program it serves one mount; :class:`MirrorFilesystem` runs
-that, and has it stop answering, answer again, or die. While it answers nothing it leaves requests
-with the kernel, as a server does that is gone: who waits for one can still be killed. Who waits for
-an answer about a single name cannot.
+Shows a directory read-only. As a program it serves one mount. :class:`MirrorFilesystem` runs that
+program, and makes it stop answering, answer again, or die. While it answers nothing, requests stay
+in the kernel, as with a server that is gone: a process that waits for one can still be killed. A
+process that waits for an answer about a single name cannot.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ from tests.servers import START_SECONDS
 
 
 class _Code(IntEnum):
-    """What the kernel asks for, from its fuse.h."""
+    """Requests of the kernel, from its fuse.h."""
 
     LOOKUP = 1
     FORGET = 2
@@ -76,20 +76,20 @@ class _Server:
     def serve(self) -> None:
         """Answer until it is unmounted."""
         while True:
-            asked, _, _ = select.select([self._device], [], [], _POLL_SECONDS)
+            ready, _, _ = select.select([self._device], [], [], _POLL_SECONDS)
             name = self._hanging_name()
             if name is None:
                 while self._put_off:
                     self._answer(self._put_off.pop(0))
-            if not asked or name == b"":
-                time.sleep(_POLL_SECONDS if asked else 0)
+            if not ready or name == b"":
+                time.sleep(_POLL_SECONDS if ready else 0)
                 continue
             try:
                 request = os.read(self._device, _BUFFER_BYTES)
             except OSError as error:
                 if error.errno == errno.ENODEV:
                     return
-                if error.errno == errno.ENOENT:  # nobody waits for it any more
+                if error.errno == errno.ENOENT:  # no process waits for it any more
                     continue
                 raise
             if name is not None and _looks_up(request, name):
@@ -98,7 +98,7 @@ class _Server:
                 self._answer(request)
 
     def _hanging_name(self) -> bytes | None:
-        """Give what hangs: all where it is empty, nothing where it is None."""
+        """Return the name that hangs: empty for all names, None for no name."""
         try:
             return self._pause.read_bytes()
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class _Server:
         answer = _ANSWER.pack(_ANSWER.size + len(body), -number, unique) + body
         try:
             os.write(self._device, answer)
-        except FileNotFoundError:  # who asked was killed meanwhile
+        except FileNotFoundError:  # the process that waited was killed meanwhile
             return
 
     def _reply(self, code: int, node: int, arguments: bytes) -> bytes:
@@ -148,7 +148,7 @@ class _Server:
         status = os.lstat(path)
         node = self._nodes.setdefault(path, len(self._nodes) + 1)
         self._paths[node] = path
-        # nothing may be kept: the kernel asks each time
+        # the kernel may cache nothing, and asks each time
         return struct.pack("<4Q2I", node, 0, 0, 0, 0, 0) + _attributes(status)
 
 
@@ -176,7 +176,7 @@ def _attributes(status: os.stat_result) -> bytes:
 
 
 def _directory(handle: int, offset: int, size: int) -> bytes:
-    """Give the entries from ``offset`` on that fit."""
+    """Return the entries from ``offset`` on that fit into ``size`` bytes."""
     found = b""
     with os.scandir(handle) as entries:
         for number, entry in enumerate(sorted(entries, key=lambda each: each.name), 1):
@@ -206,10 +206,10 @@ def _statistics(status: os.statvfs_result) -> bytes:
 
 
 class MirrorFilesystem:
-    """Shows ``source`` at ``place``."""
+    """Shows ``source`` at ``place``, until the context ends."""
 
     def __init__(self, source: Path, place: Path, mounts: Mounts) -> None:
-        """Prepare it; what it leaves mounted is unmounted with ``mounts``."""
+        """Prepare it; ``mounts`` unmounts it at the end of the test."""
         self._pause = place.with_name(f"{place.name}.paused")
         self._place = place
         self._mounts = mounts
@@ -228,26 +228,26 @@ class MirrorFilesystem:
         self.die()
 
     def start(self) -> None:
-        """Mount it."""
+        """Mount the filesystem."""
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            pytest.skip("a filesystem that hangs: /dev/fuse is not there, or not for this user")
+            pytest.skip("a filesystem that hangs: /dev/fuse is missing, or not for this user")
         self._mounts.note(self._place)
         self._child.start()
         otherwise = f"{self._place} is not mounted"
         self._child.wait_until(lambda: is_mounted(self._place), otherwise, START_SECONDS)
 
     def hang(self, name: str = "") -> None:
-        """Answer nothing any more, or only nothing about what has this name."""
+        """Stop answering, or stop answering about one name."""
         new = self._pause.with_suffix(".new")
         new.write_text(name)
         new.rename(self._pause)
 
     def answer(self) -> None:
-        """Answer again, what has been asked meanwhile first."""
+        """Answer again, the waiting requests first."""
         self._pause.unlink(missing_ok=True)
 
     def die(self) -> None:
-        """End its process, which leaves a mount that fails at once."""
+        """Kill the server, which leaves a mount that fails at once."""
         self._child.kill()
 
 

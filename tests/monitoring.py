@@ -1,4 +1,4 @@
-"""Servers that watch: Prometheus, Alertmanager, and what Alertmanager tells."""
+"""Monitoring servers: Prometheus, Alertmanager, and a receiver of notifications."""
 
 import json
 import threading
@@ -27,9 +27,9 @@ class Prometheus(Server):
         alertmanagers: Sequence[str] = (),
         scrape: Mapping[str, object] | None = None,
     ) -> None:
-        """Prepare it; its configuration and its data go to ``config_dir``.
+        """Prepare the server; its configuration and its data go to ``config_dir``.
 
-        ``scrape`` is what its scrape configuration says beside the targets, e.g. a password.
+        ``scrape`` is added to the scrape configuration, for example a password.
         """
         self.config_dir = config_dir
         self._program = require("prometheus")
@@ -51,11 +51,11 @@ class Prometheus(Server):
         return result
 
     def wait_for(self, promql: str, seconds: float = START_SECONDS) -> list[dict[str, Any]]:
-        """Evaluate an expression until it gives something; return that."""
+        """Evaluate an expression until the result is not empty; return the result."""
         wait_until(lambda: bool(self.query(promql)), f"{promql} stays empty", seconds)
         return self.query(promql)
 
-    def _configure(self, home: Path) -> None:  # noqa: ARG002 - its files go where it was told
+    def _configure(self, home: Path) -> None:  # noqa: ARG002 - its files are in config_dir
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(path) for path in self._rule_files],
@@ -87,7 +87,7 @@ class Prometheus(Server):
 
 
 class Alertmanager(Server):
-    """An Alertmanager, alone, with a configuration (a mapping as in its file)."""
+    """A single Alertmanager with a configuration (a mapping as in its file)."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._program = require("prometheus-alertmanager")
@@ -96,14 +96,14 @@ class Alertmanager(Server):
         super().__init__(f"http://{self.address}")
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Give the alerts that it has, those too that it tells nobody of."""
+        """Return all of its alerts, also those without a notification."""
         answer = httpx.get(f"{self.url}/api/v2/alerts", trust_env=False, timeout=10)
         answer.raise_for_status()
         alerts: list[dict[str, Any]] = answer.json()
         return alerts
 
     def post(self, alerts: Sequence[dict[str, Any]]) -> None:
-        """Give it alerts, as Prometheus does."""
+        """Send alerts, as Prometheus does."""
         answer = httpx.post(
             f"{self.url}/api/v2/alerts", json=list(alerts), trust_env=False, timeout=10
         )
@@ -127,21 +127,21 @@ class Alertmanager(Server):
 
 
 class Webhook:
-    """Takes what Alertmanager tells; each path stands for somebody who is told."""
+    """Receives the notifications of Alertmanager; each path stands for a receiver."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[str, dict[str, Any]]] = []
-        told = self._told
+        self._received: list[tuple[str, dict[str, Any]]] = []
+        received = self._received
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                told.append((self.path, json.loads(body)))
+                received.append((self.path, json.loads(body)))
                 self.send_response(200)
                 self.end_headers()
 
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -156,21 +156,21 @@ class Webhook:
         self._thread.join()
         self._server.server_close()
 
-    def told(self, path: str, status: str) -> dict[tuple[str, str], dict[str, str]]:
-        """Give the annotations of what ``path`` was told, by name and severity of the alert."""
+    def notified(self, path: str, status: str) -> dict[tuple[str, str], dict[str, str]]:
+        """Return the annotations that ``path`` has received, by name and severity of the alert."""
         return {
             (alert["labels"]["alertname"], alert["labels"]["severity"]): alert["annotations"]
-            for where, message in list(self._told)
+            for where, message in list(self._received)
             if where == path
             for alert in message["alerts"]
             if alert["status"] == status
         }
 
     def wait_for(self, path: str, status: str, alert: tuple[str, str]) -> dict[str, str]:
-        """Wait until ``path`` is told of the alert; give its annotations."""
+        """Wait until ``path`` receives an alert; return its annotations."""
         wait_until(
-            lambda: alert in self.told(path, status),
-            f"{path} is not told that {alert} is {status}: {self._told}",
+            lambda: alert in self.notified(path, status),
+            f"{path} does not receive {alert} as {status}: {self._received}",
             START_SECONDS,
         )
-        return self.told(path, status)[alert]
+        return self.notified(path, status)[alert]

@@ -1,4 +1,4 @@
-"""Real mounts in directories of a test, where this user may mount; all undone in the end."""
+"""Real mounts in directories of a test, if this user may mount; all are removed at its end."""
 
 import os
 import subprocess
@@ -13,17 +13,17 @@ import pytest
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _PATIENCE_SECONDS = 10.0
 _UNPRIVILEGED = 64_321
-"""A user that nobody is."""
+"""A user id without an entry or processes."""
 
 
 class Mounts:
-    """Mounts, and remembers what to undo."""
+    """Mounts, and remembers what to unmount."""
 
     def __init__(self) -> None:
         self._places: list[Path] = []
 
     def bind(self, source: Path, place: Path) -> None:
-        """Show a directory at another place."""
+        """Mount a directory at another place, too."""
         self._mount(place, "--bind", str(source))
 
     def tmpfs(self, place: Path, options: str = "size=16m") -> None:
@@ -31,15 +31,15 @@ class Mounts:
         self._mount(place, "-t", "tmpfs", "-o", options, "of-a-test")
 
     def remount(self, place: Path, option: str) -> None:
-        """Change what is mounted there, ``ro`` or ``rw``."""
+        """Make a mount read-only (``ro``) or writable (``rw``)."""
         _run("mount", "-o", f"remount,{option}", str(place))
 
     def note(self, place: Path) -> None:
-        """Undo in the end what something else mounts there."""
+        """Register a place where another program mounts, for :meth:`undo`."""
         self._places.append(place)
 
     def unmount(self, place: Path, *, lazily: bool = False) -> None:
-        """Unmount what was mounted there last; ``lazily`` also what is in use."""
+        """Unmount the last mount there; ``lazily`` also if it is in use."""
         started = time.monotonic()
         while True:
             try:
@@ -49,7 +49,7 @@ class Mounts:
                     raise
 
     def undo(self) -> None:
-        """Unmount all that is left."""
+        """Unmount everything that is left."""
         for place in reversed(self._places):
             while is_mounted(place):
                 self.unmount(place, lazily=True)
@@ -61,13 +61,13 @@ class Mounts:
 
 
 def is_mounted(place: Path) -> bool:
-    """Tell whether something is mounted at a place, without touching it, as it may hang."""
+    """Return whether a place is a mount, without touching it, as it may hang."""
     return any(line.split()[4] == str(place) for line in _MOUNTINFO.read_text().splitlines())
 
 
 @pytest.fixture
 def mounts() -> Iterator[Mounts]:
-    """Give what mounts; skip the test where this user may not."""
+    """Yield mounts for a test; skip it if this user may not mount."""
     refusal = _refusal()
     if refusal is not None:
         pytest.skip(f"mounting for real: {refusal}")
@@ -80,7 +80,7 @@ def mounts() -> Iterator[Mounts]:
 
 @cache
 def _refusal() -> str | None:
-    """Try to mount; give why it is not possible, None where it is."""
+    """Try to mount; return the reason why it is impossible, or None."""
     if os.geteuid() != 0:
         return "only root may"
     each = Mounts()
@@ -101,7 +101,7 @@ def _run(*command: str) -> None:
 
 
 def unprivileged() -> tuple[str, ...]:
-    """Give the command that runs another one as a user who owns nothing; none where this is one."""
+    """Return a prefix that runs a command as a user who owns nothing; empty unless this is root."""
     if os.geteuid() != 0:
         return ()
     user = str(_UNPRIVILEGED)

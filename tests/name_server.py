@@ -1,4 +1,4 @@
-"""A name server of one answer, or of none, for a process that sees no other."""
+"""A name server with one answer, or none, for a process that uses no other."""
 
 import random
 import socket
@@ -22,8 +22,8 @@ class NameServer:
     """Answers each name with 127.0.0.1, or as ``mode`` says.
 
     Attributes:
-        mode: ``address``, ``unknown`` (there is no such name), or ``silent``.
-        queries: how many came.
+        mode: ``address``, ``unknown`` (no such name), or ``silent``.
+        queries: how many it has received.
 
     """
 
@@ -48,7 +48,7 @@ class NameServer:
         self._socket.close()
 
     def prefix(self, home: Path, timeout_seconds: int) -> tuple[str, ...]:
-        """Give the command that runs another one which asks this server alone."""
+        """Return a prefix that runs a command that uses only this server."""
         resolver = home / "resolv.conf"
         options = f"options timeout:{timeout_seconds} attempts:1"
         resolver.write_text(f"nameserver {self._address}\n{options}\n")

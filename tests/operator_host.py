@@ -1,7 +1,7 @@
-"""A host on which an operator types what the runbooks say: a shell with a real registry behind it.
+"""A host on which an operator runs the commands of the runbooks: a shell and a real registry.
 
-Docker and systemd are not there. What stands in for them runs the very programs that they would
-run, and stops, starts and restarts the registry, with the environment that it was told.
+Docker and systemd are missing. Scripts in their place run the same programs that they would run,
+and stop, start and restart the registry with the environment from the command.
 """
 
 import os
@@ -29,7 +29,7 @@ case "$1 $2" in
 "run "*) shift 4; exec "$@" ;;
 "service update") shift 2; printf '%s\\n' "$@" | sed '$d' | tr '\\n' '\\t' >> "$JOURNAL"
   echo >> "$JOURNAL" ;;
-*) echo "docker $*: not known here" >&2; exit 1 ;;
+*) echo "docker $*: not supported here" >&2; exit 1 ;;
 esac
 """
 _SYSTEMCTL = 'echo "$1" >> "$JOURNAL"\n'
@@ -37,7 +37,7 @@ _RUNUSER = 'shift 3; exec "$@"\n'
 
 
 class OperatorHost:
-    """A shell in a directory of its own; ``registry`` is the one that its commands are about."""
+    """A shell in its own directory, whose commands act on ``registry``."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class OperatorHost:
         monkeypatch: pytest.MonkeyPatch,
         settings: Mapping[str, str],
     ) -> None:
-        """Prepare it; ``settings`` are variables of the exporter's."""
+        """Prepare the host; ``settings`` are variables of the exporter."""
         self._registry = registry
         self._monkeypatch = monkeypatch
         self._home = home
@@ -84,9 +84,9 @@ class OperatorHost:
         return (self._home / name).read_text()
 
     def type(self, *commands: str) -> str:
-        """Run commands in one shell, then do to the registry what they asked; give the output.
+        """Run commands in one shell, then apply their requests to the registry; return the output.
 
-        Raises RuntimeError where the last command, or a part of a pipeline, failed.
+        Raises RuntimeError if a command, or a part of a pipeline, fails.
         """
         script = "\n".join(commands).replace(_ADDRESS, self._registry.url)
         for store in _STORES:
@@ -102,7 +102,7 @@ class OperatorHost:
         )
         if done.returncode != 0:
             raise RuntimeError(f"{script}\nended with {done.returncode}:\n{done.stderr}")
-        self._carry_out()
+        self._apply_requests()
         return done.stdout
 
     def _write(self, program: str, script: str) -> None:
@@ -110,11 +110,11 @@ class OperatorHost:
         path.write_text(f"#!/bin/sh\n{script}")
         path.chmod(0o755)
 
-    def _carry_out(self) -> None:
-        wishes = self._journal.read_text().splitlines()
+    def _apply_requests(self) -> None:
+        requests = self._journal.read_text().splitlines()
         self._journal.write_text("")
-        for wish in wishes:
-            match wish.strip("\t").split("\t"):
+        for request in requests:
+            match request.strip("\t").split("\t"):
                 case ["stop"]:
                     self._registry.stop()
                 case ["start"]:
@@ -129,4 +129,4 @@ class OperatorHost:
                     self._monkeypatch.delenv(name)
                     self._registry.restart()
                 case other:
-                    raise RuntimeError(f"nobody knows how to {other}")
+                    raise RuntimeError(f"unknown request: {other}")

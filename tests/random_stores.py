@@ -1,4 +1,4 @@
-"""Random stores for property tests, built step by step as pushes, deletions and damage do."""
+"""Random stores for property tests, built step by step by pushes, deletions and damage."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ REPOSITORIES = ("a", "a/b", "c")
 TAGS = ("1", "2", "latest")
 
 Step = tuple[str, str, str, int, int]
-"""What is done, to which repository and tag, and two numbers that choose among its parts."""
+"""An action, its repository and tag, and two numbers that choose among their parts."""
 
 
 def _steps(actions: Sequence[str], min_size: int, max_size: int) -> SearchStrategy[list[Step]]:
@@ -29,7 +29,7 @@ _PUSHES = ("image", "index", "retag")
 _SOUND = (*_PUSHES, "delete", "untag", "garbage")
 
 STEPS = _steps(_SOUND, 0, 25)
-"""Leave a store in which all that is referenced is there."""
+"""Steps to a store without missing blobs or links."""
 
 STEPS_WITH_LOSSES = st.builds(
     lambda *parts: [step for part in parts for step in part],
@@ -39,17 +39,17 @@ STEPS_WITH_LOSSES = st.builds(
     _steps(_SOUND, 0, 4),
     st.one_of(*[st.just([])] * 3, _steps(["truncate", "empty link", "empty tag"], 1, 2)),
 )
-"""Lose blobs and links on the way; what makes a collector abort comes last, and in a minority."""
+"""Steps that lose blobs and links; those that make a collector abort come last and rarely."""
 
 
 def build(store: StoreBuilder, steps: list[Step]) -> None:
-    """Do to a store what the steps say; those that find nothing to work on do nothing."""
+    """Apply the steps to a store; steps without an object do nothing."""
     for _ in build_stepwise(store, steps):
         pass
 
 
 def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
-    """Do what the steps say, and stop after each."""
+    """Apply the steps to a store; yield after each."""
     pushed: dict[str, list[str]] = {name: [] for name in REPOSITORIES}
     for action, name, tag, first, second in steps:
         here = pushed[name]
@@ -83,7 +83,7 @@ def _change_tag(store: StoreBuilder, action: str, name: str, tag: str, digest: s
 
 
 def _harm(store: StoreBuilder, action: str, name: str, digest: str) -> None:
-    """Delete a manifest or damage it or its link."""
+    """Delete or damage a manifest or its link."""
     blob, link = store.blob_path(digest), store.revision_link(name, digest)
     if action == "delete" and link.exists():
         store.delete_revision(name, digest)

@@ -1,6 +1,6 @@
-"""A registry under load: writers on threads of their own, and its collector now and then.
+"""A registry under load: writers in their own threads, and its collector now and then.
 
-Nobody pushes while the collector runs, as its manual demands.
+No writer pushes while the collector runs, as its documentation demands.
 """
 
 import threading
@@ -18,14 +18,14 @@ _REPOSITORIES = (
     ("shop/web", "shop/worker", "shop/web/assets"),
     ("team/tools", "team/mirror", "backup"),
 )
-"""What each writer writes to."""
+"""Repositories of each writer."""
 
 
 class Load:
-    """The load, as long as the context lasts.
+    """The load, which lasts as long as the context.
 
     Attributes:
-        truth: what the registry holds for certain.
+        truth: the certain contents of the registry.
 
     """
 
@@ -38,10 +38,10 @@ class Load:
         pause_seconds: float = 0.0,
         seed: int = 1,
     ) -> None:
-        """Prepare it.
+        """Prepare the load.
 
-        ``collect`` runs the collector, every ``collect_seconds``; each writer waits for
-        ``pause_seconds`` after each thing that it does.
+        ``collect`` runs the collector, every ``collect_seconds``. Each writer waits for
+        ``pause_seconds`` after each step.
         """
         self.truth = Truth()
         self._collect = collect
@@ -76,14 +76,14 @@ class Load:
             self.check()
 
     def check(self) -> None:
-        """Raise what has gone wrong with the load itself."""
+        """Raise the errors of the load itself."""
         for future in self._futures:
             if future.done():
                 future.result()
 
     @property
     def done(self) -> Counter[str]:
-        """What it did: pushes, retags, deletions, collector runs."""
+        """Numbers of pushes, retags, deletions and collector runs."""
         done = Counter({"collector runs": self._collections})
         for writer in self._writers:
             done.update(writer.done)
@@ -91,7 +91,7 @@ class Load:
 
     @contextmanager
     def _held_up(self) -> Iterator[None]:
-        """Let no writer be in the middle of anything."""
+        """Wait until no writer is within a step, and stop all of them."""
         self._may_write.clear()
         for lock in self._at_work:
             lock.acquire()

@@ -1,7 +1,7 @@
-"""What is certain of a registry that is being written to: what it held, and from when until when.
+"""The certain contents of a registry that is being written to, with times.
 
-A span begins when the registry has said that something is done, and ends before it is asked to undo
-that: so whoever looked at the store within the span must have seen it. Knows no registry.
+A span begins when the registry has confirmed a change, and ends before the request to undo it: a
+scan within the span must have seen the change. Knows no registry.
 """
 
 import math
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 _KEPT_SECONDS = 60.0
-"""How long it is told of what is no more: longer than any look at the store takes."""
+"""How long ended spans are kept: longer than any scan of the store takes."""
 
 Place = tuple[str, str]
 """A repository, and a tag or a digest in it."""
@@ -20,12 +20,12 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, or an index of some.
+    """An image, or an index of images.
 
     Attributes:
         digest: of its manifest.
-        sizes: of all blobs that it needs, by digest: its manifest, and what its children need.
-        children: those that an index lists.
+        sizes: of all blobs that it needs, by digest, including its manifest and its children.
+        children: the images that an index lists.
 
     """
 
@@ -43,7 +43,7 @@ class _Span:
 
 
 class Spans:
-    """Which image was in a place from when until when; any thread may tell and ask."""
+    """Which image was in which place at which time; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,12 +51,12 @@ class Spans:
         self._ended: deque[_Span] = deque()
 
     def begin(self, place: Place, image: Image) -> None:
-        """Say that it is there now; what was there instead has been ended before."""
+        """Record that an image is in a place now; an earlier one must have been ended."""
         with self._lock:
             self._open[place] = _Span(place, image, time.time())
 
     def end(self, place: Place) -> None:
-        """Say that it may be gone from now on."""
+        """Record that the image in a place may be gone from now on."""
         now = time.time()
         with self._lock:
             span = self._open.pop(place, None)
@@ -66,7 +66,7 @@ class Spans:
                 self._ended.popleft()
 
     def throughout(self, begin: float, end: float) -> dict[Place, Image]:
-        """Give what was there all the time between two moments, Unix seconds."""
+        """Return the images that were there all the time between two times, in Unix seconds."""
         with self._lock:
             spans = (*self._open.values(), *self._ended)
         return {each.place: each.image for each in spans if each.since < begin and each.until > end}
@@ -74,11 +74,11 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a registry holds for certain.
+    """The certain contents of a registry.
 
     Attributes:
         held: manifests that were pushed whole and not deleted, by repository and digest.
-        tagged: those that a tag points to, by repository and tag.
+        tagged: manifests that a tag points to, by repository and tag.
 
     """
 
@@ -87,5 +87,5 @@ class Truth:
 
 
 def sizes_of(images: Mapping[Place, Image]) -> dict[str, int]:
-    """Give all blobs that images need, each once, with their sizes."""
+    """Return the sizes of all blobs that images need, each blob once."""
     return {digest: size for image in images.values() for digest, size in image.sizes.items()}

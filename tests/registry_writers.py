@@ -1,7 +1,7 @@
-"""What builds and people do to a registry over HTTP, one thing after the other, as a seed decides.
+"""Random changes of a registry over HTTP, as builds and people make them, one after the other.
 
-Repositories stay as large as they are, so that it can go on for ever; contents are new ones, and
-some that come again after they were deleted.
+Repositories do not grow, so that a writer can run forever. Contents are mostly new; some come again
+after they were deleted.
 """
 
 import random
@@ -34,7 +34,7 @@ _SHARE_COMING_AGAIN = 0.3
 
 @dataclass(slots=True)
 class _Shelf:
-    """One repository: what its tags point to, and what else it holds."""
+    """One repository: its tagged images, and its untagged ones."""
 
     name: str
     tags: dict[str, Image] = field(default_factory=dict)
@@ -44,17 +44,17 @@ class _Shelf:
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """All that it holds."""
+        """All images that it holds."""
         return (*self.tags.values(), *self.untagged)
 
     def needs(self, digest: str) -> bool:
-        """Tell whether an image of this repository needs a blob."""
+        """Return whether an image of this repository needs a blob."""
         return any(digest in image.sizes for image in self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """An image that is yet to be pushed."""
+    """An image that is not pushed yet."""
 
     layers: tuple[bytes, ...]
     config: bytes
@@ -62,14 +62,14 @@ class _Content:
 
     @classmethod
     def of(cls, seed: str) -> "_Content":
-        """Make one; the same for the same seed."""
+        """Return an image, the same for the same seed."""
         number = zlib.crc32(seed.encode())
         layers = _BASES[number % len(_BASES)], noise(seed, 1 + number % _LARGEST_LAYER)
         config = image_config(layers)
         return cls(layers, config, encode(image_manifest(layers, config, oci=True)))
 
     def image(self) -> Image:
-        """Tell what it will be."""
+        """Return the image as it will be in the registry."""
         contents = (*self.layers, self.config, self.manifest)
         sizes = {digest_of(content): len(content) for content in contents}
         return Image(digest_of(self.manifest), sizes)
@@ -78,7 +78,7 @@ class _Content:
 def random_changes(
     registry: DockerRegistry, client: RegistryClient, *, repositories: int, seed: int, steps: int
 ) -> Iterator[int]:
-    """Do all that may happen to a registry, its collector included; yield each step's number."""
+    """Change a registry at random, and run its collector; yield the number of each step."""
     chance = random.Random(seed)  # noqa: S311 - the same steps each time
     pushed: list[tuple[str, str]] = []
     for step in range(steps):
@@ -105,10 +105,10 @@ def random_changes(
 
 
 class Writer:
-    """Writes to some repositories that nobody else writes to, and tells the truth about them.
+    """Writes to its own repositories, and records their certain contents.
 
     Attributes:
-        done: how often it did what.
+        done: how often it did each action.
 
     """
 
@@ -122,7 +122,7 @@ class Writer:
         self._chance = random.Random(seed)  # noqa: S311 - the same steps each time
 
     def step(self) -> None:
-        """Do one thing: the first repository changes all the time, the last now and then."""
+        """Do one action: the first repository changes all the time, the last now and then."""
         (shelf,) = self._chance.choices(self._shelves, range(len(self._shelves), 0, -1))
         if len(shelf.tags) < _LEAST_TAGS:
             self._push(shelf)
@@ -161,7 +161,7 @@ class Writer:
         self._tag(shelf, Image(digest, sizes, tuple(children)), content, media_type)
 
     def _retag(self, shelf: _Shelf) -> None:
-        """Point a tag to what another one points to already."""
+        """Point a tag to the image of another tag."""
         image = shelf.tags[self._chance.choice(sorted(shelf.tags))]
         content, media_type = self._client.manifest(shelf.name, image.digest)
         self._tag(shelf, image, content, media_type)
@@ -175,7 +175,7 @@ class Writer:
         self._delete(shelf, image)
 
     def _push_garbage(self, shelf: _Shelf) -> None:
-        """Push a layer of an image that never comes."""
+        """Push a layer whose image is never pushed."""
         self._client.push_blob(shelf.name, noise(f"garbage {self._chance.random()}", 900))
 
     def _begin_upload(self, shelf: _Shelf) -> None:
@@ -184,7 +184,7 @@ class Writer:
             self._client.start_upload(shelf.name, noise(f"upload {shelf.uploads}", 700))
 
     def _upload(self, shelf: _Shelf) -> tuple[Image, bytes]:
-        """Upload the layers and the config of a new image; give that and its manifest."""
+        """Upload the layers and the config of a new image; return the image and its manifest."""
         content = self._new_content(shelf)
         for layer in content.layers:
             self._upload_layer(shelf, layer)
@@ -192,7 +192,7 @@ class Writer:
         return content.image(), content.manifest
 
     def _upload_layer(self, shelf: _Shelf, layer: bytes) -> None:
-        """Upload a layer as Docker does: not where the repository has it, or another one has."""
+        """Upload a layer as Docker does, unless this repository or another one has it."""
         digest = digest_of(layer)
         if shelf.needs(digest):
             return
@@ -214,7 +214,7 @@ class Writer:
     def _tag(
         self, shelf: _Shelf, image: Image, manifest: bytes, media_type: str = OCI_MANIFEST
     ) -> None:
-        """Push a manifest by a tag; what that pointed to before stays without it."""
+        """Push a manifest by a tag; the image that the tag pointed to before stays untagged."""
         tag = str(self._chance.randrange(_MOST_TAGS))
         before = shelf.tags.pop(tag, None)
         self._truth.tagged.end((shelf.name, tag))
@@ -228,7 +228,7 @@ class Writer:
         self.done["pushes"] += 1
 
     def _delete(self, shelf: _Shelf, image: Image) -> None:
-        """Delete an image, and with an index what it lists."""
+        """Delete an image, and all images that an index lists."""
         for each in (image, *image.children):
             self._truth.held.end((shelf.name, each.digest))
             self._client.delete_manifest(shelf.name, each.digest)

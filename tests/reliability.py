@@ -1,4 +1,4 @@
-"""The page of what the exporter has shown under attack, load and failure: written by the run."""
+"""Write docs/reliability.md: the figures of the tests of attack, load and failure."""
 
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 
 Record = Callable[[str, str], None]
-"""Takes what is promised, as a sentence, and what was measured."""
+"""Called with a promise, as a sentence, and the measured figure."""
 
 _OPTION = "--reliability-page"
 _SECTIONS = {
-    "web": "Attacks and load on its HTTP server",
-    "faults": "Faults around it",
-    "change": "A store that changes while it is read",
+    "web": "Attacks and load on the HTTP server",
+    "faults": "Faults in the environment",
+    "change": "A store that changes during a scan",
     "privilege": "Least privilege",
-    "supply": "What it is made of",
-    "fuzz": "Made-up input",
+    "supply": "Supply chain",
+    "fuzz": "Fuzzing",
     "soak": "Twenty minutes under load",
 }
-_HEAD = """# What it has shown under attack, load and failure
+_HEAD = """# Reliability under attack, load and failure
 
 Written by `make reliability`, `make fuzz` and `make soak`, not by hand. Each line is a promise that
-a test holds, and the figure of one run; the tests fail where a promise is not kept. All but the
-soak are part of `make test`, which gives what takes minutes less time. Figures depend on the
+a test checks, and the figure of one run; the test fails if the promise is not kept. All but the
+soak are part of `make test`, which shortens the tests that take minutes. Figures depend on the
 machine.
 """
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -33,12 +33,12 @@ _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 @dataclass(slots=True)
 class Findings:
-    """What a run has recorded: rows of promise and figure, by section."""
+    """Results of a run: rows of promise and figure, by section."""
 
     rows: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def page(self, before: str, today: str) -> str:
-        """Write the page: its own sections, and those of ``before`` it did not touch."""
+        """Return the page: the sections of this run, and the other sections of ``before``."""
         parts = [_HEAD]
         earlier = _sections(before)
         for section, title in _SECTIONS.items():
@@ -53,7 +53,7 @@ class Findings:
 
 
 def _sections(page: str) -> dict[str, str]:
-    """Take a page apart: each section's text by its title."""
+    """Return the text of each section of a page by its title."""
     _, *parts = _HEADING.split(page)
     return {title: text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -67,18 +67,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         _OPTION,
         type=Path,
-        help="write what the tests marked reliability have shown, and give those that take "
-        "minutes all the time they promise",
+        help="write the figures of the tests marked reliability to this page, and run the long "
+        "ones for their full time",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with nothing."""
+    """Start without findings."""
     config.stash[_FINDINGS] = Findings()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the page, where the run was asked for it and everything it promises was shown."""
+    """Write the page, if the run was asked for it and all its tests passed."""
     page: Path | None = session.config.getoption(_OPTION)
     if page is not None and exitstatus == pytest.ExitCode.OK:
         before = page.read_text(encoding="utf-8") if page.exists() else ""
@@ -90,7 +90,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether a test passed: only then has it shown anything."""
+    """Remember whether a test passed: only then its figures count."""
     report = yield
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -99,13 +99,13 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def at_length(request: pytest.FixtureRequest) -> bool:
-    """Whether to take all the time that is promised, as where the page is written, or a part."""
+    """Whether to run long tests for their full time, as for the page, or for a part of it."""
     return request.config.getoption(_OPTION) is not None
 
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Iterator[Record]:
-    """Give what records a figure: in the section that the test's mark ``reliability`` names."""
+    """Yield a function that records a figure in the section of the test's mark ``reliability``."""
     mark = request.node.get_closest_marker("reliability")
     assert mark is not None, "mark the test: pytest.mark.reliability(SECTION)"
     (section,) = mark.args

@@ -1,4 +1,4 @@
-"""Reading the runbooks: headings, links and the commands in them."""
+"""Parse the runbooks: headings, links and commands."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
-# not the name of its service or image, after which options of another program may follow
+# not the name of the service or image, which options of another program may follow
 _COMMAND = re.compile(r"\bregistry-storage-exporter (?!-)([^\n]*)")
 _NEXT_QUERY = re.compile(r"\n+(?=\S)")
 _END_OF_COMMAND = {"|", ">", ">>", ";", "&&", "||", "&", "2>"}
@@ -24,7 +24,7 @@ _END_OF_COMMAND = {"|", ">", ">>", ";", "&&", "||", "&", "2>"}
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block, the language it is marked with, and the heading it stands below."""
+    """A fenced block, its language, and the heading above it."""
 
     language: str
     content: str
@@ -32,28 +32,28 @@ class Block:
 
 
 def prose_of(page: str) -> str:
-    """Give a page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return _BLOCK.sub("", page)
 
 
 def headings_of(page: str, level: int) -> list[str]:
-    """Give the headings of one level, in order."""
+    """Return the headings of one level, in order."""
     return [text for marks, text in _HEADING.findall(prose_of(page)) if len(marks) == level]
 
 
 def anchors_of(page: str) -> set[str]:
-    """Give the anchors that GitHub makes of a page's headings."""
+    """Return the anchors that GitHub makes of a page's headings."""
     texts = [text for _, text in _HEADING.findall(prose_of(page))]
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
 
 
 def links_of(page: str) -> list[str]:
-    """Give what a page links to, apart from other sites."""
+    """Return the links of a page, without those to other sites."""
     return [each for each in _LINK.findall(prose_of(page)) if "://" not in each]
 
 
 def blocks_of(page: str, language: str | None = None) -> list[Block]:
-    """Give the fenced blocks in order, of all languages or of one."""
+    """Return the fenced blocks in order, of all languages or of one."""
     blocks = []
     for match in _BLOCK.finditer(page):
         before = _HEADING.findall(prose_of(page[: match.start()]))
@@ -63,7 +63,7 @@ def blocks_of(page: str, language: str | None = None) -> list[Block]:
 
 
 def commands_below(page: str, heading: str) -> list[str]:
-    """Give the shell blocks that stand below a heading. Raises ValueError where there is none."""
+    """Return the shell blocks below a heading; raise ValueError if there is none."""
     found = [block.content for block in blocks_of(page, "sh") if block.heading == heading]
     if not found:
         raise ValueError(f"no shell block below {heading!r}")
@@ -71,15 +71,15 @@ def commands_below(page: str, heading: str) -> list[str]:
 
 
 def queries_of(page: str) -> list[str]:
-    """Give the queries in a page: a line that is not indented begins a new one."""
+    """Return the queries of a page: each unindented line begins a new one."""
     blocks = [block.content for block in blocks_of(page, "promql")]
     return [query for block in blocks for query in _NEXT_QUERY.split(block.strip())]
 
 
 def exporter_commands_of(page: str) -> Iterator[list[str]]:
-    """Give the arguments of every command line of the exporter, in shell blocks and in the text.
+    """Yield the arguments of every command line of the exporter, in shell blocks and in the text.
 
-    Not those in shown sessions, which may be there for the error that they give.
+    Shown sessions are left out: they may be there for their error.
     """
     spans = [" ".join(span.split()) for span in _CODE_SPAN.findall(prose_of(page))]
     texts = [block.content.replace("\\\n", " ") for block in blocks_of(page, "sh")]

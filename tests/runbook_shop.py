@@ -1,8 +1,8 @@
-"""A registry with images to lose, and the shell of an operator who follows a runbook on it.
+"""A registry with images, and the shell of an operator who follows a runbook on it.
 
-Each command is taken out of its page, with other addresses and paths filled in: a page that is
-changed is tried as it is then. Docker and CapRover are not here, so the lines for Debian's package
-are run; restarting is the tests' own.
+Each command is read from its page, and gets the addresses and paths of the test: a changed page is
+tested as it is. Docker and CapRover are missing here, so the lines for Debian's package are run.
+The tests themselves restart the registry.
 """
 
 import json
@@ -32,17 +32,17 @@ _DEBIAN_RESTART = "systemctl restart docker-registry"
 
 
 def blocks(alert: str, heading: str) -> list[str]:
-    """Give the blocks of commands below a heading of an alert's page."""
+    """Return the blocks of commands below a heading of an alert's page."""
     return commands_below((DIRECTORY / f"DockerRegistry{alert}.md").read_text(), heading)
 
 
 def block(alert: str, heading: str, number: int = 0) -> str:
-    """Give one of the blocks of commands below a heading."""
+    """Return one of the blocks of commands below a heading."""
     return blocks(alert, heading)[number]
 
 
 def run_shell(*commands: str, home: Path, **values: str) -> str:
-    """Run commands in the shell of somebody who fills in ``values`` for what the page has."""
+    """Run commands in a shell, with ``values`` for the variables that the page sets."""
     script = "\n".join(commands)
     for name, value in values.items():
         line = f"{name}={shlex.quote(value)}".replace("\\", r"\\")
@@ -63,7 +63,7 @@ def run_shell(*commands: str, home: Path, **values: str) -> str:
 
 
 class Cached(DockerRegistry):
-    """A registry that remembers which blobs it has, as the image and Debian's package do."""
+    """A registry that caches which blobs it has, as the image and Debian's package do."""
 
     def _configure(self, home: Path) -> None:
         super()._configure(home)
@@ -74,7 +74,7 @@ class Cached(DockerRegistry):
 
 
 class Shop:
-    """A registry with images that share a layer, and with garbage; and an operator's shell."""
+    """A registry with garbage and images that share a layer, and an operator's shell."""
 
     def __init__(self, registry: DockerRegistry, client: RegistryClient, home: Path) -> None:
         self.registry = registry
@@ -114,26 +114,26 @@ class Shop:
     def broken_tags(self) -> float | None:
         return self.metrics().value(BROKEN_TAGS)
 
-    def foretold(self) -> float | None:
+    def reclaimable(self) -> float | None:
         return self.metrics().value("docker_registry_gc_reclaimable_bytes", mode="default")
 
     def run(self, *blocks: str, **values: str) -> str:
-        """Run commands of a page, one after the other in one shell; they must set ``values``."""
+        """Run commands of a page in one shell; they must set the variables of ``values``."""
         for name in values:
             assert re.search(rf"^{name}=", "\n".join(blocks), re.MULTILINE), name
         return run_shell(*blocks, home=self.home, **self.filled, **values)
 
     def collect_garbage(self) -> None:
-        """Run what the page of a blocked collector says for Debian's package."""
+        """Run the commands for Debian's package from the page of a blocked collector."""
         command, restart = block(BLOCKED, "Collect", 1).splitlines()
         assert restart == _DEBIAN_RESTART
         assert _DEBIAN_CONFIG in command
         self.run(command.replace(_DEBIAN_CONFIG, str(self.registry.home / "config.yml")))
         self.registry.restart()
 
-    def assert_collector_frees_what_is_foretold(self) -> None:
-        foretold, before = self.foretold(), self.blob_bytes()
-        assert foretold is not None
-        assert foretold >= len(GARBAGE)
+    def assert_collector_frees_reclaimable(self) -> None:
+        reclaimable, before = self.reclaimable(), self.blob_bytes()
+        assert reclaimable is not None
+        assert reclaimable >= len(GARBAGE)
         self.collect_garbage()
-        assert before - self.blob_bytes() == foretold
+        assert before - self.blob_bytes() == reclaimable

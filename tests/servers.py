@@ -1,6 +1,6 @@
-"""Real servers for tests, each a process on a loopback port: first of all, a Docker registry.
+"""Real servers for tests, each in its own process on a loopback port, above all a Docker registry.
 
-And a small client that pushes to a registry the way Docker does, through its HTTP API; and the
+Also a small client that pushes to a registry through its HTTP API, as Docker does, and the
 registry's garbage collector, which needs no server.
 """
 
@@ -51,7 +51,7 @@ _ARCHITECTURES = ("amd64", "arm64", "s390x", "ppc64le", "riscv64")
 
 
 def require(program: str) -> str:
-    """Find a program; skip the test without it, or fail it where CI promises it."""
+    """Find a program; without it skip the test, or fail it in CI, which has all programs."""
     path = shutil.which(program)
     if path is None:
         package = _PACKAGES.get(program, program)
@@ -63,21 +63,25 @@ def require(program: str) -> str:
 
 
 def require_registry_v3() -> str:
-    """Find version 3 of the registry; skip the test without it, as no Debian package has it."""
+    """Find version 3 of the registry; skip the test without it: no Debian package has it."""
     named = os.environ.get(REGISTRY_V3)
     path = named or shutil.which("registry")
     if path is not None and shutil.which(path) is not None:
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-        if " v3." in told.stdout:
+        version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+        if " v3." in version.stdout:
             return path
-    found = f"{path} is not it" if path else f"neither in ${REGISTRY_V3} nor on PATH as `registry`"
-    pytest.skip(f"version 3 of the registry: {found}; to have it: {_INSTALL_V3}")
+    found = (
+        f"{path} is another version"
+        if path
+        else f"not in ${REGISTRY_V3}, nor on PATH as `registry`"
+    )
+    pytest.skip(f"version 3 of the registry: {found}; to install it: {_INSTALL_V3}")
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
+    """Find a free loopback port."""
     while True:
-        # Below the range that outgoing connections take theirs from, so that it stays free.
+        # Below the range of ports for outgoing connections, so that it stays free.
         port = random.randint(15_000, 32_000)  # noqa: S311 - not a secret
         with socket.socket() as probe:
             try:
@@ -88,7 +92,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A program that serves HTTP, run as a process of its own in a directory for its files."""
+    """A program that serves HTTP, run in its own process, with a directory for its files."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -107,7 +111,7 @@ class Server:
 
     @property
     def home(self) -> Path:
-        """The directory of its configuration and log; gone when the context ends."""
+        """The directory of its configuration and log, which is removed when the context ends."""
         if self._home is None:
             self._home = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__}-"))
             self._configure(self._home)
@@ -115,11 +119,11 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
+        """Everything that it has printed so far."""
         return "" if self._child is None else self._child.log
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         if self._child is None:
             arguments, log = self._arguments(self.home), self.home / "log"
             self._child = ChildProcess(type(self).__name__, arguments, log, directory=self.home)
@@ -132,19 +136,19 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """Stop it, and wait until it has ended."""
+        """Stop the server, and wait until it has ended."""
         if self._child is not None:
             self._child.stop()
 
     def restart(self) -> None:
-        """Stop it and start it again on the same port."""
+        """Stop the server and start it again on the same port."""
         self.stop()
         self.start()
 
     def _answers(self) -> bool:
         address = f"{self.url}{self._ready_path()}"
         try:
-            # Whether it is up, not whose certificate it has, is the question.
+            # The question is whether it is up, not whether its certificate is valid.
             answer = httpx.get(address, verify=False, trust_env=False, timeout=5)  # noqa: S501
         except httpx.TransportError:
             return False
@@ -161,7 +165,7 @@ class Server:
 
 
 class GarbageCollector:
-    """The collector of a registry's program, run on a store that nobody serves."""
+    """The collector of a registry's program, run on a store without a server."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -169,7 +173,7 @@ class GarbageCollector:
     def run(
         self, root: Path, *, dry_run: bool = True, delete_untagged: bool = False
     ) -> frozenset[str] | None:
-        """Run it; return the digests of the blobs it frees, None where it aborts."""
+        """Run the collector; return the digests of the freed blobs, or None if it aborts."""
         flags = ["--dry-run"] * dry_run + ["--delete-untagged"] * delete_untagged
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
             json.dump(_registry_config(root), config)
@@ -204,9 +208,9 @@ class DockerRegistry(Server):
         tls: tuple[Path, Path] | None = None,
         program: str | None = None,
     ) -> None:
-        """Prepare it; ``tls`` is a certificate chain and its key as PEM files.
+        """Prepare the server; ``tls`` is a certificate chain and its key as PEM files.
 
-        ``program`` is Debian's where it is None.
+        Without ``program`` it is Debian's.
         """
         self.root = root
         self._program = program or require("docker-registry")
@@ -217,7 +221,7 @@ class DockerRegistry(Server):
         super().__init__(f"{'https' if tls else 'http'}://127.0.0.1:{self._port}")
 
     def garbage_collect(self, *, dry_run: bool = False, delete_untagged: bool = False) -> str:
-        """Run the registry's own collector on the store; return all that it printed."""
+        """Run the registry's own collector on the store; return its output."""
         arguments = [self._program, "garbage-collect"]
         arguments += ["--dry-run"] * dry_run + ["--delete-untagged"] * delete_untagged
         arguments.append(str(self.home / "config.yml"))
@@ -248,7 +252,7 @@ class DockerRegistry(Server):
 
 
 def _htpasswd(username: str, password: str) -> str:
-    cheapest = ["-B", "-C", "4"]  # bcrypt is slow on purpose, and each request pays for it
+    cheapest = ["-B", "-C", "4"]  # bcrypt is slow on purpose, for each request
     done = subprocess.run(
         [require("htpasswd"), "-n", "-i", *cheapest, username],
         input=password,
@@ -260,7 +264,7 @@ def _htpasswd(username: str, password: str) -> str:
 
 
 class RegistryClient:
-    """Pushes to a registry and deletes from it, one HTTP request after the other."""
+    """Pushes to a registry and deletes from it, with one HTTP request after the other."""
 
     def __init__(
         self,
@@ -292,12 +296,12 @@ class RegistryClient:
         return digest
 
     def mount_blob(self, repository: str, digest: str, source: str) -> None:
-        """Make a blob of the repository ``source`` one of ``repository`` too."""
+        """Mount a blob of the repository ``source`` into ``repository``."""
         parameters = {"mount": digest, "from": source}
         self._send("POST", f"/v2/{repository}/blobs/uploads/", 201, params=parameters)
 
     def start_upload(self, repository: str, content: bytes) -> str:
-        """Send a part of a blob and leave the upload unfinished; return the upload's UUID."""
+        """Send a part of a blob, and leave the upload unfinished; return its UUID."""
         location = self._begin_upload(repository)
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._send("PATCH", location, 202, content=content, headers=headers)
@@ -322,7 +326,7 @@ class RegistryClient:
         *,
         oci: bool = False,
     ) -> str:
-        """Push an image with its blobs, untagged where ``tag`` is None; return its digest."""
+        """Push an image with its blobs, untagged if ``tag`` is None; return its digest."""
         manifest_type = OCI_MANIFEST if oci else DOCKER_MANIFEST
         manifest = image_manifest(layers, config, oci=oci)
         for content in (*layers, image_config(layers) if config is None else config):
@@ -333,7 +337,7 @@ class RegistryClient:
     def push_index(
         self, repository: str, tag: str | None, images: Sequence[str], *, oci: bool = False
     ) -> str:
-        """Push an index of manifests that the repository has already; return its digest."""
+        """Push an index of manifests that are already in the repository; return its digest."""
         children = []
         for number, digest in enumerate(images):
             content, media_type = self.manifest(repository, digest)
@@ -352,11 +356,11 @@ class RegistryClient:
         return answer.content, answer.headers["Content-Type"]
 
     def delete_manifest(self, repository: str, digest: str) -> None:
-        """Delete a manifest, and with it every tag that points to it."""
+        """Delete a manifest and every tag that points to it."""
         self._send("DELETE", f"/v2/{repository}/manifests/{digest}", 202)
 
     def tags(self, repository: str) -> list[str]:
-        """Return the tags, sorted; none for a repository the registry does not know."""
+        """Return the tags, sorted; none for an unknown repository."""
         answer = self._http.get(f"/v2/{repository}/tags/list")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
@@ -388,22 +392,22 @@ class RegistryClient:
 
 
 def digest_of(content: bytes) -> str:
-    """Give the sha256 digest as text."""
+    """Return the sha256 digest as text."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def encode(manifest: Mapping[str, Any]) -> bytes:
-    """Give a manifest the bytes that :class:`RegistryClient` pushes."""
+    """Return the bytes of a manifest, as :class:`RegistryClient` pushes it."""
     return json.dumps(manifest, indent=3).encode()
 
 
 def descriptor(content: bytes, media_type: str) -> dict[str, Any]:
-    """Describe a blob the way manifests do."""
+    """Return the descriptor of a blob, as manifests have it."""
     return {"mediaType": media_type, "size": len(content), "digest": digest_of(content)}
 
 
 def image_config(layers: Sequence[bytes]) -> bytes:
-    """Give the least configuration that makes ``layers`` an image."""
+    """Return the smallest configuration that makes ``layers`` an image."""
     layer_digests = [digest_of(layer) for layer in layers]
     return encode(
         {
@@ -417,7 +421,7 @@ def image_config(layers: Sequence[bytes]) -> bytes:
 def image_manifest(
     layers: Sequence[bytes], config: bytes | None = None, *, oci: bool = False
 ) -> dict[str, Any]:
-    """Give the manifest of an image."""
+    """Return the manifest of an image."""
     layer_type = OCI_LAYER if oci else DOCKER_LAYER
     content = image_config(layers) if config is None else config
     return {

@@ -1,4 +1,4 @@
-"""Small filesystems of a test's own: they can be filled, and made read-only."""
+"""Small filesystems for tests, which can be filled and made read-only."""
 
 import os
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ class SmallFilesystem:
     """A filesystem in memory."""
 
     def __init__(self, place: Path, mounts: Mounts) -> None:
-        """Stand for the one that ``mounts`` has mounted on ``place``."""
+        """Represent the filesystem that ``mounts`` has mounted on ``place``."""
         self.place = place
         self._mounts = mounts
         self._filler = place / "filler"
 
     def fill(self) -> None:
-        """Leave not one block free."""
+        """Write until no block is free."""
         descriptor = os.open(self._filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             while True:
@@ -31,26 +31,26 @@ class SmallFilesystem:
             os.close(descriptor)
 
     def make_room(self) -> None:
-        """Free what :meth:`fill` took."""
+        """Delete what :meth:`fill` wrote."""
         self._filler.unlink()
 
     def make_read_only(self) -> None:
-        """Have the kernel refuse every write."""
+        """Make the kernel refuse every write."""
         self._mounts.remount(self.place, "ro")
 
     def make_writable(self) -> None:
-        """Have it take writes again."""
+        """Allow writes again."""
         self._mounts.remount(self.place, "rw")
 
     def names(self) -> list[str]:
-        """Name all files below it but those of the test."""
+        """Return the names of all files but the one of :meth:`fill`."""
         files = (each for each in self.place.rglob("*") if each.is_file())
         return sorted(each.name for each in files if each != self._filler)
 
 
 @contextmanager
 def small_filesystem(mounts: Mounts, place: Path, size: str = "1m") -> Iterator[SmallFilesystem]:
-    """Mount one on ``place``, for a while."""
+    """Mount a small filesystem on ``place``, until the context ends."""
     place.mkdir()
     mounts.tmpfs(place, f"size={size},mode=0700")
     yield SmallFilesystem(place, mounts)

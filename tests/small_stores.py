@@ -1,4 +1,4 @@
-"""Small stores by hand, each with one thing that a garbage collector treats in its own way."""
+"""Small stores, each with one property that a garbage collector treats specially."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -9,14 +9,14 @@ from demo.store import Json, StoreBuilder, digest_of, noise
 Build = Callable[[StoreBuilder], object]
 
 STORES: dict[str, Build] = {}
-"""How each is built, by name."""
+"""Builders of the stores, by name."""
 
 APP, OTHER = "app", "other"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 UNUSED = f"sha256:{'f' * 64}"
-"""The digest of nothing."""
+"""A digest that no blob has."""
 
 
 def _store(build: Build) -> Build:
@@ -30,16 +30,16 @@ def _variants(build: Callable[..., object], cases: Mapping[str, tuple[object, ..
 
 
 def two_platforms(store: StoreBuilder, name: str, tag: str | None = "1.0") -> tuple[str, str, str]:
-    """Push an index of two images; return its digest and theirs."""
+    """Push an index of two images; return its digest and those of the images."""
     first = store.image(name, None, [noise("amd64", 300)])
     second = store.image(name, None, [noise("arm64", 400)], platform="linux/arm64")
     return store.index(name, tag, [first, second]), first, second
 
 
 def with_fields(store: StoreBuilder, **fields: object) -> dict[str, object]:
-    """Describe an OCI image of two blobs that are in the store; ``fields`` are added, or replace.
+    """Return the manifest of an OCI image whose two blobs are in the store.
 
-    A field that is None is left out.
+    ``fields`` are added, or replace others; a field that is None is removed.
     """
     layer, config = noise("layer", 300), b'{"os": "linux"}'
     content: dict[str, object] = {
@@ -55,7 +55,7 @@ def described(content: bytes, media_type: str = "application/octet-stream") -> J
     return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
 
 
-# Sound stores
+# Consistent stores
 
 
 @_store
@@ -205,7 +205,7 @@ def foreign_layer(store: StoreBuilder) -> None:
     store.image(APP, "1", [{**described(b"elsewhere"), "urls": urls}, b"here"])
 
 
-# Manifests that are odd, or none
+# Unusual and invalid manifests
 
 
 @_store
@@ -344,7 +344,7 @@ def tag_of_a_digest_of_nothing(store: StoreBuilder) -> None:
 
 
 def _shared_index(first: str, second: str, unlinked: str, store: StoreBuilder) -> None:
-    """Push the same index to two repositories, and take the children's links from one."""
+    """Push the same index to two repositories, and remove the children's links from one."""
     for name in (first, second):
         _, *children = two_platforms(store, name)
         if name == unlinked:
@@ -489,7 +489,7 @@ def tag_without_a_link(store: StoreBuilder) -> None:
     store.tag_link(APP, "2").unlink()
 
 
-# What lies where it should not
+# Misplaced files and names
 
 
 def _with_repositories(names: Sequence[str], store: StoreBuilder) -> None:

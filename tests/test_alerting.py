@@ -107,12 +107,12 @@ def test_a_push_over_the_budget_pages_and_deleting_and_collecting_resolves_it(
     critical, warning = (LIMIT, "critical"), (LIMIT, "warning")
     watched.scanned("docker_registry_tags == 1")
     watched.scanned("instance:docker_registry_store_bytes:sum > 0")
-    assert watched.webhook.told(pager, "firing") == {}
+    assert watched.webhook.notified(pager, "firing") == {}
 
     second = watched.push("2", BUDGET * 6 // 10)
     told = watched.webhook.wait_for(tickets, "firing", warning)
     assert f"Largest repository: {REPOSITORY}" in told["description"]
-    assert LIMIT not in {name for name, _ in watched.webhook.told(pager, "firing")}
+    assert LIMIT not in {name for name, _ in watched.webhook.notified(pager, "firing")}
 
     third = watched.push("3", BUDGET * 2 // 10)
     told = watched.webhook.wait_for(pager, "firing", critical)
@@ -188,5 +188,8 @@ def test_who_is_told_what() -> None:
             (growth, "warning", "b"): "active",
             (unsafe, "info", "b"): "active",
         }
-        everything = {*webhook.told("/pager", "firing"), *webhook.told("/tickets", "firing")}
+        everything = {
+            *webhook.notified("/pager", "firing"),
+            *webhook.notified("/tickets", "firing"),
+        }
         assert unsafe not in {name for name, _ in everything}

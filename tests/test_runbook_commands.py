@@ -50,7 +50,7 @@ def test_writing_an_emptied_manifest_link_anew_lets_the_collector_free_what_is_f
     link = shop.revision_link(shop.digests[5])
     link.write_bytes(b"")
     assert_aborts(shop.registry, "failed to mark: .*invalid checksum digest format")
-    assert shop.foretold() == 0
+    assert shop.reclaimable() == 0
     told = shop.run(
         block(BLOCKED, "Mitigation"),
         block(BLOCKED, "The link of a manifest"),
@@ -58,7 +58,7 @@ def test_writing_an_emptied_manifest_link_anew_lets_the_collector_free_what_is_f
     )
     assert str(shop.blob(shop.digests[5]).relative_to(shop.store)) in told
     assert link.read_text() == shop.digests[5]
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 0
     assert shop.client.tags(SHOP) == ["5", "6", "7"]
 
@@ -74,7 +74,7 @@ def test_writing_the_link_of_a_lost_manifest_lets_the_collector_run_and_leaves_o
     name = block(BLOCKED, "The link of a manifest").replace(look, "")
     shop.run(block(BLOCKED, "Mitigation"), name, LINK=str(link.relative_to(shop.store)))
     assert write.endswith('> "$LINK"')
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 1
 
 
@@ -96,7 +96,7 @@ def test_pointing_an_emptied_tag_to_its_last_digest_lets_the_run_that_stopped_on
     assert (directory / "current" / "link").read_text() == shop.digests[pushed[-1]]
     assert shop.metrics().value("docker_registry_gc_blockers") == 0
     shop.registry.garbage_collect(dry_run=True, delete_untagged=True)
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
 
 
 def test_deleting_a_cut_manifest_wherever_it_is_held_lets_the_collector_free_what_is_foretold(
@@ -110,7 +110,7 @@ def test_deleting_a_cut_manifest_wherever_it_is_held_lets_the_collector_free_wha
         block(BLOCKED, "Mitigation"), block(BLOCKED, "A damaged manifest"), DIGEST=digest
     )
     assert sorted(told.splitlines()) == [f"{SHOP} 202", "team/copy/of-it 202"]
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["6", "7"], 0)
     shop.push(5)
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["5", "6", "7"], 0)
@@ -123,7 +123,7 @@ def test_moving_a_place_out_that_is_no_repository_lets_the_collector_free_what_i
     assert_aborts(shop.registry, "failed to parse repo name .*invalid reference format")
     shop.run(block(BLOCKED, "Mitigation"), block(BLOCKED, "A place that is none"))
     assert (shop.home / "out-of-the-store" / "Bad Name" / "_layers").is_dir()
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
 
 
 def test_pushing_again_mends_a_lost_layer_once_the_registry_was_restarted(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_moving_a_stray_file_away_ends_what_makes_the_plain_collector_break_tags
         told = shop.run(fill, block(DISAGREES, heading))
         assert f'{{"repositories":["{BLOG}","{SHOP}"]}}' in told
     assert shop.metrics().value(endangered, mode="default") == 0
-    shop.assert_collector_frees_what_is_foretold()
+    shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 0
 
 

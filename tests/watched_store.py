@@ -1,4 +1,4 @@
-"""A store whose changes are watched for, with what was noticed of them."""
+"""A watched store, with the changes that the watcher notices."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from exporter.store.filesystem.scanner import scan_store
 
 
 class Listener:
-    """Remembers what it was told."""
+    """Remembers the reports of the watcher."""
 
     def __init__(self) -> None:
         self.watches = -1
@@ -27,7 +27,7 @@ class Listener:
 
 
 class Watched:
-    """A store that is watched, with what was noticed."""
+    """A watched store, with the changes that the watcher notices."""
 
     def __init__(self, root: Path, max_watches: int = 1000) -> None:
         self.root = root
@@ -36,11 +36,11 @@ class Watched:
         self.watcher = Watcher(root, self.changes, self.listener, max_watches)
 
     def follow(self, inventory: Inventory | None = None) -> Places:
-        """Watch what is there now."""
+        """Watch the present directories."""
         return self.watcher.follow(inventory or scan_store(self.root))
 
     def noticed(self) -> Places:
-        """Give what is noticed within a second."""
+        """Return the changes that are noticed within a second."""
         self.changes.wait(1.0)
         return self.changes.take()
 
