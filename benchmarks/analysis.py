@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from benchmarks.store import store_directory
 from exporter.analysis.analyst import AnalysisOptions, Analyst
-from exporter.analysis.blob_states import Ledger
+from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.store_figures import analyse, integrity_and_runs
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.model import Inventory
@@ -53,14 +53,14 @@ def main() -> int:
 
 def _round(inventory: Inventory) -> tuple[float, float, float]:
     """Return the seconds of the whole analysis, of the simulation in it, and of the conclusions."""
-    ledger = Ledger.of(inventory)
+    states = BlobStates.of(inventory)
     whole, figures = _timed(lambda: analyse(inventory))
     # the store is complete and consistent: the simulation starts from these totals
-    simulated, _ = _timed(lambda: integrity_and_runs(inventory, ledger, 2, figures.blobs))
+    simulated, _ = _timed(lambda: integrity_and_runs(inventory, states, 2, figures.blobs))
     reading = StoreReading(inventory, figures)
     options = AnalysisOptions(ownership=ownership_rules("captain"), keep_last=_KEEP_LAST)
     status, analyst = PlatformStatus("CapRover", _images(inventory)), Analyst(options)
-    concluded, _ = _timed(lambda: analyst.conclude(reading, status, ledger.reaches))
+    concluded, _ = _timed(lambda: analyst.conclude(reading, status, states.reaches))
     return whole, simulated, concluded
 
 

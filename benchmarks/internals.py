@@ -44,10 +44,10 @@ class Cost:
 class _Unheard:
     """Ignores reports about watching."""
 
-    def tell(self, watches: int, *, is_whole: bool) -> None:
+    def record_watches(self, watches: int, *, is_whole: bool) -> None:
         pass
 
-    def overflowed(self) -> None:
+    def record_overflow(self) -> None:
         pass
 
 

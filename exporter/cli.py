@@ -31,7 +31,7 @@ class Command:
 
     Attributes:
         summary: what it does, for the help.
-        run: does it; gives the exit code.
+        run: runs it, and returns the exit code.
         add_options: adds options of its own.
 
     """
@@ -46,7 +46,7 @@ def main(
     environment: Mapping[str, str] | None = None,
     output: TextIO | None = None,
 ) -> int:
-    """Run one command and give its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    """Run a command; return its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
     environment = os.environ if environment is None else environment
     try:
@@ -58,7 +58,7 @@ def main(
         _complain(str(error))
         return _FAILED
     except BrokenPipeError:
-        _forget_output()  # whoever read it has seen enough
+        _forget_output()  # the reader has seen enough
         return _DONE
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -91,7 +91,7 @@ def _complain(*problems: str) -> None:
 
 
 def _forget_output() -> None:
-    """Keep Python from complaining on exit that nobody reads its output."""
+    """Keep Python from reporting on exit that its output is not read."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -220,7 +220,7 @@ COMMANDS = {
         "write which manifests to delete for a policy; deletes nothing", _plan, _add_plan_options
     ),
     "verify": Command(
-        "hash the blobs again and tell which are corrupt", _verify, _add_verify_options
+        "hash the blobs again and report which are corrupt", _verify, _add_verify_options
     ),
     "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
     "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),

@@ -221,7 +221,7 @@ def _service(settings: Settings) -> "Service":
         is_working=lambda: all(loop.is_alive() for loop in loops),
         read_progress=lambda: running.progress,
         guards=access.guards,
-        read_standstill=lambda: running.still_seconds,
+        read_stall=lambda: running.still_seconds,
     )
     return Service(store, loops, stop, follower.close, app, listener, bounds, access)
 

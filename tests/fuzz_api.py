@@ -216,8 +216,8 @@ _ANSWERS = st.builds(
 
 API = Target(
     "api",
-    "Any answers give a whole list of legal names or one error without a secret; no page is "
-    "fetched from elsewhere, and no login sent there",
+    "Any answers give a complete list of legal names or one error without a secret; no page is "
+    "fetched from another host, and no login is sent to one",
     _asking,
     st.lists(_ANSWERS, min_size=1, max_size=5).map(_NEXT_ANSWER.join),
 )
@@ -271,8 +271,8 @@ def _check_token_url(challenge: Challenge) -> None:
 
 HEADERS = Target(
     "headers",
-    "Of any WWW-Authenticate challenges are read that read the same when written; a token is "
-    "asked for where the realm says and nowhere else",
+    "Any WWW-Authenticate header gives challenges that read the same when written; a token is "
+    "requested from the realm and from nowhere else",
     lambda _: plain(check_headers),
     st.lists(_LOGINS | st.from_regex(_CHALLENGE_TEXT, fullmatch=True), max_size=3).map(
         lambda lines: "\n".join(lines).encode()

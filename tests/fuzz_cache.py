@@ -112,8 +112,8 @@ def _read(pieces: Iterable[bytes]) -> Known:
 
 CACHE = Target(
     "cache",
-    "Of any bytes in the cache that pass its checksum something is made that a scan can go by, "
-    "or they are unfit",
+    "Any bytes in the cache that pass its checksum give something that a scan can use, or are "
+    "refused",
     _checking,
     st.binary(max_size=200),
     _seeds,

@@ -20,7 +20,7 @@ _VOCABULARY = frozenset(
     re.findall(
         r"\w+",
         "appDefinitions versions version deployedVersion deployedImageName dockerRegistries "
-        "registryDomain registryType lists no app which is taken for not known empty of the form "
+        "registryDomain registryType lists no app which counts as unknown is empty not of the form "
         "that CapRover writes cut short JSON missing in whole has a wrong type",
     )
 )
@@ -97,7 +97,7 @@ def _check_image(image: ImageName) -> None:
 
 CAPROVER = Target(
     "caprover",
-    "Of any bytes the images of all apps are read, or one error that tells nothing of the file",
+    "Any bytes give the images of all apps, or one error that reveals nothing of the file",
     lambda _: plain(check_configuration),
     (_CONFIGURATIONS | json_values(_FIELDS)).map(encode_json),
 )

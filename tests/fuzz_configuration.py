@@ -132,7 +132,7 @@ def _loading(check: _LoaderCheck, directory: Path) -> Iterator[Check]:
 
 CONFIGURATIONS = Target(
     "configurations",
-    "A file of any bytes gives settings that read back the same, or a list of what is wrong",
+    "A file of any bytes gives settings that read back the same, or a list of the errors",
     partial(_loading, _check_file),
     _TREES.map(encode_json) | st.text(max_size=200).map(lambda text: text.encode()),
 )
@@ -167,7 +167,7 @@ _OPTIONS = st.lists(
 
 OPTIONS = Target(
     "options",
-    "Any flags and variables give settings that read back the same, or a list of what is wrong",
+    "Any flags and variables give settings that read back the same, or a list of the errors",
     partial(_loading, _check_options),
     _OPTIONS,
 )
@@ -208,7 +208,7 @@ def _said(loaded: Settings | list[str]) -> str:
 
 SECRETS = Target(
     "secrets",
-    "A password where none belongs, in a flag, a variable, a URL or the file, is never told",
+    "A password in the wrong place, in a flag, a variable, a URL or the file, is never shown",
     partial(_loading, _check_secret),
     st.text(min_size=_SHORTEST_SECRET, max_size=30).map(lambda text: text.encode()),
 )

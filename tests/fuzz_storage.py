@@ -165,8 +165,8 @@ def _check_other_spellings(content: bytes, manifest: ManifestContent) -> None:
 
 MANIFESTS = Target(
     "manifests",
-    "Of any bytes a manifest is made, with all that the registry would see referenced and nothing "
-    "that is no digest, or one error",
+    "Any bytes give a manifest with exactly the digests that the registry would see referenced, or "
+    "one error",
     lambda _: plain(check_manifest),
     (_MANIFESTS | json_values(_FIELDS)).map(encode_json),
 )
@@ -228,7 +228,7 @@ def _link_contents() -> Iterator[st.SearchStrategy[str]]:
 
 LINKS = Target(
     "links",
-    "Of any bytes a link is made that is written the same, or none; no name leads out of its place",
+    "Any bytes give a link that is written the same, or none; no name leads outside its directory",
     lambda _: plain(check_link),
     st.one_of(*_link_contents()).map(lambda text: text.encode("utf-8", "replace")),
 )

@@ -53,7 +53,7 @@ from tests.test_rescan import SETTLED_SECONDS, described, small_store
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 NOBODY = 65534
 STOP_LIMIT_SECONDS = 5.0
-REBUILT = "everything is read anew"
+REBUILT = "everything is read again"
 
 
 class Restarted:
@@ -386,7 +386,7 @@ def test_writes_are_a_minute_apart_and_the_last_comes_at_the_end(
     assert path.stat().st_mtime_ns == written
 
 
-# What is of no use
+# Caches that cannot be used
 
 
 def assert_rebuilt(restarted: Restarted, warnings: list[str], reason: str) -> None:
@@ -487,20 +487,20 @@ def put(path: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": 1}, "is of another version of this program"),
-        ({"format": 1, "program": None}, "is of another version of this program"),
-        ({"program": "0.0.9"}, "is of version 0.0.9 of this program"),
-        ({"machine": "big 5"}, "is of another build of Python"),
+        ({"format": 1}, "was written by another version of this program"),
+        ({"format": 1, "program": None}, "was written by another version of this program"),
+        ({"program": "0.0.9"}, "was written by version 0.0.9 of this program"),
+        ({"machine": "big 5"}, "was written by another build of Python"),
         ({"root": "/srv/other"}, "is of another store, /srv/other"),
         ({"inode": 3}, "is of another store"),
         ({"device": 3}, "is of another store"),
         (
             {"saved_at": time.time() + 86400},
-            "was written in the future; has the clock been set back?",
+            "was written in the future; was the clock set back?",
         ),
         (
             {"saved_at": float("nan")},
-            "was written in the future; has the clock been set back?",
+            "was written in the future; was the clock set back?",
         ),
         ({"saved_at": "now"}, "is damaged (Expected `float`, got `str` - at `$.saved_at`)"),
         (
@@ -577,9 +577,9 @@ def set_tag(content: dict[str, object], name: str, value: object) -> None:
     tags[0][name] = value
 
 
-NO_DIGEST = "something that is no digest"
+NO_DIGEST = "something that is not a digest"
 NO_NUMBER = "the number of a blob that is not there"
-NO_PLACE = "something that is no place in a repository"
+NO_PLACE = "something that is not a path in a repository"
 NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ("a digest is cut off", lambda c: c.update(digests=bytes_of(c, "digests")[:-1])),
     (
@@ -610,11 +610,11 @@ NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     (NO_PLACE, lambda c: set_stamps(c, 0, {"../..": 5})),
     (NO_PLACE, lambda c: set_stamps(c, 0, {"tags\0": 5})),
     (
-        "something that is no name of a repository",
+        "something that is not a repository name",
         lambda c: first_repository(c).update(name=".."),
     ),
-    ("something that is no tag", lambda c: set_tag(c, "name", "a\0b")),
-    ("something that is no tag", lambda c: set_tag(c, "name", "../../b")),
+    ("something that is not a tag", lambda c: set_tag(c, "name", "a\0b")),
+    ("something that is not a tag", lambda c: set_tag(c, "name", "../../b")),
     ("a time that is not a number", lambda c: set_tag(c, "updated_at", float("nan"))),
 ]
 
@@ -811,7 +811,7 @@ def test_a_file_that_another_process_has_locked_is_left_alone(
     assert restarted.path.read_bytes() == content
     assert warnings == unusable(
         restarted,
-        "another process has locked it; where that is not for a moment, give another --cache.path",
+        "another process has locked it; if that lasts, give another --cache.path",
     )
     restarted.scan()
     assert restarted.is_loaded
@@ -865,7 +865,7 @@ def test_a_file_that_is_in_the_store_in_truth_is_not_written(
     assert warnings == [
         (
             f"the cache {path} is not used: it is in the store {store.root}, "
-            "where nothing is ever written; give another --cache.path"
+            "which is never written to; give another --cache.path"
         )
     ]
 

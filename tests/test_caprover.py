@@ -250,7 +250,7 @@ def test_json_of_another_kind_is_refused(content: bytes) -> None:
 
 def test_a_file_without_apps_is_refused() -> None:
     assert "appDefinitions is missing" in str(refuse(b"{}"))
-    assert str(refuse(encode({}))) == "lists no app, which is taken for not known"
+    assert str(refuse(encode({}))) == "lists no app, which counts as unknown"
 
 
 VERSIONS = "appDefinitions.versions"
@@ -410,8 +410,8 @@ def delete_all_apps(directory: Path) -> None:
 FAILURES: list[tuple[Callable[[Path], None], str]] = [
     (remove, "cannot read .*: No such file or directory; mount the directory"),
     (put_file_for_directory, "cannot read .*: Not a directory; mount the directory"),
-    (put_directory, "is no regular file; mount the directory"),
-    (put_fifo, "is no regular file; mount the directory"),
+    (put_directory, "is not a regular file; mount the directory"),
+    (put_fifo, "is not a regular file; mount the directory"),
     (put_loop, f"cannot read .*: Too many levels of symbolic links; .* uid {os.geteuid()} "),
     (put_too_much, "is larger than 64 MiB"),
     (empty, "is empty"),
@@ -477,8 +477,7 @@ def test_a_file_of_another_user_tells_who_must_be_allowed_to_read(
     failure = CaproverReader(forbidden).read().failure
     assert failure is not None
     assert failure.endswith(
-        "Permission denied; CapRover keeps it for root alone, "
-        f"so uid {nobody} must be allowed to read it"
+        f"Permission denied; only root may read it, so let uid {nobody} read it"
     )
 
 
@@ -535,7 +534,7 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
     assert "No such file or directory" in message
     assert message.endswith("; no earlier reading")
     replace(directory, GOOD)
-    assert list(logged()) == [("INFO", f"CapRover's configuration {path} reads well again")]
+    assert list(logged()) == [("INFO", f"CapRover's configuration {path} can be read again")]
     empty(directory)
     ((level, message),) = logged()
     assert level == "WARNING"

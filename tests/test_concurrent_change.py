@@ -173,7 +173,7 @@ def test_a_registry_under_load_is_told_of_truly_by_each_scan_and_to_the_byte_in_
     )
     record(
         "Afterwards its figures equal a scan of everything, and the disk to the byte; and the "
-        "collector frees what was foretold",
+        "collector frees what was simulated",
         f"{before:,} bytes, {foretold:,.0f} of them freed",
     )
 

@@ -610,7 +610,7 @@ def test_a_cache_in_the_store_is_refused(
         place = f"the store, --storage.root {root}"
     (problem,) = problems(check(tmp_path, given))
     assert problem.endswith(
-        f" {cache}: is in {place}, where nothing is ever written; give a file elsewhere"
+        f" {cache}: is in {place}, which is never written to; give a file elsewhere"
     )
 
 

@@ -356,7 +356,7 @@ def test_a_sample_with_a_wrong_number_of_labels_is_an_error(values: tuple[str, .
 
 
 def test_a_series_that_comes_twice_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"docker_registry_tests: \('a',\) comes twice"):
+    with pytest.raises(ValueError, match=r"docker_registry_tests: \('a',\) occurs twice"):
         collect(["name"], some_samples(("a",), ("b",), ("a",)))
 
 

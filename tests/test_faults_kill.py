@@ -144,7 +144,7 @@ class KilledWriter:
         """Find that it tells what a new scan does, and warns of nothing but an empty file."""
         page = run_command("collect", "--storage.root", self.store.root).output
         assert of_the_store(exporter.metrics()) == of_the_store(Metrics.parse(page))
-        assert all("is empty: everything is read anew" in line for line in exporter.complaints)
+        assert all("is empty: everything is read again" in line for line in exporter.complaints)
 
     def _count(self, old: int | None) -> None:
         """Find the old or the new in the file, whole, and nothing beside it."""
@@ -187,8 +187,8 @@ def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
     assert writer.interrupted > 0
     assert not at_length or (old and new and none), "the moments were not spread"
     record(
-        "Killed with -9 while it writes the cache: the next start is ready and tells the truth, "
-        "the file holds the old or the new, whole, and no other file is left",
+        "Killed with -9 while it writes the cache: the next start is ready and has the right "
+        "figures, the file holds the old or the new, whole, and no other file is left",
         f"{kills} kills, {writer.interrupted} in the middle of a transaction: {old} left the old, "
         f"{new} the new, {none} nothing where there was none; 0 damaged, 0 wrong figures",
     )

@@ -103,7 +103,7 @@ def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
     assert_absent(later)
     assert_whole(after)
     (line,) = lines(log, FAILED)
-    assert f"{registry.url}/v2/ did not answer: Connection refused; see whether a server" in line
+    assert f"{registry.url}/v2/ did not answer: Connection refused; check that a server" in line
     assert len(lines(log, WORKS_AGAIN)) == 1
     record(
         "A registry that is stopped and started again: its API's metrics are absent meanwhile, "
@@ -158,7 +158,7 @@ def self_signed(says: str, mend: str) -> Served:
 
 
 def bad_certificates(authority: trustme.CA) -> dict[str, Served]:
-    ca_file = "name the CA that signed it, or itself, in --registry.ca-file"
+    ca_file = "give the CA that signed it, or the certificate itself, as --registry.ca-file"
     soon = datetime.now(tz=UTC) + timedelta(days=3)
     return {
         "expired": issued(
@@ -253,8 +253,9 @@ def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_rene
     assert_answers(scrapes)
     assert_whole(after)
     record(
-        f"A certificate that is {', '.join(bad)}: one line each with the mend, the API's metrics "
-        "are absent, the end of what is served is told, and once renewed it is asked again",
+        f"A certificate that is {', '.join(bad)}: one line each with the fix, the API's metrics "
+        "are absent, the end of the served certificate is reported, and once it is renewed the "
+        "registry is asked again",
         f"within {slowest:.2f} s",
     )
 
@@ -323,7 +324,7 @@ def test_a_name_server_that_does_not_answer_stops_neither_scans_nor_scrapes_nor_
     assert_absent(down)
     assert_whole(after)
     line = lines(log, FAILED)[0]
-    assert "did not answer within 1 s; there was no connection yet: see whether the name" in line
+    assert "did not answer within 1 s; there was no connection yet: check whether the name" in line
     assert stopped.exit_code == 0
     assert stopped.seconds < STOPPED_WITHIN_SECONDS
     assert "Traceback" not in log

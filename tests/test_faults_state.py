@@ -145,8 +145,8 @@ def test_what_a_kill_left_half_written_on_a_disk_that_turned_read_only_is_not_be
     assert tags_kept(path, store.root) == 2
     assert state.names() == [path.name]
     record(
-        "Killed in the middle of a write, then its disk turns read-only: everything is read anew",
-        "figures equal a fresh scan's, 1 warning; mended once the disk could be written to",
+        "Killed in the middle of a write, then its disk turns read-only: everything is read again",
+        "figures equal a fresh scan's, 1 warning; replaced once the disk was writable",
     )
 
 
@@ -195,7 +195,7 @@ def test_verify_finds_the_same_where_it_cannot_keep_how_far_it_is(
     assert found.stdout.splitlines()[:-1] == expected.stdout.splitlines()[:-1]
     (line,) = [line for line in found.stderr.splitlines() if "verify.json" in line]
     assert f"{reason}; {mend}" in line
-    assert "going on, but an interrupted run cannot be continued" in line
+    assert "continuing, but an interrupted run cannot be resumed" in line
     assert state.names() == []
     record(
         f"`verify`, its checkpoint's disk {reason.lower()}: finds what it would find",
@@ -254,10 +254,16 @@ DAMAGES = [
     Damage("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
     Damage("not SQLite", lambda path: path.write_text("what?\n" * 999), "is damaged"),
     Damage("a directory", put_directory, "it is not a regular file", mended=False),
-    Damage("with names that are no text", garble_names, "is damaged (what it says is no text)"),
+    Damage("with names that are no text", garble_names, "is damaged (its text is not UTF-8)"),
     Damage("for a newer SQLite", lambda path: put_byte(path, 18, 3), "", is_read=True),
-    Damage("of a newer format", lambda path: claim(path, format=99), "is of another version"),
-    Damage("of a newer version", lambda path: claim(path, program="99.0"), "is of version 99.0"),
+    Damage(
+        "of a newer format", lambda path: claim(path, format=99), "was written by another version"
+    ),
+    Damage(
+        "of a newer version",
+        lambda path: claim(path, program="99.0"),
+        "was written by version 99.0",
+    ),
 ]
 
 
@@ -284,7 +290,7 @@ def test_a_cache_that_is_of_no_use_costs_a_full_scan_and_one_line(
         assert lines == []
     assert (tags_kept(path, store.root) == 3) == damage.mended
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    used = "used, and" if damage.is_read else "of no use, everything is read:"
+    used = "used, and" if damage.is_read else "not used, everything is read:"
     mended = "replaced by a good one" if damage.mended else "left alone"
     record(
         f"The cache is {damage.name}: it is {used} {mended}",
@@ -355,8 +361,8 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
         assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [path.name]
     assert 0 < noticed < rounds
     record(
-        "The cache damaged at random places: never believed, and mended by the next write, unless "
-        "it looks like another program's database",
+        "The cache damaged at random places: never believed, and replaced by the next write, "
+        "unless it looks like another program's database",
         f"{rounds} damages, {noticed} noticed, {rounds - noticed} harmless, 0 believed, "
         f"{left_alone} left alone",
     )

@@ -153,7 +153,8 @@ def test_a_store_that_is_remounted_read_only_is_scanned_as_ever(
     assert after.total(FAILURES) == 0
     assert lines(log, "level=error") == []
     record(
-        "A store that is remounted read-only and writable again is told so, and scanned as ever",
+        "A store that is remounted read-only and writable again is reported so, and scanned "
+        "as before",
         f"after {max(seconds):.2f} s",
     )
 
@@ -188,12 +189,12 @@ def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted
     assert_answers(scrapes)
     assert of_the_store(before) == of_the_store(later) == of_the_store(after)
     told = lines(log, FAILED, cannot_open)
-    mend = "its disk or its mount has failed; mend that, unmount it and mount it again"
+    mend = "its disk or its mount has failed; repair it, unmount it and mount it again"
     assert all(mend in line for line in told)
     assert len(told) <= 2  # of what was asked when it died, and of what was asked after that
     assert "Traceback" not in log
     record(
-        "A mount whose server dies fails at once, and is read again when it is mounted anew",
+        "A mount whose server dies fails at once, and is read again once it is mounted again",
         f"{seconds:.2f} s after the mount",
     )
 
@@ -279,8 +280,8 @@ def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
     assert len(lines(log, FAILED)) <= (2 if replace is by_rename else 0)  # between two renames
     assert "Traceback" not in log
     record(
-        f"A store that is replaced by another, {name_of(replace)}, is told as it is now, and no "
-        "blob of either as garbage",
+        f"A store that is replaced by another, {name_of(replace)}, is reported as it is now, and "
+        "no blob of either as garbage",
         f"after {max(seconds):.2f} s",
     )
 
@@ -305,7 +306,7 @@ def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
             assert each.noticed().repositories == {name}
             seconds.append(time.monotonic() - started)
     record(
-        f"What replaced a store, {name_of(replace)}, is watched for changes",
+        f"The replacement of a store, {name_of(replace)}, is watched for changes",
         f"a changed tag is noticed after {max(seconds):.2f} s",
     )
 
@@ -441,8 +442,8 @@ def test_what_may_not_be_read_at_the_start_makes_no_blob_garbage(
     blobs = {"tagged": float(BLOBS_IN_STORE), "untagged": 0.0, "unreferenced": 0.0}
     assert whole.by("state", BLOBS) == blobs
     record(
-        f"A part of the store that may not be read at the start ({kind_of(place)}) makes no blob "
-        "garbage; all is told once it may",
+        f"A part of the store that is unreadable at the start ({kind_of(place)}) makes no blob "
+        "garbage; everything is reported once it may be read",
         f"{scrapes.most_garbage:g} blobs; after {seconds:.2f} s",
     )
 

@@ -23,7 +23,7 @@ from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from exporter.store.filesystem.walk.workers import Workers
 from exporter.store.port import ScanControl
-from exporter.support.rate_limit import Pace
+from exporter.support.rate_limit import RateLimit
 from exporter.support.thread_priority import at_low_priority, lower_priority
 from tests.exporter_process import Exporter
 from tests.followed_store import FollowedStore
@@ -157,7 +157,7 @@ def never() -> bool:
 
 def test_a_pace_takes_as_long_as_its_rate_says() -> None:
     clock = Clock()
-    pace = Pace(100, clock, clock.sleep, saved_seconds=1.0)
+    pace = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
     for amount in (0, 1, 49, 250):
         pace.spend(amount, never)
     assert clock.now == pytest.approx(103)
@@ -165,7 +165,7 @@ def test_a_pace_takes_as_long_as_its_rate_says() -> None:
 
 def test_what_was_not_used_of_the_last_second_may_be_used_and_no_more() -> None:
     clock = Clock()
-    pace = Pace(100, clock, clock.sleep, saved_seconds=1.0)
+    pace = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
     clock.now += 60
     assert not pace.spend(100, never)
     assert clock.now == 160
@@ -175,13 +175,13 @@ def test_what_was_not_used_of_the_last_second_may_be_used_and_no_more() -> None:
 
 def test_a_pace_waits_no_longer_when_it_is_time_to_stop() -> None:
     clock = Clock()
-    Pace(1, clock, clock.sleep).spend(10**6, lambda: clock.now >= 101)
+    RateLimit(1, clock, clock.sleep).spend(10**6, lambda: clock.now >= 101)
     assert clock.now <= 101.2
 
 
 def test_a_pace_holds_for_all_threads_together() -> None:
     started = time.monotonic()
-    pace = Pace(1000, time.monotonic, time.sleep)
+    pace = RateLimit(1000, time.monotonic, time.sleep)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: pace.spend(25, never), range(16)))
     assert 0.4 <= time.monotonic() - started < 5
@@ -273,10 +273,10 @@ class Recorder(RunningScan):
     def done(self) -> list[list[float]]:
         return [scan for scan in self.scans if scan and scan[-1] == 1]
 
-    def tell(self, progress: ScanProgress) -> None:
+    def record(self, progress: ScanProgress) -> None:
         self.threads.add(threading.get_ident())
         self.scans[-1].append(progress.ratio)
-        super().tell(progress)
+        super().record(progress)
 
     def end(self) -> None:
         self.threads.add(threading.get_ident())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.support.logs import JsonFormatter, LogfmtFormatter, TroubleLog, fields, set_up_logging
+from exporter.support.logs import JsonFormatter, LogfmtFormatter, ProblemLog, fields, set_up_logging
 
 Event = dict[str, str]
 Read = Callable[[str], Event]
@@ -172,16 +172,16 @@ def test_a_trouble_that_lasts_is_said_once_an_hour_and_once_that_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    trouble = TroubleLog(logging.getLogger("of a test"), "it works again", clock=lambda: now[0])
+    trouble = ProblemLog(logging.getLogger("of a test"), "it works again", clock=lambda: now[0])
     with caplog.at_level(logging.INFO):
         trouble.end()
         for now[0] in range(0, 7_200, 30):
-            trouble.tell("it is gone", logging.ERROR)
-            trouble.tell("it is closed")
+            trouble.record("it is gone", logging.ERROR)
+            trouble.record("it is closed")
         assert now[0] == 7_170
         trouble.end()
         trouble.end()
-        trouble.tell("it is gone", logging.ERROR)
+        trouble.record("it is gone", logging.ERROR)
     said = [(each.levelname, each.getMessage()) for each in caplog.records]
     both = [("ERROR", "it is gone"), ("WARNING", "it is closed")]
     assert said == [*both, *both, ("INFO", "it works again"), ("ERROR", "it is gone")]
@@ -191,9 +191,9 @@ def test_a_trouble_that_lasts_is_said_once_an_hour_and_once_that_it_is_over(
 def test_troubles_that_differ_each_time_are_all_said_and_not_all_remembered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trouble = TroubleLog(logging.getLogger("of a test"), "it works again")
+    trouble = ProblemLog(logging.getLogger("of a test"), "it works again")
     with caplog.at_level(logging.WARNING):
         for number in range(1_000):
-            trouble.tell(f"trouble {number}")
+            trouble.record(f"trouble {number}")
     assert len(caplog.records) == 1_000
     assert len(trouble._due) <= 100  # noqa: SLF001 - the bound is what is shown

@@ -95,7 +95,7 @@ def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() ->
     cache = CacheInstruments(registry)
     cache.record_loaded(is_loaded=False)
     cache.record_written(is_written=True)
-    WatchInstruments(registry).tell(0, is_whole=False)
+    WatchInstruments(registry).record_watches(0, is_whole=False)
     ScanProgressCollector(registry, lambda: 0.5)
     families = [each for each in registry.collect() if each.name.startswith(PREFIX)]
     assert {each.name for each in families} == {

@@ -110,7 +110,7 @@ def test_serve_warns_once_of_rights_that_it_does_not_need(
     assert [each and each[1] for each in said] == expected
     assert complaints == []
     told = "; ".join(expected).replace(str(store), "/registry") or "nothing"
-    record(f"`serve` run as {name} warns of what it does not need", told)
+    record(f"`serve` run as {name} warns of rights that it does not need", told)
 
 
 @needs_root

@@ -162,7 +162,7 @@ def test_a_page_named_again_is_not_asked_again(replaced: str, link: str) -> None
     page = link.replace("/v2/_catalog", path) or "?"
     listing = catalog("app", link=page) if replaced == "catalog" else tag_list("1", link=page)
     with FakeServer(with_routes(**{replaced: listing})) as server:
-        assert f"{path} has pages without end" in failure(endpoint_of(server.url))
+        assert f"{path} has endless pages" in failure(endpoint_of(server.url))
     assert len(server.asked(path)) <= 2
 
 
@@ -176,7 +176,7 @@ def test_pages_without_end_are_given_up_after_a_thousand() -> None:
     requests = Requests()
     endpoint = endpoint_of("http://registry.example")
     message = failure(endpoint, requests, transport=httpx.MockTransport(endless))
-    assert "_catalog has pages without end" in message
+    assert "_catalog has endless pages" in message
     assert requests.codes.count(("catalog", "200")) == 1000
 
 

@@ -191,7 +191,7 @@ def test_a_token_that_is_refused_at_once_is_not_renewed_without_end() -> None:
     with FakeServer({**tokens.routes(), "/auth": tokens.give_token}) as server:
         tokens.realm = f"{server.url}/auth"
         message = failure(endpoint_of(server.url))
-    assert f"/v2/ answered 401: the token that {server.url}/auth gave is not accepted" in message
+    assert f"/v2/ answered 401: the token from {server.url}/auth is not accepted" in message
     assert [request.path for request in server.requests] == ["/v2/", "/auth", "/v2/"]
 
 
@@ -242,10 +242,10 @@ def test_without_a_login_the_error_of_the_token_endpoint_says_what_to_set() -> N
         (Reply(status=302, headers={"Location": "http://other.example/?hidden"}), "a redirect to"),
         (Reply(b"<html>"), "did not answer with the JSON"),
         (Reply(b'{"token": 1}'), "did not answer with the JSON"),
-        (Reply(b"{}"), "gave no token"),
-        (Reply(b'{"token": ""}'), "gave no token"),
-        (Reply(b'{"token": "hidden\\r\\nX-Evil: 1"}'), "gave no token"),
-        (Reply(b'{"token": "hidden-\\u00e9"}'), "gave no token"),
+        (Reply(b"{}"), "returned no token"),
+        (Reply(b'{"token": ""}'), "returned no token"),
+        (Reply(b'{"token": "hidden\\r\\nX-Evil: 1"}'), "returned no token"),
+        (Reply(b'{"token": "hidden-\\u00e9"}'), "returned no token"),
     ],
 )
 def test_a_token_endpoint_that_gives_no_token_makes_the_registry_unavailable(
@@ -276,7 +276,7 @@ def test_a_token_endpoint_that_cannot_be_asked_makes_the_registry_unavailable(re
     tokens = TokenRegistry()
     tokens.realm = realm
     with FakeServer(tokens.routes()) as server:
-        assert "names no address that gives one" in failure(endpoint_of(server.url))
+        assert "names no address to get one from" in failure(endpoint_of(server.url))
 
 
 @pytest.mark.parametrize("challenge", [None, "Negotiate", 'Digest realm="x", nonce="y"'])

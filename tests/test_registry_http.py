@@ -110,12 +110,12 @@ def test_a_redirect_to_nowhere_is_an_error_too(location: str) -> None:
 
 
 ERRORS = [
-    (400, "no registry does that; check scheme and port of --registry.url"),
+    (400, "a registry does not answer that; check scheme and port of --registry.url"),
     (403, "set --registry.username and --registry.password-file if it wants a login"),
     (404, "no registry is there; check host, port and path of --registry.url"),
-    (429, "too many requests for it; raise --scan.interval"),
-    (500, "the registry or a proxy before it fails; look at its log"),
-    (503, "the registry or a proxy before it fails; look at its log"),
+    (429, "it gets too many requests; raise --scan.interval"),
+    (500, "the registry or a proxy in front of it fails; look at its log"),
+    (503, "the registry or a proxy in front of it fails; look at its log"),
 ]
 
 
@@ -260,7 +260,10 @@ def test_a_server_that_does_not_speak_http_is_unavailable(sent: bytes) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # the second has two addresses
 def test_a_server_that_is_down_is_unavailable_for_the_reason_the_system_gives(host: str) -> None:
     message = failure(endpoint_of(f"http://{host}:{free_port()}"))
-    assert "did not answer: Connection refused; see whether a server runs there" in message
+    assert (
+        "did not answer: Connection refused; check that a server runs there, and look at its log"
+        in message
+    )
 
 
 def test_a_host_that_does_not_exist_names_the_option_to_check() -> None:
@@ -296,8 +299,11 @@ def test_whatever_breaks_below_http_is_unavailable(error: Exception) -> None:
      "http://xn--a", "http://registry:99999", "http://user:hidden@:5000", "http://a\n"],
 )  # fmt: skip
 def test_a_url_that_is_none_is_told_without_repeating_it(url: str) -> None:
-    assert "--registry.url is no address that can be asked" in failure(endpoint_of(url))
-    with pytest.raises(ApiUnavailableError, match="is no address"):
+    assert (
+        "--registry.url is not a usable address; write it like https://registry.example.com:5000"
+        in failure(endpoint_of(url))
+    )
+    with pytest.raises(ApiUnavailableError, match="is not a usable address"):
         certificate_not_after(endpoint_of(url))
 
 

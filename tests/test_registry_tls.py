@@ -106,7 +106,7 @@ def test_a_ca_file_that_holds_no_certificates_is_named(tmp_path: Path, content: 
 
 def test_asking_http_where_https_is_served_names_the_scheme(tls_registry: DockerRegistry) -> None:
     message = failure(RegistryEndpoint(tls_registry.url.replace("https:", "http:")))
-    assert "answered 400: no registry does that; check scheme and port" in message
+    assert "answered 400: a registry does not answer that; check scheme and port" in message
 
 
 def test_asking_https_where_http_is_served_names_the_scheme(registry: DockerRegistry) -> None:

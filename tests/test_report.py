@@ -347,7 +347,7 @@ def test_caprover_that_cannot_be_read_is_told_where_its_figures_are_missed(
     store.image("app", "1")
     page = text(store.root, "--caprover.config-dir", tmp_path)
     assert f"cannot read {tmp_path}/config-captain.json" in page.replace("\n", "")
-    assert "nobody knows which images are needed" in page
+    assert "it is unknown which images are needed" in page
 
 
 def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:

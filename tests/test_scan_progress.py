@@ -52,7 +52,7 @@ def test_finding_more_to_read_does_not_make_the_ratio_fall() -> None:
     seen: list[ScanProgress] = []
     advance = Advance(seen.append, is_full=True)
     for done, total in ((5, 10), (6, 100), (60, 100), (100, 100)):
-        advance.tell("manifests", done, total)
+        advance.report("manifests", done, total)
     advance.finish()
     ratios = [each.ratio for each in seen]
     assert ratios == pytest.approx([0.825, 0.825, 0.86, 1])
@@ -75,7 +75,7 @@ def test_a_scan_of_what_has_changed_is_no_full_scan(store: StoreBuilder) -> None
     assert seen[-1].ratio == 1
     running = RunningScan()
     for each in seen:
-        running.tell(each)
+        running.record(each)
     assert running.progress is None
 
 
@@ -88,8 +88,8 @@ class Scrapes(RunningScan):
         ScanProgressCollector(self.registry, lambda: self.ratio)
         self.seen: list[float | None] = []
 
-    def tell(self, progress: ScanProgress) -> None:
-        super().tell(progress)
+    def record(self, progress: ScanProgress) -> None:
+        super().record(progress)
         self.seen.append(self.registry.get_sample_value(RATIO))
 
 
@@ -170,14 +170,14 @@ def test_a_scan_that_does_not_get_on_is_said_once_and_so_is_that_it_does(
         assert said_after(2 * WARN_SECONDS) == []  # no scan runs
         running.begin()
         assert said_after(WARN_SECONDS - 1) == []
-        running.tell(ScanProgress("blobs", 1, 256, is_full=False))
+        running.record(ScanProgress("blobs", 1, 256, is_full=False))
         assert said_after(WARN_SECONDS - 1) == []
         (warning,) = said_after(1)
         assert said_after(1) == []
-        running.tell(ScanProgress("blobs", 2, 256))
-        assert said_after(1) == ["the scan of /srv goes on"]
+        running.record(ScanProgress("blobs", 2, 256))
+        assert said_after(1) == ["the scan of /srv makes progress again"]
         assert said_after(WARN_SECONDS) != []
         running.end()
-        assert said_after(WARN_SECONDS) == ["the scan of /srv goes on"]
+        assert said_after(WARN_SECONDS) == ["the scan of /srv makes progress again"]
     assert warning.startswith("the scan of /srv has read nothing more for 60 s; is a disk or a")
     assert running.still_seconds == 0

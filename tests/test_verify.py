@@ -162,7 +162,7 @@ def test_an_algorithm_that_is_not_known_is_told_and_is_no_damage(
     assert outcome.exit_code == 0
     (line,) = findings(outcome)
     assert line == (
-        f"cannot be verified: blake3:{'ab' * 32}: the algorithm blake3 is none of "
+        f"cannot be verified: blake3:{'ab' * 32}: the algorithm blake3 is not one of "
         "sha256, sha384, sha512; nothing references it"
     )
     assert summary(outcome) == (
@@ -485,7 +485,7 @@ def test_an_interrupted_run_is_continued_where_it_stopped(verification: Verifica
     assert second.verdict is Verdict.SOUND
     assert second.seconds == pytest.approx(4.0)
     assert second.notes == [
-        "continuing an interrupted run; 4 of 6 blobs are left; --restart begins anew",
+        "continuing an interrupted run; 4 of 6 blobs are left; --restart starts again",
     ]
     assert second.output == ["verified 6 blobs, 5.9 KiB, in 6.6s: 0 corrupt, 0 unreadable"]
 
@@ -644,7 +644,7 @@ def test_a_damaged_checkpoint_is_ignored_in_one_line(
     verification.checkpoint.write_bytes(content)
     (note,) = remarks(verification)
     assert note.startswith(f"the checkpoint {verification.checkpoint} is damaged (")
-    assert note.endswith("); beginning anew")
+    assert note.endswith("); starting again")
     assert "\n" not in note
 
 
@@ -653,7 +653,7 @@ def test_a_checkpoint_of_another_version_is_ignored(verification: Verification) 
     verification.checkpoint.write_text('{"version": 2, "position": []}')
     name = f"the checkpoint {verification.checkpoint}"
     assert remarks(verification) == [
-        f"{name} is of another version of this program; beginning anew"
+        f"{name} is of another version of this program; starting again"
     ]
 
 
@@ -663,17 +663,17 @@ def test_a_checkpoint_of_another_store_is_ignored(
     other = StoreBuilder(tmp_path / "other")
     Verification(other, verification.checkpoint).run(stop_after=1.5)
     (note,) = remarks(verification)
-    assert note.endswith(f" is of another store, {other.root}; beginning anew")
+    assert note.endswith(f" is of another store, {other.root}; starting again")
 
 
 def test_a_checkpoint_of_another_selection_is_ignored(verification: Verification) -> None:
     verification.builder.image("team/app", "1", [noise("layer", 3000)])
     verification.run(stop_after=1.5, repository="team/app")
     (note,) = remarks(verification)
-    assert note.endswith(" is of another selection, repository team/app; beginning anew")
+    assert note.endswith(" is of another selection, repository team/app; starting again")
     verification.run(stop_after=1.5)
     (note,) = remarks(verification, "team/app")
-    assert note.endswith(" is of another selection, the whole store; beginning anew")
+    assert note.endswith(" is of another selection, the whole store; starting again")
 
 
 def test_a_store_that_is_reached_on_another_way_is_the_same(
@@ -706,7 +706,7 @@ def test_a_checkpoint_in_the_store_is_refused(
 ) -> None:
     builder.image("team/app", "1")
     file = builder.root / way / "verify.json"
-    problem = f"is in the store {builder.root}, where nothing is ever written"
+    problem = f"is in the store {builder.root}, which is never written to"
     mend = "give a file elsewhere"
     complaint = f"{PROGRAM}: --checkpoint {file}: {problem}; {mend}\n"
     assert run("--checkpoint", file) == (2, "", complaint)
@@ -748,7 +748,7 @@ def test_without_a_checkpoint_an_interruption_promises_nothing(
     (tmp_path / "state").touch()
     stopped = verification.run(stop_after=2.5)
     assert stopped.verdict is Verdict.INTERRUPTED
-    assert stopped.notes[-1] == "interrupted, 4 of 6 blobs are left; the next run begins anew"
+    assert stopped.notes[-1] == "interrupted, 4 of 6 blobs are left; the next run starts again"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
             each.follow()
         assert each.listener.watches == 12
         assert each.listener.is_whole is False
-    assert caplog.text.count("watching only 12 directories") == 1
+    assert caplog.text.count("only 12 directories are watched") == 1
 
 
 def test_where_the_system_allows_no_more_watches_that_is_said_once_with_the_mend(

@@ -197,7 +197,7 @@ def test_a_renewed_certificate_is_served_at_once_and_a_broken_one_never(
         kept.close()
     record(
         "A certificate that is renewed on disk is served from the next handshake on; a broken one "
-        "is told once and never served",
+        "is reported once and never served",
         f"{renewals} of {renewals} renewals, 1 line for 3 handshakes",
     )
 
@@ -216,7 +216,7 @@ def test_users_and_headers_change_without_a_restart_but_not_whether_there_is_tls
 
     site.config.write_text(f"{TLS}}}\n")
     assert guarded.get("/metrics").headers["X-Frame-Options"] == "deny"
-    assert "comes or goes with a restart only" in guarded.log
+    assert "can be added or removed only by a restart" in guarded.log
     site.config.unlink()
     assert basic(guarded, "bob", "b").status_code == httpx.codes.UNAUTHORIZED
     assert "cannot be read: No such file" in guarded.log
@@ -329,7 +329,7 @@ def test_what_is_wrong_is_told_before_anything_is_served(store: StoreBuilder, si
         lines = done.stderr.splitlines()
         assert len(lines) == 2
         assert "tls_server_config.key: unknown setting" in lines[0]
-        assert f"basic_auth_users.{NAME}: is no bcrypt hash" in lines[1]
+        assert f"basic_auth_users.{NAME}: is not a bcrypt hash" in lines[1]
 
 
 def test_a_healthcheck_knows_an_exporter_whose_file_has_become_wrong(

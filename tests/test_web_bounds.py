@@ -220,7 +220,7 @@ def test_what_never_becomes_a_request_ends(bounded: Exporter, record: Record, be
     assert took < REQUEST_SECONDS + 1
     record(
         f"A connection on which `{begun!r}` comes and nothing more is closed after "
-        "`--web.request-timeout`, or at once where that cannot become a request",
+        "`--web.request-timeout`, or at once if that cannot become a request",
         f"after {took:.2f} s of {REQUEST_SECONDS:g} s",
     )
 
@@ -257,8 +257,8 @@ def test_half_open_connections_shut_nobody_out(bounded: Exporter, record: Record
         wait_until(lambda: connections(bounded) <= CONNECTIONS, "there are too many", 5)
     assert bounded.log.count("connections are in use") == 1
     record(
-        f"{opened} connections on which half a request comes, where {CONNECTIONS} may be open: the "
-        "oldest go, and others are let in",
+        f"{opened} connections on which half a request comes, while {CONNECTIONS} may be open: "
+        "the oldest are closed, and new ones are accepted",
         shown(seen),
     )
 
@@ -366,7 +366,9 @@ def test_nonsense_is_refused_and_fills_no_log(bounded: Exporter, record: Record)
             closed_within(client, 10)
     assert bounded.get("/-/healthy").status_code == httpx.codes.OK
     assert len(bounded.log) == before, bounded.log[before:]
-    record("What is no HTTP is refused without a line in the log", f"{len(nonsense) * 10} attempts")
+    record(
+        "Anything but HTTP is refused without a line in the log", f"{len(nonsense) * 10} attempts"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,40 +77,40 @@ REFUSED = (
     Case("a certificate that is not there", "tls_server_config: {cert_file: no.pem, "
          "key_file: key.pem}", "no.pem: cannot be read: No such file"),
     Case("a certificate that is none", "tls_server_config: {cert_file: web.yml, "
-         "key_file: key.pem}", "no certificate with its private key"),
+         "key_file: key.pem}", "not a certificate and its private key"),
     Case("another certificate's key", "tls_server_config: {cert_file: cert.pem, "
-         "key_file: other.pem}", "no certificate with its private key"),
+         "key_file: other.pem}", "not a certificate and its private key"),
     Case("an unknown version", f"{TLS}, min_version: TLS14}}", "min_version"),
     Case("a version's number", f"{TLS}, min_version: 771}}", "min_version"),
     Case("an unknown client auth", f"{TLS}, client_auth_type: Sometimes}}", "client_auth_type"),
-    Case("authorities without client auth", f"{TLS}, client_ca_file: ca.pem}}", "is of no use"),
+    Case("authorities without client auth", f"{TLS}, client_ca_file: ca.pem}}", "has no effect"),
     Case("authorities with no client auth", f"{TLS}, client_ca_file: ca.pem, "
-         "client_auth_type: NoClientCert}", "is of no use"),
+         "client_auth_type: NoClientCert}", "has no effect"),
     Case("authorities that are not there", f"{TLS}, client_ca_file: no.pem, "
          "client_auth_type: RequireAndVerifyClientCert}", "no.pem: cannot be read"),
     Case("an unknown suite", f"{TLS}, cipher_suites: [TLS_NONE]}}", "TLS_NONE is not offered"),
     Case("an unknown curve", f"{TLS}, curve_preferences: [CurveP1]}}", "curve_preferences"),
     Case("neither true nor false", f"{TLS}, prefer_server_cipher_suites: perhaps}}",
          "neither true nor false"),
-    Case("no hash", "basic_auth_users: {alice: secret}", "alice: is no bcrypt hash"),
-    Case("an empty hash", "basic_auth_users: {alice: ''}", "alice: is no bcrypt hash"),
-    Case("no password", "basic_auth_users: {alice: }", "alice: is no bcrypt hash"),
-    Case("a hash cut short", "basic_auth_users: {alice: '$2b$10$abc'}", "is no bcrypt hash"),
+    Case("no hash", "basic_auth_users: {alice: secret}", "alice: is not a bcrypt hash"),
+    Case("an empty hash", "basic_auth_users: {alice: ''}", "alice: is not a bcrypt hash"),
+    Case("no password", "basic_auth_users: {alice: }", "alice: is not a bcrypt hash"),
+    Case("a hash cut short", "basic_auth_users: {alice: '$2b$10$abc'}", "is not a bcrypt hash"),
     Case("a list of users", "basic_auth_users: [alice]", "basic_auth_users"),
     Case("an unknown header", "http_server_config: {headers: {Server: x}}", "Server cannot be set"),
     Case("a header in lower case", "http_server_config: {headers: {x-frame-options: deny}}",
          "x-frame-options cannot be set"),
     Case("a header's wrong value", "http_server_config: {headers: {X-Frame-Options: maybe}}",
          "X-Frame-Options is deny or sameorigin"),
-    Case("a key that comes twice", "basic_auth_users: {a: %}\nbasic_auth_users: {}\n", "twice"),
+    Case("a key that occurs twice", "basic_auth_users: {a: %}\nbasic_auth_users: {}\n", "twice"),
 )  # fmt: skip
 
 STRICTER = (
     Case("two lines in a header",
          'http_server_config: {headers: {Content-Security-Policy: "a\\nb"}}',
-         "holds what no header may"),
+         "contains characters that no header may have"),
     Case("authorities that are none", f"{TLS}, client_ca_file: key.pem, "
-         "client_auth_type: RequireAndVerifyClientCert}", "holds no certificate"),
+         "client_auth_type: RequireAndVerifyClientCert}", "contains no certificate"),
     Case("a broken version", f"{TLS}, min_version: TLS10}}", "TLS10 is broken"),
     Case("any client certificate", f"{TLS}, client_auth_type: RequireAnyClientCert}}",
          "verifies nothing"),

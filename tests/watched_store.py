@@ -19,10 +19,10 @@ class Listener:
         self.is_whole: bool | None = None
         self.overflows = 0
 
-    def tell(self, watches: int, *, is_whole: bool) -> None:
+    def record_watches(self, watches: int, *, is_whole: bool) -> None:
         self.watches, self.is_whole = watches, is_whole
 
-    def overflowed(self) -> None:
+    def record_overflow(self) -> None:
         self.overflows += 1
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
-from exporter.analysis.blob_states import Ledger
+from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.retention import price_policies
 from exporter.analysis.store_figures import analyse
@@ -77,7 +77,7 @@ class Analyst:
 
     def __init__(self, options: AnalysisOptions | None = None) -> None:
         self.options = options or AnalysisOptions()
-        self._ledger = Ledger()
+        self._states = BlobStates()
 
     def analyse(
         self,
@@ -93,12 +93,12 @@ class Analyst:
         if figures is not None:
             store = StoreReading(inventory, figures)
             return Analysis(store, self.conclude(store, platform))
-        self._ledger.follow(inventory)
-        figures = analyse(inventory, self.options.dialect, self._ledger)
+        self._states.follow(inventory)
+        figures = analyse(inventory, self.options.dialect, self._states)
         store = StoreReading(inventory, figures)
-        reaches = self._ledger.reaches if self.options.need_conclusions else None
+        reaches = self._states.reaches if self.options.need_conclusions else None
         conclusions = self.conclude(store, platform, reaches)
-        self._ledger.release()
+        self._states.release()
         return Analysis(store, conclusions)
 
     def with_scan(self, before: Snapshot, analysis: Analysis, scan: ScanStatus) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Whether the disk and the registry's HTTP API tell the same."""
+"""Differences between the tags on disk and the tags that the registry's HTTP API lists."""
 
 from collections.abc import Iterable
 

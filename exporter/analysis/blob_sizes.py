@@ -7,7 +7,7 @@ from exporter.domain.model import Inventory
 
 
 class BytesOnDisk:
-    """Adds up sizes of blobs again and again, which takes half the time that it takes once."""
+    """Adds up sizes of blobs repeatedly, in half the time of :func:`bytes_on_disk`."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._sizes = inventory.sizes.tolist()

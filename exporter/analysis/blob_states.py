@@ -1,8 +1,8 @@
-"""The accounts of a store: which repositories have each blob, kept from one inventory to the next.
+"""The state of each blob: tagged, untagged or unreferenced, and which repository owns it alone.
 
-Most scans find little that is new. Figures of repositories that are as they were are taken over,
-and of the blobs only those are accounted for anew that a changed repository gained or lost. What
-comes out is what comes out of an account from nothing.
+Kept from one inventory to the next. Most scans find few changes: repositories that have not changed
+keep their figures, and only blobs that a changed repository gained or lost are counted again. The
+result equals that of counting everything.
 """
 
 from array import array
@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.reachability import NOTHING, Reaches, RepositoryReach, reach_of
-from exporter.analysis.repository_figures import Account, draw_up, logical_bytes_of, targets_of
+from exporter.analysis.repository_figures import (
+    RepositorySummary,
+    logical_bytes_of,
+    summarize,
+    targets_of,
+)
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.snapshot import BlobState, BlobTotal, RepositoryFigures
@@ -19,57 +24,57 @@ from exporter.domain.snapshot import BlobState, BlobTotal, RepositoryFigures
 _STATES = (BlobState.TAGGED, BlobState.UNTAGGED, BlobState.UNREFERENCED)
 _TAGGED, _UNTAGGED, _UNREFERENCED = range(len(_STATES))
 _SHARED = 0
-"""Stands for a repository in sums over what several have; those of repositories begin at 1."""
+"""Key of the bytes that several repositories share; repositories are numbered from 1."""
 
 
-class Ledger:
-    """Keeps the accounts of one store, inventory after inventory.
+class BlobStates:
+    """Counts which repositories reach each blob, for one inventory of a store after another.
 
-    It keeps counts, not sets: those of what a repository reaches take more room than all the rest,
-    and are made again for the few that change.
+    It keeps counts, not sets: sets of what each repository reaches take more room than everything
+    else, and are built again for the few repositories that change.
 
     Attributes:
-        inventory: what they are of; None before the first one.
-        accounts: one for each repository, in the inventory's order.
+        inventory: what is counted; None before the first one.
+        summaries: one for each repository, in the inventory's order.
 
     """
 
     def __init__(self) -> None:
         self.inventory: Inventory | None = None
-        self.accounts: tuple[Account, ...] = ()
-        self._by_name: dict[str, Account] = {}
+        self.summaries: tuple[RepositorySummary, ...] = ()
+        self._by_name: dict[str, RepositorySummary] = {}
         self._reaches: Reaches | None = None
         self._clear()
 
     @classmethod
-    def of(cls, inventory: Inventory) -> "Ledger":
-        """Draw up the accounts of one inventory."""
-        ledger = cls()
-        ledger.follow(inventory)
-        return ledger
+    def of(cls, inventory: Inventory) -> "BlobStates":
+        """Count one inventory alone."""
+        states = cls()
+        states.follow(inventory)
+        return states
 
     def follow(self, inventory: Inventory) -> None:
-        """Go on to another inventory: by what is different, where blobs have kept their numbers.
+        """Count another inventory: only what differs, if blobs have kept their numbers.
 
-        An inventory is never changed: the very same repository has the very same account.
+        An inventory never changes: the same repository object has the same summary.
         """
-        before, self.inventory = self.inventory, None  # none is right until this is through
+        before, self.inventory = self.inventory, None  # invalid until this has finished
         self.release()
         if before is None or not (_goes_on(before, inventory) and self._update(before, inventory)):
             self._begin(inventory)
-        self.accounts = tuple(self._by_name[each.name] for each in inventory.repositories)
+        self.summaries = tuple(self._by_name[each.name] for each in inventory.repositories)
         self.inventory = inventory
 
     @property
     def reaches(self) -> Reaches:
-        """What each repository reaches, in the inventory's order; made when it is asked for."""
+        """What each repository reaches, in the inventory's order; computed on first use."""
         if self._reaches is None and self.inventory is not None:
             manifests = self.inventory.manifests
             self._reaches = [reach_of(manifests, each) for each in self.inventory.repositories]
         return self._reaches or []
 
     def release(self) -> None:
-        """Let go of what can be made again."""
+        """Release what can be computed again."""
         self._reaches = None
 
     @property
@@ -82,19 +87,19 @@ class Ledger:
 
     @property
     def blobs(self) -> Mapping[BlobState, BlobTotal]:
-        """Blobs on disk by what reaches them; every state is there."""
+        """Blobs on disk by state; every state is present."""
         totals = zip(_STATES, self._blobs, self._bytes, strict=True)
         return {state: BlobTotal(blobs, size) for state, blobs, size in totals}
 
     @property
     def is_plain(self) -> bool:
-        """Whether all repositories are in good order, where no manifest is odd."""
-        return all(each.is_plain for each in self.accounts)
+        """Whether all repositories are plain, apart from odd manifests."""
+        return all(each.is_plain for each in self.summaries)
 
     @property
     def has_sound_links(self) -> bool:
-        """Whether all tags lead somewhere, and the links hold all that they reach."""
-        return all(each.is_sound for each in self.accounts)
+        """Whether every tag points to a manifest, and every manifest that it reaches is linked."""
+        return all(each.is_sound for each in self.summaries)
 
     @property
     def shared_bytes(self) -> int:
@@ -104,11 +109,11 @@ class Ledger:
     @property
     def logical_bytes(self) -> int:
         """What all tags would take if nothing were shared between them."""
-        return sum(each.logical_bytes for each in self.accounts)
+        return sum(each.logical_bytes for each in self.summaries)
 
     def repositories(self) -> Iterator[RepositoryFigures]:
-        """Give the figures of each repository."""
-        for each in self.accounts:
+        """Yield the figures of each repository."""
+        for each in self.summaries:
             yield RepositoryFigures(
                 name=each.repository.name,
                 tags=len(each.repository.tags),
@@ -124,9 +129,9 @@ class Ledger:
     def _clear(self) -> None:
         """Forget everything.
 
-        Of each blob is kept how many repositories reach it, how many by a tag, how many by a tag
-        that points to it or to what references it, and the numbers of the first, combined by
-        exclusive or: where it is one, that is its number.
+        For each blob: how many repositories reach it; how many reach it from a tag; how many have
+        a tag that points to it or to a manifest that references it; and the exclusive or of the
+        numbers of those that reach it. If one repository reaches it, that is its number.
         """
         self._by_name = {}
         self._last_number = _SHARED
@@ -165,9 +170,9 @@ class Ledger:
     # by difference
 
     def _update(self, before: Inventory, inventory: Inventory) -> bool:
-        """Go on by what is different; False where that cannot be told, and all is to begin anew.
+        """Count what differs; return False if that is not possible and everything must be counted.
 
-        One change after the other: what repositories reach takes much room.
+        One changed repository at a time: the sets of what it reaches take much room.
         """
         known = len(self._sizes)
         reread = {number for number in _altered(before, inventory) if number < known}
@@ -185,7 +190,7 @@ class Ledger:
     def _are_held_besides(
         self, numbers: set[BlobNumber], before: Inventory, inventory: Inventory
     ) -> bool:
-        """Tell whether repositories that are as they were reach any of some blobs."""
+        """Return whether repositories that have not changed reach any of ``numbers``."""
         holders = {number: self._holders[number] for number in numbers}
         for change in self._changes(before, inventory):
             for number in numbers & change.then.all if change.then else ():
@@ -196,19 +201,19 @@ class Ledger:
         names = set()
         for repository in inventory.repositories:
             names.add(repository.name)
-            account = self._by_name.get(repository.name)
-            if account is None or account.repository is not repository:
-                then = None if account is None else reach_of(before.manifests, account.repository)
+            summary = self._by_name.get(repository.name)
+            if summary is None or summary.repository is not repository:
+                then = None if summary is None else reach_of(before.manifests, summary.repository)
                 now = reach_of(inventory.manifests, repository)
-                yield _Change(account, then, repository, now)
+                yield _Change(summary, then, repository, now)
         for name in sorted(self._by_name.keys() - names):
-            account = self._by_name[name]
-            yield _Change(account, reach_of(before.manifests, account.repository), None, None)
+            summary = self._by_name[name]
+            yield _Change(summary, reach_of(before.manifests, summary.repository), None, None)
 
     def _follow(
         self, change: "_Change", before: Inventory, inventory: Inventory, reread: set[BlobNumber]
     ) -> None:
-        old, repository, now = change.account, change.repository, change.now
+        old, repository, now = change.summary, change.repository, change.now
         if repository is None or now is None:
             if old is not None:
                 del self._by_name[old.repository.name]
@@ -216,7 +221,7 @@ class Ledger:
             return
         targets = targets_of(repository)
         if old is not None and reread.isdisjoint(now.all_manifests):
-            # what its other tags would take is as it was
+            # its other tags would still take the same
             gone = targets_of(old.repository)
             logical = old.logical_bytes
             logical += logical_bytes_of(inventory, targets - gone, self._total)
@@ -237,11 +242,11 @@ class Ledger:
         reach: RepositoryReach,
         logical: int,
     ) -> None:
-        account = draw_up(number, inventory, repository, reach, self._total, logical)
-        self._by_name[repository.name] = account
+        summary = summarize(number, inventory, repository, reach, self._total, logical)
+        self._by_name[repository.name] = summary
 
     def _move(self, number: int, then: RepositoryReach | None, now: RepositoryReach | None) -> None:
-        """Note that a repository reaches ``now`` what it does, and no longer what it did."""
+        """Record that a repository now reaches ``now``, and no longer ``then``."""
         before, after = then or NOTHING, now or NOTHING
         owners = self._owners
         for blob in before.all ^ after.all if then else after.all:
@@ -257,7 +262,7 @@ class Ledger:
                 counts[blob] += 1
 
     def _count(self, numbers: Iterable[BlobNumber], sign: int) -> None:
-        """Add blobs to the totals as they are entered now, or with -1 take them away."""
+        """Add blobs to the totals with their current counts, or remove them (``sign`` -1)."""
         sizes, holders, taggers, owners = self._sizes, self._holders, self._taggers, self._owners
         pointers, owned, below = self._pointers, self._owned, self._below
         blobs, total = [0] * len(_STATES), [0] * len(_STATES)
@@ -284,29 +289,29 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A repository that is not as it was.
+    """A repository that has changed.
 
     Attributes:
-        account: the one that it had; None where it is new.
-        then: what it reached; None likewise.
-        repository: as it is now; None where it is gone.
-        now: what it reaches; None likewise.
+        summary: its summary before; None if it is new.
+        then: what it reached before; None if it is new.
+        repository: as it is now; None if it is gone.
+        now: what it reaches now; None if it is gone.
 
     """
 
-    account: Account | None
+    summary: RepositorySummary | None
     then: RepositoryReach | None
     repository: Repository | None
     now: RepositoryReach | None
 
     def touched(self) -> set[BlobNumber]:
-        """Give the blobs of which something is to be counted otherwise."""
+        """Return the blobs whose counts change."""
         then, now = self.then or NOTHING, self.now or NOTHING
         return (then.all ^ now.all) | (then.tagged ^ now.tagged) | (then.direct ^ now.direct)
 
 
 def _goes_on(before: Inventory, inventory: Inventory) -> bool:
-    """Tell whether blobs have the numbers and sizes that they had."""
+    """Return whether all blobs have kept their numbers and sizes."""
     return (
         inventory.digests.continues(before.digests)
         and inventory.sizes[: len(before.sizes)] == before.sizes
@@ -314,7 +319,7 @@ def _goes_on(before: Inventory, inventory: Inventory) -> bool:
 
 
 def _altered(before: Inventory, inventory: Inventory) -> set[BlobNumber]:
-    """Give the manifests that were read otherwise than before, or only once of both times."""
+    """Return the manifests that differ between two inventories, or are in one of them only."""
     then, now = before.manifests, inventory.manifests
     altered = {number for number, manifest in then.items() if now.get(number) != manifest}
     return altered | (now.keys() - then.keys())

@@ -1,9 +1,9 @@
-"""The registry's collector on a store in good order, told without a walk over its links.
+"""Fast path of the collector simulation for a consistent store.
 
-In good order all links are right, all that manifests list is linked in their repository, nothing
-is missing from it and nothing lies in the collector's way. Then the marks follow from what each
-repository reaches; :mod:`exporter.analysis.collector_simulation` walks all others, and says where
-the rules are.
+In a consistent store every link is correct, every manifest that another lists is linked in the same
+repository, nothing is missing, and nothing obstructs the collector. What it marks then follows from
+what each repository reaches. :mod:`exporter.analysis.collector_simulation` walks all other stores
+link by link, and names the source of the rules.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ from exporter.domain.snapshot import TagName
 
 
 def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[BlobNumber]) -> bool:
-    """Tell whether the marks of a repository can be told from what it reaches."""
+    """Return whether what the collector marks follows from what a repository reaches."""
     return (
         not repository.layout.mislinked
         and not repository.layout.tag_obstacles
@@ -34,7 +34,7 @@ def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[Blob
 
 
 def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
-    """Tell whether a store is in good order."""
+    """Return whether a store is consistent."""
     odd = inventory.unreadable | inventory.unusual
     return (
         not inventory.layout.misplaced
@@ -44,7 +44,7 @@ def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
 
 
 def has_oddities(inventory: Inventory) -> bool:
-    """Tell whether there is anything in a store, wherever, for which it may be in no good order."""
+    """Return whether anything outside the repositories may make a store inconsistent."""
     odd = (
         inventory.layout.misplaced,
         inventory.layout.walk_ends,
@@ -57,7 +57,7 @@ def has_oddities(inventory: Inventory) -> bool:
 def names_over_untagged(
     inventory: Inventory, repository: Repository, reach: RepositoryReach
 ) -> Iterator[TagName]:
-    """Give the tags of indexes of which a part, at any depth, has no tag of its own."""
+    """Yield the tags of indexes that list, at any depth, a manifest without a tag of its own."""
     indexes, manifests = inventory.indexes, inventory.manifests
     suspects = reach.targets & indexes
     found = {each for each in suspects if not reach.targets.issuperset(manifests[each].children)}
@@ -74,7 +74,7 @@ def names_over_untagged(
 def kept_after_deleting(
     inventory: Inventory, reaches: Reaches, deleted: Mapping[str, Collection[BlobNumber]]
 ) -> set[BlobNumber]:
-    """Give what is still marked by a run after deletions, in the mode without deletions of its own.
+    """Return what a run without ``--delete-untagged`` still marks after deletions.
 
     ``deleted`` are manifests that repositories hold, by repository.
     """
@@ -92,9 +92,9 @@ def kept_after_deleting(
 def kept_after_untagging(
     inventory: Inventory, reaches: Reaches, staying: Mapping[str, AbstractSet[BlobNumber]]
 ) -> set[BlobNumber]:
-    """Give the same where all tagged manifests are deleted but those that stay, by repository.
+    """Return the same if all tagged manifests are deleted except ``staying``, by repository.
 
-    In a repository that is not named all stay.
+    In a repository that is not named, all stay.
     """
     kept: set[BlobNumber] = set()
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
@@ -102,8 +102,8 @@ def kept_after_untagging(
         if stays is None:
             kept |= reach.all
         elif (reach.below | reach.untagged_manifests) & reach.targets <= stays:
-            # what no tag points to stays as it is, with all that it references; nothing of that
-            # is deleted under another tag
+            # untagged manifests stay, with everything that they reference; none of that is
+            # deleted through another tag
             left = reach.targets & stays
             kept.update(reach.below, reach.untagged, left)
             kept |= referenced_by(inventory.manifests, left)[0]

@@ -1,13 +1,13 @@
-"""The registry's own collector, simulated: what ``registry garbage-collect`` would do now.
+"""Simulation of the registry's garbage collector, link by link: what a run would do now.
 
 Follows ``MarkAndSweep`` in distribution's ``registry/storage/garbagecollect.go``: version 2 marks
 each revision and what it references directly, version 3 follows indexes and looks at a repository
 where it has ``_manifests``, not ``_layers``. What each aborts on was tried on 2.8.2 and 3.0.0.
 
-Of a sound repository (all its links are right, all that its manifests list is linked in it) the
-marks are known from what it reaches; only the others are walked link by link.
+In a plain repository (every link is correct, every manifest that another lists is linked in it) the
+marks follow from what it reaches; only other repositories are walked link by link.
 
-Not looked at: links below ``_layers``, on which version 3 aborts where one is damaged.
+Not simulated: version 3 aborts on a damaged link below ``_layers``, which is not read here.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Marks:
 
     Attributes:
         blobs: what it keeps.
-        plain: repositories whose marks are told from what they reach.
+        plain: repositories whose marks follow from what they reach.
         removed: by repository, the revisions whose links it deletes.
         blockers: by path, what it aborts on.
 
@@ -59,13 +59,13 @@ def mark(
     mode: GcMode,
     deleted: Mapping[str, Collection[BlobNumber]] | None = None,
 ) -> Marks:
-    """Walk as the collector does; ``deleted`` are revisions taken for deleted, by repository."""
+    """Walk as the collector does; ``deleted`` are revisions to regard as deleted, by repository."""
     marks = Marks()
     odd = inventory.unreadable | inventory.unusual
     pairs = list(zip(inventory.repositories, reaches, strict=True))
     plain = [is_plain(*pair, odd) for pair in pairs]
     if dialect != VERSION_2 and not all(plain):
-        # it does not look again at what another repository marked: then the order counts
+        # it skips what another repository has marked already: the order matters
         pairs.sort(key=lambda pair: [*pair[0].name.split("/"), MANIFESTS])
         plain = [False] * len(pairs)
     for (repository, reach), known in zip(pairs, plain, strict=True):
@@ -93,9 +93,9 @@ def mark(
 
 
 def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
-    """Tell whether the registry ends its walk before it comes to a repository.
+    """Return whether the registry ends its walk before it reaches a repository.
 
-    Version 2 goes through each directory by name, and ``_layers`` is where it finds a repository.
+    Version 2 walks each directory in the order of names, and finds a repository by ``_layers``.
     """
     if dialect != VERSION_2 or not inventory.layout.walk_ends:
         return False
@@ -146,7 +146,7 @@ class _Walk:
         self._links: dict[BlobNumber, BlobNumber | None] = {}
 
     def run(self, deleted: Collection[BlobNumber]) -> None:
-        """Mark what the collector would mark, and note what it would abort on."""
+        """Mark what the collector would mark, and record what it would abort on."""
         directories = self._repository.layout.directories
         if (MANIFESTS if self._follows else LAYERS) not in directories:
             return  # not a repository to it
@@ -169,10 +169,10 @@ class _Walk:
             self._mark(revision)
 
     def _enumerate(self) -> Iterator[BlobNumber]:
-        """Give the manifests that the links name and that are on disk."""
+        """Yield the manifests that the links name and that are on disk."""
         digests = self._inventory.digests
         revisions: Iterable[BlobNumber] = self._links
-        if self._follows:  # as it lists them: see mark
+        if self._follows:  # in its own order: see mark
             revisions = sorted(revisions, key=lambda number: format_digest(digests[number]))
         for revision in revisions:
             named = self._links[revision]
@@ -183,15 +183,15 @@ class _Walk:
                 yield named
 
     def _is_layer(self, number: BlobNumber) -> bool:
-        """Tell whether version 2 takes a blob for a manifest since it is linked as a layer.
+        """Return whether version 2 treats a blob as a manifest because it is linked as a layer.
 
-        That all are that the manifests here name.
+        Every blob that the manifests of the repository name is linked as a layer.
         """
         is_named = number not in self._links and number in self._reach.all
         return not self._follows and is_named and self._inventory.sizes[number] != ABSENT
 
     def _content(self, revision: BlobNumber) -> BlobNumber | None:
-        """Give the blob that the registry serves for a manifest; None where there is none."""
+        """Return the blob that the registry serves for a manifest; None if there is none."""
         target = self._links.get(revision)
         if target is None or self._inventory.sizes[target] == ABSENT:
             return None
@@ -229,7 +229,7 @@ class _Walk:
                         pending.append(number)
 
     def _references(self, content: BlobNumber | None) -> Sequence[BlobNumber]:
-        """Give what the registry sees in a manifest, or note that it refuses to read it."""
+        """Return the references that the registry reads in a manifest; block if it refuses it."""
         if content is None:
             return ()
         manifest = self._inventory.manifests.get(content)

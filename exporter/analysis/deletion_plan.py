@@ -1,4 +1,4 @@
-"""From a choice of tags to the manifests to delete, line by line. Pure."""
+"""Deletion plans: from a selection of tags to the manifests to delete, each with its price."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ from exporter.domain.uses import UseFigures
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which tags shall go: those that all given conditions hold for.
+    """Which tags are to go: those for which all given conditions hold.
 
     Attributes:
-        keep_last: not among so many newest of its repository.
+        keep_last: not among the ``keep_last`` newest of its repository.
         orphaned: in a repository whose app no longer exists.
         match: ``repository:tag`` as a whole matches it.
         older_than: seconds since the tag was written.
@@ -43,13 +43,13 @@ class Selection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no condition at all."""
+        """Whether no condition is given."""
         return self == Selection()
 
     def part(
         self, repository: Repository, uses: UseFigures | None, now: float
     ) -> tuple[Sequence[Tag], Sequence[Tag]]:
-        """Part the tags of a repository into those that shall go, and those that stay.
+        """Return the tags of a repository that are to go, and those that stay.
 
         ``now`` is in Unix seconds.
         """
@@ -78,8 +78,8 @@ class Deletion:
     Attributes:
         repository: where.
         digest: of the manifest.
-        tags: what points to it, and goes with it; none for the child of a deleted index.
-        freed_bytes: what a collector run then frees, on top of the deletions before it.
+        tags: the tags that point to it and go with it; none for the child of a deleted index.
+        freed_bytes: what a collector run then frees beyond the deletions before it.
 
     """
 
@@ -95,9 +95,9 @@ class Plan:
 
     Attributes:
         deletions: in this order; their bytes add up to what all of them free.
-        kept_tags: tags that were chosen and stay, because what stays needs their manifest.
-        children_left: manifests that only deleted indexes list, and that stay untagged.
-        blockers: on what the collector aborts: until that is mended nothing is freed.
+        kept_tags: how many selected tags stay, because a tag that stays needs their manifest.
+        children_left: how many manifests that only deleted indexes list stay, untagged.
+        blockers: what the collector aborts on; until it is fixed, nothing is freed.
 
     """
 
@@ -117,7 +117,7 @@ def make_plan(
     now: float,
     include_children: bool = False,
 ) -> Plan:
-    """Tell which manifests to delete so that the selected tags go and all others stay whole."""
+    """Return which manifests to delete so that the selected tags go and all others stay whole."""
     chosen = choose(inventory, reaches, lambda each: selection.part(each, uses, now), uses)
     children = _children(inventory, reaches, chosen, uses)
     lines = list(_lines(inventory, chosen, children if include_children else {}))
@@ -139,7 +139,7 @@ Line = tuple[str, BlobNumber, tuple[str, ...]]
 def _children(
     inventory: Inventory, reaches: Reaches, chosen: Deletions, uses: UseFigures | None
 ) -> Mapping[str, list[BlobNumber]]:
-    """Give, by repository, the manifests that only indexes to delete list, in a stable order."""
+    """Return, by repository, manifests that only indexes to be deleted list, in a stable order."""
     found = {}
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         going = chosen.manifests.get(repository.name, set()) & inventory.indexes
@@ -159,7 +159,7 @@ def _children(
 def _lines(
     inventory: Inventory, chosen: Deletions, children: Mapping[str, list[BlobNumber]]
 ) -> Iterator[Line]:
-    """Give what to delete: repository by repository, the oldest tags first, then children."""
+    """Yield what to delete: repository by repository, the oldest tags first, then children."""
     for repository in inventory.repositories:
         going = chosen.manifests.get(repository.name)
         if not going:
@@ -176,7 +176,7 @@ def _lines(
 
 
 def _price(inventory: Inventory, lines: list[Line], freed: set[BlobNumber]) -> Iterator[Deletion]:
-    """Give each line the bytes that it frees: of a blob, the last line that holds it."""
+    """Yield each line with the bytes that it frees: the last line that needs a blob frees it."""
     last: dict[BlobNumber, int] = {}
     for place, (_, number, _) in enumerate(lines):
         manifest = inventory.manifests.get(number)

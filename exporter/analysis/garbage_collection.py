@@ -1,9 +1,9 @@
-"""What a run of the registry's collector would free, break, and abort on, in each mode."""
+"""Estimate of a run of the registry's garbage collector: what it frees, breaks, and aborts on."""
 
 from collections.abc import Iterator, Mapping
 
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.blob_states import Ledger
+from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.collector_fast_path import has_oddities
 from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
@@ -24,34 +24,32 @@ from exporter.domain.snapshot import (
 
 def simulate_runs(
     inventory: Inventory,
-    ledger: Ledger,
+    states: BlobStates,
     check: PullCheck,
     dialect: Dialect,
     blobs: Mapping[BlobState, BlobTotal],
 ) -> Mapping[GcMode, CollectorRun] | None:
-    """Tell what the collector would do in each mode.
+    """Return what the collector would do in each mode.
 
-    ``blobs`` are the totals by what reaches them.
-
-    None while something could not be read that may change it.
+    ``blobs`` are the totals by state. None while something is unread that may change the result.
     """
     if inventory.unread:
         return None
-    is_orderly = ledger.is_plain and not has_oddities(inventory)
-    if is_orderly and check.is_faultless and ledger.has_sound_links:
-        return _runs_of_consistent_store(ledger, dialect, blobs)
-    return _runs_by_walk(inventory, ledger.reaches, check, dialect)
+    is_orderly = states.is_plain and not has_oddities(inventory)
+    if is_orderly and check.is_faultless and states.has_sound_links:
+        return _runs_of_consistent_store(states, dialect, blobs)
+    return _runs_by_walk(inventory, states.reaches, check, dialect)
 
 
 def _runs_of_consistent_store(
-    ledger: Ledger, dialect: Dialect, blobs: Mapping[BlobState, BlobTotal]
+    states: BlobStates, dialect: Dialect, blobs: Mapping[BlobState, BlobTotal]
 ) -> Mapping[GcMode, CollectorRun]:
-    """Tell it of a store in good order, where only version 2 deletes what it should not."""
+    """Return the runs on a consistent store, where only version 2 deletes what is needed."""
     lost = BlobTotal()
     endangered: tuple[TagName, ...] = ()
     if dialect == VERSION_2:
-        lost = ledger.lost_below_indexes
-        endangered = tuple(name for each in ledger.accounts for name in each.over_untagged)
+        lost = states.lost_below_indexes
+        endangered = tuple(name for each in states.summaries for name in each.over_untagged)
     garbage, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
     frees = BlobTotal(
         garbage.blobs + untagged.blobs + lost.blobs,
@@ -83,7 +81,7 @@ def _runs_by_walk(
 def _endangered(
     inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
 ) -> Iterator[TagName]:
-    """Give the tags that can be pulled now and could not after a run."""
+    """Yield the tags that can be pulled now and could not be pulled after a run."""
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         removed = marks.removed.get(repository.name, set())
         held = sound_links(repository, reach)
@@ -91,7 +89,7 @@ def _endangered(
         suspects = reach.targets
         is_sound = check.is_sound(repository, reach)
         if repository.name in marks.plain and is_sound:
-            # what its tags point to stays, with all that this references: but not what lies below
+            # what its tags point to stays, with its references; but not what lies below that
             suspects = suspects & inventory.indexes if removed else set()
             suspects = _with_lost_children(inventory, suspects, left)
         lost = {
@@ -108,7 +106,7 @@ def _endangered(
 def _with_lost_children(
     inventory: Inventory, indexes: set[BlobNumber], left: set[BlobNumber]
 ) -> set[BlobNumber]:
-    """Give the indexes that list a manifest that is gone, or an index, which may do so."""
+    """Return the indexes that list a manifest that is gone, or another index."""
     children = {index: inventory.manifests[index].children for index in indexes}
     return {
         index

@@ -1,4 +1,4 @@
-"""What is not whole: blobs that are referenced and missing, tags that cannot be pulled."""
+"""Integrity: blobs that are referenced and missing, tags that cannot be pulled."""
 
 from collections.abc import Container, Iterator
 
@@ -16,7 +16,7 @@ from exporter.domain.snapshot import BrokenTag
 
 
 class PullCheck:
-    """Tells which tags can be pulled whole, as far as the disk shows it."""
+    """Checks which tags can be pulled whole, as far as the disk shows it."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -28,9 +28,9 @@ class PullCheck:
         self._sound: dict[str, bool] = {}
 
     def missing_blobs(self) -> tuple[str, ...]:
-        """Give the digests that something references and that are not on disk, sorted.
+        """Return the digests that something references and that are not on disk, sorted.
 
-        A layer with download URLs need not be there.
+        A layer with download URLs need not be on disk.
         """
         if not self._absent:
             return ()
@@ -48,7 +48,7 @@ class PullCheck:
         return tuple(sorted(format_digest(self._inventory.digests[number]) for number in missing))
 
     def is_sound(self, repository: Repository, reach: RepositoryReach) -> bool:
-        """Tell whether nothing is wrong with what the repository's tags reach and its links."""
+        """Return whether nothing is wrong with what the repository's tags reach and its links."""
         sound = self._sound.get(repository.name)
         if sound is None:
             sound = self._sound[repository.name] = self._look_for_faults(repository, reach)
@@ -65,7 +65,7 @@ class PullCheck:
         return not self._faults
 
     def broken_tags(self, repository: Repository, reach: RepositoryReach) -> Iterator[BrokenTag]:
-        """Give the tags of a repository that cannot be pulled whole."""
+        """Yield the tags of a repository that cannot be pulled whole."""
         sound = self.is_sound(repository, reach)
         if sound and not reach.has_lost_tags:
             return
@@ -81,7 +81,7 @@ class PullCheck:
         if tag.target is None:
             if tag.updated_at is not None:
                 return "its link does not hold a digest"
-            # where something could not be read, it may be this
+            # while something is unread, it may be its link
             return None if self._inventory.unread else "it has no link"
         return self.fault(repository, tag.target, held)
 
@@ -92,10 +92,10 @@ class PullCheck:
         held: Container[BlobNumber],
         kept: Container[BlobNumber] | None = None,
     ) -> str | None:
-        """Tell why a manifest of a repository cannot be pulled whole; None where it can.
+        """Return why a manifest of a repository cannot be pulled whole; None if it can.
 
         ``held`` are the manifests that the repository has links to. ``kept`` are the blobs that
-        are left of those on disk: all, where it is None.
+        remain on disk; None for all.
         """
         pending, seen = [target], {target}
         while pending:
@@ -106,7 +106,7 @@ class PullCheck:
                 return f"manifest {self._name(number)} is not linked in the repository"
             manifest = self._inventory.manifests.get(number)
             if manifest is None:
-                continue  # it is there and could not be read: perhaps the registry can
+                continue  # it exists and could not be read; perhaps the registry can read it
             if LAYERS not in repository.layout.directories and set(manifest.blobs) - set(
                 manifest.foreign
             ):
@@ -118,7 +118,7 @@ class PullCheck:
         return None
 
     def _find_faults(self) -> Iterator[tuple[BlobNumber, str]]:
-        """Give the manifests with which something is wrong, and what that is."""
+        """Yield the manifests that have a fault, and the fault."""
         inventory, absent = self._inventory, self._absent
         for number in absent:
             yield number, f"manifest {self._name(number)} is missing"
@@ -144,7 +144,7 @@ class PullCheck:
 
 
 def has_sound_links(repository: Repository, reach: RepositoryReach) -> bool:
-    """Tell whether a repository has links to all that its tags reach."""
+    """Return whether a repository has links to every manifest that its tags reach."""
     return (
         LAYERS in repository.layout.directories
         and not repository.layout.mislinked
@@ -153,7 +153,7 @@ def has_sound_links(repository: Repository, reach: RepositoryReach) -> bool:
 
 
 def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumber]:
-    """Give the manifests that the repository's links really lead to."""
+    """Return the manifests that the repository's links really lead to."""
     if not repository.layout.mislinked:
         return reach.held
     return reach.held - repository.layout.mislinked.keys()

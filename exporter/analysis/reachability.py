@@ -1,4 +1,4 @@
-"""What is reachable from what: tag -> index, of any depth -> manifest -> config and layers."""
+"""Reachability: tag -> index, at any depth -> manifest -> configuration and layers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from exporter.domain.model import (
 
 @dataclass(frozen=True, slots=True)
 class RepositoryReach:
-    """Blobs that one repository accounts for, manifests included, on disk or not.
+    """The blobs that one repository reaches, manifests included, on disk or not.
 
     Attributes:
         targets: what its tags point to.
-        has_lost_tags: whether it has tags of which that is not known.
+        has_lost_tags: whether the target of a tag is unknown.
         held: the manifests that it holds: those with a revision.
-        direct: ``targets`` and what they reference themselves.
-        below: reachable from manifests that ``targets`` list, those themselves included.
+        direct: ``targets`` and their own references.
+        below: the manifests that ``targets`` list, and what is reachable from them.
         tagged: reachable from its tags.
-        untagged: reachable from the manifests that it holds besides.
+        untagged: reachable from the other manifests that it holds.
         tagged_manifests: those of ``tagged`` that are manifests.
         untagged_manifests: those of ``untagged`` that are.
         all: reachable from its tags or from any manifest that it holds.
@@ -50,9 +50,9 @@ Reaches = Sequence[RepositoryReach]
 def expand(
     manifests: Mapping[BlobNumber, Manifest], roots: Iterable[BlobNumber]
 ) -> tuple[set[BlobNumber], set[BlobNumber]]:
-    """Give all that can be reached from ``roots``, and those of it that are manifests.
+    """Return everything reachable from ``roots``, and the manifests among it.
 
-    The roots belong to both, and so does every child, whether it can be read or not.
+    The roots and every child belong to both, whether they can be read or not.
     """
     pending = set(roots)
     expanded: set[BlobNumber] = set()
@@ -72,7 +72,7 @@ def expand(
 
 
 def with_listed(inventory: Inventory, roots: Iterable[BlobNumber]) -> set[BlobNumber]:
-    """Give ``roots`` and the manifests that they list, at any depth."""
+    """Return ``roots`` and the manifests that they list, at any depth."""
     found = set(roots)
     pending = found & inventory.indexes
     while pending:
@@ -85,7 +85,7 @@ def with_listed(inventory: Inventory, roots: Iterable[BlobNumber]) -> set[BlobNu
 def referenced_by(
     manifests: Mapping[BlobNumber, Manifest], numbers: Iterable[BlobNumber]
 ) -> tuple[set[BlobNumber], set[BlobNumber]]:
-    """Give all that manifests reference themselves, and what of it they list as manifests."""
+    """Return the direct references of manifests, and those that they list as manifests."""
     found = [manifests[number] for number in numbers if number in manifests]
     children = set[BlobNumber]().union(*[manifest.children for manifest in found])
     return children.union(*[manifest.blobs for manifest in found]), children
@@ -94,7 +94,7 @@ def referenced_by(
 def reached_by_many(
     manifests: Mapping[BlobNumber, Manifest], roots: set[BlobNumber]
 ) -> set[BlobNumber]:
-    """Give what :func:`reachable` gives, faster where there are many roots."""
+    """Return the same as :func:`reachable`, faster for many roots."""
     reached, children = referenced_by(manifests, roots)
     if children:
         reached |= expand(manifests, children)[0]
@@ -104,12 +104,12 @@ def reached_by_many(
 def reachable(
     manifests: Mapping[BlobNumber, Manifest], roots: Iterable[BlobNumber]
 ) -> set[BlobNumber]:
-    """Give all that can be reached from ``roots``, the roots themselves included."""
+    """Return everything reachable from ``roots``, the roots included."""
     return expand(manifests, roots)[0]
 
 
 def reach_of(manifests: Mapping[BlobNumber, Manifest], repository: Repository) -> RepositoryReach:
-    """Tell what one repository accounts for."""
+    """Return what one repository reaches."""
     named = {tag.target for tag in repository.tags}
     targets = {target for target in named if target is not None}
     held = {revision.manifest for revision in repository.revisions}
@@ -140,9 +140,9 @@ def reaches_of(inventory: Inventory) -> Reaches:
 
 
 def _union(numbers: set[BlobNumber], others: set[BlobNumber]) -> set[BlobNumber]:
-    """Give the union: mostly one of the two, which is kept once then; these are never changed."""
+    """Return the union; if ``others`` is empty, the same set, as these sets never change."""
     return numbers | others if others else numbers
 
 
 NOTHING = reach_of({}, Repository(""))
-"""What a repository reaches that is not there."""
+"""What a missing repository reaches."""

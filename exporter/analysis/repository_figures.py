@@ -1,4 +1,4 @@
-"""What is told of one repository without looking at others."""
+"""Per-repository figures that need no other repository."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -16,19 +16,19 @@ Measure = Callable[[Iterable[BlobNumber]], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What is told of one repository without looking at others.
+class RepositorySummary:
+    """Figures of one repository that need no other repository.
 
     Attributes:
-        number: stands for the repository, from 1.
-        repository: as the inventory has it.
-        untagged: revisions that no tag of it reaches.
-        referenced_bytes: of all that it reaches.
+        number: identifies the repository in counts, from 1.
+        repository: as in the inventory.
+        untagged: how many revisions no tag of it reaches.
+        referenced_bytes: bytes of everything that it reaches.
         logical_bytes: what its tags would take if nothing were shared between them.
         last_push_at: see :class:`exporter.domain.snapshot.RepositoryFigures`.
-        over_untagged: tags of indexes of which a part has no tag of its own.
+        over_untagged: tags of indexes that list a manifest without a tag of its own.
         is_plain: see :func:`exporter.analysis.collector_fast_path.is_plain`, if no manifest is odd.
-        is_sound: whether its tags lead somewhere, and its links hold all that they reach.
+        is_sound: whether every tag points to a manifest, and what it reaches is linked.
 
     """
 
@@ -43,16 +43,16 @@ class Account:
     is_sound: bool
 
 
-def draw_up(
+def summarize(
     number: int,
     inventory: Inventory,
     repository: Repository,
     reach: RepositoryReach,
     measure: Measure,
     logical_bytes: int,
-) -> Account:
-    """Tell of one repository of an inventory, which reaches ``reach``."""
-    return Account(
+) -> RepositorySummary:
+    """Return the summary of a repository that reaches ``reach``."""
+    return RepositorySummary(
         number=number,
         repository=repository,
         untagged=count_untagged(repository, reach),
@@ -71,28 +71,28 @@ def count_untagged(repository: Repository, reach: RepositoryReach) -> int:
 
 
 def last_push_at(repository: Repository) -> float | None:
-    """Give the time of the newest link, Unix seconds; None where there is no link."""
+    """Return the time of the newest link, Unix seconds; None if there is no link."""
     times = [tag.updated_at for tag in repository.tags]
     times += [revision.linked_at for revision in repository.revisions]
     return max((time for time in times if time is not None), default=None)
 
 
 def targets_of(repository: Repository) -> Counter[BlobNumber]:
-    """Give what the tags of a repository point to, with how many do."""
+    """Return the manifests that tags point to, each with the number of its tags."""
     return Counter(tag.target for tag in repository.tags if tag.target is not None)
 
 
 def logical_bytes_of(
     inventory: Inventory, targets: Mapping[BlobNumber, int], measure: Measure
 ) -> int:
-    """Add up what tags would take alone: all their blobs, each once within the tag.
+    """Add up the bytes that tags would take alone: all their blobs, each once within a tag.
 
-    ``targets`` tells how many tags point to each.
+    ``targets`` maps each target to the number of its tags.
     """
     manifests, total = inventory.manifests, 0
     for target, times in targets.items():
         manifest = manifests.get(target)
-        if manifest is not None and not manifest.children:  # as most are, and much faster
+        if manifest is not None and not manifest.children:  # most are such, and this is much faster
             total += times * measure({target, *manifest.blobs})
         else:
             total += times * measure(reachable(manifests, (target,)))

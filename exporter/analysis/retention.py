@@ -1,4 +1,4 @@
-"""What deletions would free: retention policies, and any other choice of tags."""
+"""Retention policies and other selections of tags: what to delete, and what that would free."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ from exporter.domain.snapshot import Dialect, GcMode
 from exporter.domain.uses import PolicyFigures, Use, UseFigures
 
 Choice = Callable[[Repository], tuple[Sequence[Tag], Sequence[Tag]]]
-"""Parts the tags of a repository into those that shall go, and those that stay."""
+"""Divides the tags of a repository into those that are to go, and those that stay."""
 
 
 def policy_name(keep_last: int) -> str:
-    """Give the name of the policy that keeps so many tags."""
+    """Return the name of the policy that keeps ``keep_last`` tags."""
     return f"keep-last-{keep_last}"
 
 
 def newest_first(repository: Repository) -> list[Tag]:
-    """Give all tags of a repository in the order of their age.
+    """Return all tags of a repository, newest first.
 
-    A tag is as old as its link; those of one moment are told apart by name, and one of which the
-    time is not known is the oldest.
+    A tag is as old as its link. Tags of the same time are sorted by name; a tag whose time is
+    unknown is the oldest.
     """
-    # tags are sorted by name, and stay so where they are of one moment
+    # tags are sorted by name, and stay so if their times are equal
     try:
         return sorted(repository.tags, key=attrgetter("updated_at"), reverse=True)
-    except TypeError:  # one has none
+    except TypeError:  # one has no time
         return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
 
 
 def keep_newest(repository: Repository, keep: int) -> tuple[Sequence[Tag], Sequence[Tag]]:
-    """Part the ``keep`` newest tags from all others; give the others first, newest first."""
+    """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest."""
     if len(repository.tags) <= keep:
         return (), repository.tags
     tags = newest_first(repository)
@@ -55,7 +55,7 @@ def keep_newest(repository: Repository, keep: int) -> tuple[Sequence[Tag], Seque
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """What a choice of tags comes to.
+    """The result of a selection of tags.
 
     Attributes:
         tags: how many tags were chosen.
@@ -68,7 +68,7 @@ class Deletions:
 
 
 def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumber]:
-    """Give the manifests of a repository that run under their digest, whether tagged or not."""
+    """Return the manifests of a repository that run under their digest, whether tagged or not."""
     pinned = {} if uses is None else uses.pinned.get(repository, {})
     return {number for number, use in pinned.items() if use is Use.RUNNING}
 
@@ -76,11 +76,11 @@ def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumbe
 def choose(
     inventory: Inventory, reaches: Reaches, choice: Choice, uses: UseFigures | None
 ) -> Deletions:
-    """Tell which manifests can be deleted so that the chosen tags go and all others stay whole.
+    """Return which manifests can be deleted so that the chosen tags go and all others stay whole.
 
     Deleting a manifest deletes every tag that points to it: one that a tag that stays points to,
-    or reaches through an index, is kept. A running tag always stays. ``uses`` is None where nobody
-    asks a platform.
+    or reaches through an index, is kept. A running tag always stays. ``uses`` is None without a
+    platform.
     """
     tags, staying = _part(inventory, choice, uses)
     return Deletions(tags, _all_but(staying, inventory, reaches))
@@ -89,7 +89,7 @@ def choose(
 def _all_but(
     staying: Mapping[str, set[BlobNumber]], inventory: Inventory, reaches: Reaches
 ) -> Mapping[str, set[BlobNumber]]:
-    """Give the tagged manifests that can be deleted, where some go."""
+    """Return the tagged manifests that can be deleted, by repository in which tags go."""
     return {
         repository.name: (reach.targets & sound_links(repository, reach)) - staying[repository.name]
         for repository, reach in zip(inventory.repositories, reaches, strict=True)
@@ -100,7 +100,7 @@ def _all_but(
 def _part(
     inventory: Inventory, choice: Choice, uses: UseFigures | None
 ) -> tuple[int, Mapping[str, set[BlobNumber]]]:
-    """Count the tags that go; give, by repository where some do, the manifests that must stay."""
+    """Return how many tags go, and by repository in which some go, the manifests that stay."""
     count = 0
     staying: dict[str, set[BlobNumber]] = {}
     for repository in inventory.repositories:
@@ -122,7 +122,7 @@ def _part(
 
 
 class CollectorAfter:
-    """Foretells a run of the collector after deletions, beyond what it frees without them."""
+    """Simulates a run of the collector after deletions, beyond what it frees without them."""
 
     def __init__(self, inventory: Inventory, reaches: Reaches, dialect: Dialect) -> None:
         self._inventory = inventory
@@ -134,11 +134,11 @@ class CollectorAfter:
 
     @property
     def blockers(self) -> Mapping[str, str]:
-        """On what it aborts, by path; then it frees nothing."""
+        """What it aborts on, by path; then it frees nothing."""
         return {} if self._before is None else self._before.blockers
 
     def freed(self, deleted: Mapping[str, Collection[BlobNumber]]) -> set[BlobNumber]:
-        """Give the blobs that it frees; ``deleted`` are manifests, by repository."""
+        """Return the blobs that it frees; ``deleted`` are manifests, by repository."""
         if self._before is None:
             kept = kept_after_deleting(self._inventory, self._reaches, deleted)
             return set[BlobNumber]().union(*[each.all for each in self._reaches]) - kept
@@ -149,7 +149,7 @@ class CollectorAfter:
 
     @property
     def is_orderly(self) -> bool:
-        """Whether the store is in good order."""
+        """Whether the store is consistent."""
         return self._before is None
 
 
@@ -162,10 +162,10 @@ def price_policies(
     sizes: BytesOnDisk,
     referenced_bytes: int | None = None,
 ) -> Iterator[PolicyFigures]:
-    """Tell what each policy would delete and free; ``keep_last`` are their numbers of tags.
+    """Yield what each policy would delete and free; ``keep_last`` are their numbers of tags.
 
-    ``referenced_bytes`` are those of the blobs that repositories reference, where it is known.
-    What it would free is not known while something could not be read that may change it.
+    ``referenced_bytes`` are the bytes of all blobs that repositories reference; None if unknown.
+    What a policy would free is unknown while something is unread that may change it.
     """
     if not keep_last:
         return

@@ -1,4 +1,4 @@
-"""Who references a blob: the way from it back to the repositories and tags that reach it."""
+"""Reverse references: which repositories and tags reach a blob."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -7,17 +7,17 @@ from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import Inventory
 
 
-class Referrers:
-    """Names what reaches a blob; works nothing out before it is first asked."""
+class ReverseReferences:
+    """Finds what reaches a blob; computes nothing before it is first asked."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
     def names(self, number: BlobNumber) -> Iterator[str]:
-        """Give the tags that reach a blob, as ``repository:tag``, by repository.
+        """Yield the tags that reach a blob as ``repository:tag``, by repository.
 
-        A repository that has it, but by no tag, comes after those as ``repository@digest``, once
-        for each of its manifests that reach the blob. The blob itself may be such a manifest.
+        Repositories that reach it without a tag follow as ``repository@digest``, once for each of
+        their manifests that reach the blob. The blob itself may be such a manifest.
         """
         reaching = self._reaching(number)
         tagged = set()
@@ -35,7 +35,7 @@ class Referrers:
                 )
 
     def _reaching(self, number: BlobNumber) -> set[BlobNumber]:
-        """Give a blob and all manifests from which there is a way to it."""
+        """Return a blob and all manifests that reach it."""
         reaching = {number}
         pending = [number]
         while pending:

@@ -1,9 +1,9 @@
-"""From an inventory to the figures of a store."""
+"""The figures of a store, computed from an inventory."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from exporter.analysis.blob_states import Ledger
+from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.garbage_collection import simulate_runs
 from exporter.analysis.integrity import PullCheck
 from exporter.domain.model import (
@@ -25,16 +25,16 @@ from exporter.domain.snapshot import (
 
 
 def analyse(
-    inventory: Inventory, dialect: Dialect = 2, ledger: Ledger | None = None
+    inventory: Inventory, dialect: Dialect = 2, states: BlobStates | None = None
 ) -> StoreFigures:
-    """Draw all figures from one inventory; ``dialect`` is that of the registry's collector.
+    """Compute all figures of one inventory; ``dialect`` is that of the registry's collector.
 
-    ``ledger`` has the accounts of the inventory, where they were drawn up before.
+    ``states`` has counted the inventory already, if it is given.
     """
-    ledger = ledger or Ledger.of(inventory)
-    blobs = by_reach = ledger.blobs
+    states = states or BlobStates.of(inventory)
+    blobs = by_reach = states.blobs
     if not inventory.references_known:
-        # somebody deletes data on the word "unreferenced"
+        # operators delete data because it is called unreferenced
         hidden, untagged = blobs[BlobState.UNREFERENCED], blobs[BlobState.UNTAGGED]
         blobs = {
             **blobs,
@@ -44,13 +44,13 @@ def analyse(
             BlobState.UNREFERENCED: BlobTotal(),
         }
     issues = Counter(issue.cause for issue in inventory.issues)
-    integrity, collector = integrity_and_runs(inventory, ledger, dialect, by_reach)
+    integrity, collector = integrity_and_runs(inventory, states, dialect, by_reach)
     return StoreFigures(
         blobs=blobs,
-        logical_bytes=ledger.logical_bytes,
-        shared_bytes=ledger.shared_bytes,
+        logical_bytes=states.logical_bytes,
+        shared_bytes=states.shared_bytes,
         repositories=tuple(
-            sorted(ledger.repositories(), key=lambda each: (-each.referenced_bytes, each.name))
+            sorted(states.repositories(), key=lambda each: (-each.referenced_bytes, each.name))
         ),
         uploads=count_uploads(
             upload for repository in inventory.repositories for upload in repository.uploads
@@ -65,26 +65,26 @@ def analyse(
 
 def integrity_and_runs(
     inventory: Inventory,
-    ledger: Ledger,
+    states: BlobStates,
     dialect: Dialect,
     blobs: Mapping[BlobState, BlobTotal],
 ) -> tuple[Integrity | None, Mapping[GcMode, CollectorRun] | None]:
-    """Tell what is not whole, and what the registry's collector would do.
+    """Return what is broken, and what the registry's collector would do.
 
-    ``blobs`` are the totals by what reaches them.
+    ``blobs`` are the totals by state.
     """
     check = PullCheck(inventory)
     broken: Iterable[BrokenTag] = ()
-    if not (check.is_faultless and ledger.has_sound_links):
+    if not (check.is_faultless and states.has_sound_links):
         broken = (
             tag
-            for repository, reach in zip(inventory.repositories, ledger.reaches, strict=True)
+            for repository, reach in zip(inventory.repositories, states.reaches, strict=True)
             for tag in check.broken_tags(repository, reach)
         )
     integrity = None
     if not inventory.is_cache:
         integrity = Integrity(check.missing_blobs(), tuple(broken))
-    return integrity, simulate_runs(inventory, ledger, check, dialect, blobs)
+    return integrity, simulate_runs(inventory, states, check, dialect, blobs)
 
 
 def count_uploads(uploads: Iterable[Upload]) -> UploadFigures:

@@ -1,4 +1,4 @@
-"""Asking a running exporter whether it is healthy."""
+"""The command ``healthcheck``: ask a running exporter whether it is healthy."""
 
 import socket
 import ssl
@@ -18,10 +18,10 @@ _TLS_HANDSHAKE = b"\x16"
 def ask_health(address: ListenAddress, web_config: Path | None = None) -> str:
     """Ask ``/-/healthy`` of the exporter that listens on ``address``.
 
-    ``web_config`` is the file that says whether connections are encrypted. It need not be right
-    any more: the exporter goes on with what it read before. Whose the certificate is does not
-    matter here. Where clients must show one of theirs, it is enough that a handshake is answered.
-    Raises OutputError where the exporter does not answer, or says that it is not healthy.
+    ``web_config`` is the file that says whether connections are encrypted. It may have become
+    invalid: the exporter continues with what it read before. The certificate is not verified. If
+    clients must present one of their own, an answered handshake is enough. Raises OutputError if
+    the exporter does not answer, or is not healthy.
     """
     loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect
     target = ListenAddress(loopback.get(address.host, address.host), address.port)
@@ -43,7 +43,7 @@ def ask_health(address: ListenAddress, web_config: Path | None = None) -> str:
 
 
 def _answers_handshake(target: ListenAddress) -> bool:
-    """Begin a TLS handshake, and tell whether the other side takes part in it."""
+    """Begin a TLS handshake, and return whether the other side answers it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     outgoing = ssl.MemoryBIO()

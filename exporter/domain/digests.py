@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
 
 
 def parse_digest(text: str) -> Digest | None:
-    """Pack ``<algorithm>:<hex>``; None where the text is no digest.
+    """Pack ``<algorithm>:<hex>``; None if the text is not a digest.
 
     The grammar is that of the OCI image specification, with the hexadecimal encoding that all
     algorithms in use have; sha256 must have 64 digits, in lower case.
@@ -33,7 +33,7 @@ def parse_digest(text: str) -> Digest | None:
 
 
 def parse_sha256(hexadecimal: str) -> Digest | None:
-    """Pack the hexadecimal digits of a sha256 digest; None where they are none."""
+    """Pack the hexadecimal digits of a sha256 digest; None if they are not valid."""
     if len(hexadecimal) != 2 * _SHA256_BYTES:
         return None
     try:
@@ -45,28 +45,28 @@ def parse_sha256(hexadecimal: str) -> Digest | None:
 
 
 def is_sha256(digest: Digest) -> bool:
-    """Tell whether a digest is one of sha256: others take 34 bytes and more, as text."""
+    """Return whether a digest is sha256; others are text of at least 34 bytes."""
     return len(digest) == _SHA256_BYTES
 
 
 def format_digest(digest: Digest) -> str:
-    """Give the text form ``<algorithm>:<hex>``."""
+    """Return the text form ``<algorithm>:<hex>``."""
     if is_sha256(digest):
         return f"sha256:{digest.hex()}"
     return digest.decode("ascii")
 
 
 class DigestTable:
-    """Gives every digest a number, in order of first sight; only ever grows.
+    """Numbers digests in the order in which they are first seen; only ever grows.
 
-    A table and its copies share what they hold, so that a scan that finds ten digests more does
-    not copy a million: only one of them may grow, another one that does parts from them first.
+    A table and its copies share their contents, so that a scan that finds ten more digests does
+    not copy a million. Only one of them may grow in place; another one copies the contents first.
     """
 
     __slots__ = ("_digests", "_length", "_numbers")
 
     def __init__(self, digests: Iterable[Digest] = ()) -> None:
-        """Begin with ``digests``, no two of which are the same."""
+        """Start with ``digests``, which are distinct."""
         self._digests = list(digests)
         self._numbers = {digest: number for number, digest in enumerate(self._digests)}
         self._length = len(self._digests)
@@ -81,19 +81,19 @@ class DigestTable:
         return islice(self._digests, self._length)
 
     def copy(self) -> "DigestTable":
-        """Give a table with the same numbers that grows apart."""
+        """Return a table with the same numbers that grows independently."""
         table = DigestTable()
         table._numbers, table._digests = self._numbers, self._digests
         table._length = self._length
         return table
 
     def continues(self, other: "DigestTable") -> bool:
-        """Tell whether this began as a copy of ``other``: numbers of that are the same here."""
+        """Return whether this began as a copy of ``other``, and has the same numbers."""
         is_shared = self._digests is other._digests  # noqa: SLF001 - of this class
         return is_shared and len(self) >= len(other)
 
     def find(self, digest: Digest) -> BlobNumber | None:
-        """Return the digest's number, None where it was never seen."""
+        """Return the digest's number; None if it has none."""
         number = self._numbers.get(digest)
         return None if number is None or number >= self._length else number
 
@@ -108,7 +108,7 @@ class DigestTable:
             return tuple(map(self.intern, digests))
 
     def intern(self, digest: Digest) -> BlobNumber:
-        """Return the digest's number, giving it the next one at first sight."""
+        """Return the digest's number, assigning the next one if it has none."""
         number = self._numbers.get(digest)
         if number is None or number >= self._length:
             if len(self._digests) > self._length:
@@ -119,10 +119,10 @@ class DigestTable:
         return number
 
     def compact(self) -> None:
-        """Let go of the room that was taken for more digests to come: up to as much again."""
+        """Release memory that is reserved for more digests: up to the same amount again."""
         self._numbers = dict(self._numbers)
 
     def _part(self) -> None:
-        """Hold what is in this table apart: a copy of it has grown."""
+        """Copy the shared contents, because a copy of this table has grown."""
         self._digests = self._digests[: self._length]
         self._numbers = {digest: number for number, digest in enumerate(self._digests)}

@@ -6,34 +6,31 @@
     ├── ConfigurationError        wrong flags, variables or file; exit code 2
     ├── StoreUnreadableError      the store as a whole cannot be read; exit code 1
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
-    ├── ApiUnavailableError       the registry's HTTP API did not give a whole answer
+    ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
     ├── PlanRefusedError          too little is known to plan deletions; exit code 1
-    ├── CacheUnfitError           what was kept over a restart is of no use; it is made again
-    │   └── CacheDamagedError     it is not what was written
-    ├── CacheUnusableError        nothing can be kept over a restart where it should be
-    ├── ScanCancelledError        a scan was told to stop
-    └── OutputError               no result: not written, not bound, no answer; exit code 1
+    ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
+    │   └── CacheDamagedError     it differs from what was written
+    ├── CacheUnusableError        the cache file cannot be read or written
+    ├── ScanCancelledError        a scan was stopped
+    └── OutputError               a result cannot be delivered; exit code 1
 
 Messages say what happened, where, and what to do about it. None holds a secret.
 """
 
 import errno
 
-_MENDS = {
+_REMEDIES = {
     errno.ENOSPC: "free some room on that filesystem",
     errno.EDQUOT: "free some room, or raise the quota",
     errno.EMFILE: "raise this process's limit of open files (ulimit -n, LimitNOFILE=)",
-    errno.ENFILE: "raise fs.file-max, or see which process of this host holds so many files",
+    errno.ENFILE: "raise fs.file-max, or find the process of this host that has so many files open",
 }
 
 
-def mend_of(error: OSError, otherwise: str) -> str:
-    """Give what helps where there is no room, or no more files can be opened.
-
-    In all other cases that is ``otherwise``.
-    """
-    return _MENDS.get(error.errno or 0, otherwise)
+def remedy_for(error: OSError, otherwise: str) -> str:
+    """Return advice for a full disk or too many open files; ``otherwise`` for other errors."""
+    return _REMEDIES.get(error.errno or 0, otherwise)
 
 
 class ExporterError(Exception):
@@ -57,7 +54,7 @@ class ManifestUnreadableError(ExporterError):
 
 
 class ApiUnavailableError(ExporterError):
-    """The registry's HTTP API is down, refuses, or gives answers that make no sense."""
+    """The registry's HTTP API is down, refuses requests, or gives invalid answers."""
 
 
 class PlatformUnreadableError(ExporterError):
@@ -65,27 +62,27 @@ class PlatformUnreadableError(ExporterError):
 
 
 class PlanRefusedError(ExporterError):
-    """Something is not known that could make a planned deletion wrong."""
+    """Something is unknown that could make a planned deletion wrong."""
 
 
 class CacheUnfitError(ExporterError):
-    """What was kept over a restart is damaged, or of something else; the message says which."""
+    """The cache is damaged, or belongs to something else; the message says which."""
 
 
 class CacheDamagedError(CacheUnfitError):
-    """What is in the file is not what was written."""
+    """The cache file's content differs from what was written."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"is damaged ({detail})")
 
 
 class CacheUnusableError(ExporterError):
-    """The file for it cannot be read or written, or is not this program's to write."""
+    """The cache file cannot be read or written, or belongs to another program."""
 
 
 class ScanCancelledError(ExporterError):
-    """The scan was told to stop before it was done."""
+    """The scan was stopped before it was done."""
 
 
 class OutputError(ExporterError):
-    """A result cannot be delivered where it was asked for."""
+    """A result cannot be delivered: a file not written, an address not bound, no answer."""

@@ -1,7 +1,7 @@
 """The domain: digests, manifests, repositories, and what a scan found.
 
-All types are immutable once published. Those of which a store has tens of thousands are structs of
-msgspec, which are made in a fraction of a dataclass's time.
+All types are immutable once published. Types with tens of thousands of instances are msgspec
+structs, which are built in a fraction of a dataclass's time.
 """
 
 import enum
@@ -20,16 +20,16 @@ UNKNOWN = -2
 """Stands in :attr:`Inventory.sizes` for a blob that may be there but could not be looked at."""
 
 USUAL_SCHEMA = 2
-"""``schemaVersion`` of all manifests but those that Docker before 1.10 pushed."""
+"""``schemaVersion`` of all manifests except those that Docker before 1.10 pushed."""
 
 
 class Manifest(msgspec.Struct, frozen=True, gc=False):
     """What one manifest or index references.
 
     Attributes:
-        schema: version of its format, 2 or 1; 0 where no registry can tell what it is.
+        schema: version of its format, 2 or 1; 0 if no registry recognizes it.
         children: manifests listed by an index.
-        blobs: config, layers, and whatever else is stored beside them.
+        blobs: configuration, layers, and anything else that it references.
         foreign: those of ``blobs`` that have download URLs and need not be on disk.
         unmarked: references in fields that the registry does not read in a manifest of this type;
             its collector does not follow them.
@@ -48,8 +48,8 @@ class Tag(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: the tag.
-        target: the manifest it points to; None where its link cannot be understood.
-        updated_at: modification time of its link, Unix seconds; None where there is no link.
+        target: the manifest it points to; None if its link cannot be understood.
+        updated_at: modification time of its link, Unix seconds; None if there is no link.
 
     """
 
@@ -63,7 +63,7 @@ class Revision(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         manifest: the blob.
-        linked_at: modification time of its link, Unix seconds; None where it is unreadable.
+        linked_at: modification time of its link, Unix seconds; None if it is unreadable.
 
     """
 
@@ -77,10 +77,10 @@ class Upload:
 
     Attributes:
         size: bytes received so far.
-        started_at: when it began, Unix seconds: what the registry wrote down, else the oldest
+        started_at: when it began, Unix seconds: as the registry recorded it, else the oldest
             modification time found.
-        purgeable: whether the registry's own purging will ever remove it. It needs a readable
-            ``startedat`` and a directory named by a UUID for that.
+        purgeable: whether the registry's own purging will ever remove it: only if it has a
+            readable ``startedat`` and a directory named by a UUID.
 
     """
 
@@ -93,7 +93,7 @@ LAYERS = "_layers"
 MANIFESTS = "_manifests"
 TAGS_DIRECTORY = "_manifests/tags"
 ALL_DIRECTORIES = frozenset({LAYERS, MANIFESTS, TAGS_DIRECTORY})
-"""Directories of a repository that the registry makes with the first push."""
+"""Directories of a repository that the registry creates with the first push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class IssueCause(enum.StrEnum):
 
 
 NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
-"""Causes for which something could not be read, whatever it holds."""
+"""Causes for which something could not be read at all."""
 
 _UNREAD = NOT_READ | {IssueCause.UNREADABLE_MANIFEST}
 """Causes that leave something unread; the others are damage that was read and understood."""
@@ -175,12 +175,12 @@ class ScanIssue:
 
 @dataclass(frozen=True, slots=True)
 class Misplaced:
-    """Something on which the registry's collector stumbles because of where it lies.
+    """Something that the registry's collector trips over because of where it is.
 
     Attributes:
         path: below ``docker/registry/v2``, safe to print.
         directories: for a directory below ``repositories`` with an illegal name, which of
-            ``_layers`` and ``_manifests`` it holds; empty for a ``data`` file that is no blob.
+            ``_layers`` and ``_manifests`` it holds; empty for a ``data`` file that is not a blob.
 
     """
 
@@ -190,7 +190,7 @@ class Misplaced:
 
 @dataclass(frozen=True, slots=True)
 class Strays:
-    """Files in the store that are no part of its layout.
+    """Files in the store that are not part of its layout.
 
     Attributes:
         files: how many.
@@ -210,7 +210,7 @@ class StoreLayout:
 
     Attributes:
         strays: files that are not part of the layout.
-        misplaced: what the registry's collector stumbles on because of where it is.
+        misplaced: what the registry's collector trips over because of where it is.
         walk_ends: files below ``repositories`` at which version 2 of the registry ends its walk of
             their directory: it overlooks whatever sorts after them there.
 
@@ -232,15 +232,15 @@ class Inventory:
         manifests: the manifests that could be read.
         repositories: sorted by name.
         issues: what could not be read.
-        references_known: False while something may reference blobs that nobody knows of: then
-            no blob may be called unreferenced.
-        unread: whether something that may reference blobs could not be read by this program,
-            though the registry perhaps can: then nobody knows what its collector would do.
+        references_known: False while something unread may reference blobs: then no blob may be
+            called unreferenced.
+        unread: whether this program could not read something that may reference blobs. The
+            registry may be able to read it: what its collector would do is unknown.
         unreadable: blobs that should be manifests and cannot be understood as such.
         indexes: manifests that list others.
         unusual: manifests of another schema than 2, or with references that are not marked.
-        senseless: manifests with references that are no digests; no registry follows those.
-        misfits: manifests that give a size to something that has another size on disk, with that.
+        senseless: manifests with references that are not digests; no registry follows those.
+        misfits: manifests that state a size which a blob on disk does not have, with those blobs.
         layout: where its files differ from the registry's layout.
         is_cache: whether the registry is a pull-through cache of another one.
         all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
@@ -265,13 +265,13 @@ class Inventory:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was found could be read."""
+        """Whether everything that was found could be read."""
         return _UNREAD.isdisjoint(issue.cause for issue in self.issues)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiView:
-    """What the registry's HTTP API told.
+    """What the registry's HTTP API answered.
 
     Attributes:
         tags: the tags of every repository in the catalog.
@@ -283,7 +283,7 @@ class ApiView:
 
 @dataclass(frozen=True, slots=True)
 class FilesystemUsage:
-    """The filesystem that holds the store, as ``statvfs`` tells it.
+    """The filesystem that holds the store, as ``statvfs`` reports it.
 
     Attributes:
         size_bytes: size of the filesystem.
@@ -291,8 +291,7 @@ class FilesystemUsage:
         avail_bytes: free for everybody else.
         files: inodes in all.
         files_free: inodes free.
-        readonly: whether it is mounted read-only where the registry's directory lives; None where
-            that cannot be told.
+        readonly: whether the filesystem as a whole is read-only; None if unknown.
 
     """
 

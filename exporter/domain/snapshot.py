@@ -11,7 +11,7 @@ from exporter.domain.uses import PolicyFigures, UseFigures
 
 
 class BlobState(enum.StrEnum):
-    """What a blob is there for.
+    """The state of a blob.
 
     ``tagged``: reachable from a tag of any repository. ``untagged``: else a manifest that some
     repository holds, or reachable from one. ``unreferenced``: neither.
@@ -41,7 +41,7 @@ class RepositoryFigures:
         untagged_manifests: revisions that no tag of this repository reaches.
         referenced_bytes: distinct blobs that its manifests reference, shared ones included.
         exclusive_bytes: the part of it that no other repository references.
-        last_push_at: newest link of a tag or revision, Unix seconds; None where there is none.
+        last_push_at: newest link of a tag or revision, Unix seconds; None if there is none.
 
     """
 
@@ -111,7 +111,7 @@ class CollectorRun:
 
 @dataclass(frozen=True, slots=True)
 class BrokenTag:
-    """A tag that cannot be pulled whole, and the first reason found."""
+    """A tag that cannot be pulled whole, and the first reason that was found."""
 
     repository: str
     tag: str
@@ -120,7 +120,7 @@ class BrokenTag:
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """What is not whole.
+    """What is broken.
 
     Attributes:
         missing_blobs: digests referenced but not on disk, those with download URLs aside.
@@ -140,7 +140,7 @@ class UploadFigures:
         uploads: how many.
         bytes: received so far.
         unpurgeable: those that the registry's own purging never removes.
-        oldest_start_at: Unix seconds; None where there is no upload.
+        oldest_start_at: Unix seconds; None if there is no upload.
 
     """
 
@@ -160,7 +160,7 @@ class StoreFigures:
         shared_bytes: of blobs that two or more repositories reference.
         repositories: largest first, by referenced bytes.
         uploads: unfinished uploads.
-        strays: files that are no part of the layout.
+        strays: files that are not part of the layout.
         issues: how many by cause; every cause is there.
         complete: whether all that was found could be read.
         integrity: what is not whole; None of a pull-through cache, which fetches what is absent
@@ -200,12 +200,12 @@ class ScanStatus:
     """How scanning goes.
 
     Attributes:
-        scans: scans ended so far, in whatever way.
+        scans: scans that ended so far, successful or not.
         failures: those of them that failed.
         succeeded: whether the last one did; None before the first has ended.
         duration_seconds: of the last one that succeeded, wall clock.
         last_success_at: when that one ended, Unix seconds.
-        failure: why the last one failed; None where it did not.
+        failure: why the last one failed; None if it did not.
 
     """
 
@@ -222,9 +222,9 @@ class ApiStatus:
     """What is known of the registry's HTTP API.
 
     Attributes:
-        view: what it told; None where it gave no whole answer.
+        view: its answer; None if it gave no complete answer.
         certificate_not_after: end of the certificate served, Unix seconds; None without TLS.
-        failure: why it gave no whole answer; None where it did.
+        failure: why it gave no complete answer; None if it did.
 
     """
 

@@ -11,7 +11,7 @@ Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class SubjectCollector(Collector):
-    """Gives the families of ``metrics`` as ``subject`` has them.
+    """Collects the families of ``metrics`` from ``subject``.
 
     ::
 
@@ -25,14 +25,14 @@ class SubjectCollector(Collector):
         self._subject = subject
 
     def describe(self) -> Iterator[Family]:
-        """Give all families without samples."""
+        """Return all families without samples."""
         return (_family(metric) for metric in self._metrics)
 
     def collect(self) -> Iterator[Family]:
-        """Give the families that have samples.
+        """Yield the families that have samples.
 
-        Raises ValueError on a wrong number of labels or a series that comes twice: the client
-        library drops surplus labels and writes doubles without a word.
+        Raises ValueError on a wrong number of labels or a series that occurs twice: the client
+        library silently drops surplus labels and writes duplicates.
         """
         for metric in self._metrics:
             family = _family(metric)
@@ -41,7 +41,7 @@ class SubjectCollector(Collector):
                 if len(labels) != len(metric.labels):
                     raise ValueError(f"{metric.name}: labels {labels} for {metric.labels}")
                 if labels in seen:
-                    raise ValueError(f"{metric.name}: {labels} comes twice")
+                    raise ValueError(f"{metric.name}: {labels} occurs twice")
                 seen.add(labels)
                 family.add_metric(labels, float(value))
             if seen:

@@ -1,4 +1,4 @@
-"""The documentation of all metrics, from the same tables that the exporter exposes them by.
+"""The documentation of all metrics, from the declarations that the exporter exposes.
 
 ``python -m exporter.metrics.documentation > docs/metrics.md``
 """
@@ -18,21 +18,21 @@ All metrics of the store, the registry's API and the exporter begin with `docker
 exporter's process adds the usual `process_*` and `python_*`; `collect` leaves those out, and the
 counters of its own requests.
 
-Nothing here is measured during a scrape. What a scan found is as old as
+Nothing is measured during a scrape. Values from a scan are as old as
 `docker_registry_scan_last_success_timestamp_seconds` says; the API is asked once per
-`--scan.interval`, the filesystem every 15 seconds. What is not known has no series: no number is
-ever made up. A failed scan leaves the numbers of the last good one in place.
+`--scan.interval`, the filesystem every 15 seconds. An unknown value has no series: no number is
+ever made up. After a failed scan the values of the last successful one stay.
 
 A blob's **state** is `tagged` when a tag of any repository reaches it, through indexes of any
 depth; else `untagged` when it is a manifest that some repository holds, or reachable from one;
-else `unreferenced`. While a manifest is missing or cannot be read, or anything else may hide
+else `unreferenced`. While a manifest is missing or cannot be read, or something else may hide
 references, blobs that nothing else references count as `untagged`.
 """
 _TABLE_HEAD = ("| metric | type | labels | meaning |", "|---|---|---|---|")
 
 
 def render() -> str:
-    """Write the page, as Markdown."""
+    """Return the page as Markdown."""
     sections: dict[str, list[Metric | Instrument]] = {}
     for group in GROUPS:
         sections.setdefault(group.section, []).extend(group.metrics)

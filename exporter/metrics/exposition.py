@@ -1,4 +1,4 @@
-"""The bytes of ``/metrics``: rendered when something is published, not when somebody scrapes.
+"""The bytes of ``/metrics``: rendered when something is published, not during a scrape.
 
 A scrape joins what was rendered and compressed before with the few lines that change between
 publications: the exporter's own counters and process metrics.
@@ -32,7 +32,7 @@ _RAW = -15
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One of the formats that Prometheus understands."""
+    """An exposition format that Prometheus understands."""
 
     content_type: str
     generate: Callable[[CollectorRegistry], bytes]
@@ -49,17 +49,17 @@ _MEDIA_TYPES = {
 
 
 def warn_of_patterns(subject: Subject) -> None:
-    """Log where no repository has series because none is included: perhaps a slip of the pen."""
+    """Log if the patterns include no repository: perhaps one is mistyped."""
     store = subject.snapshot.store
     if store is not None and subject.selector.includes_nothing_of(store.figures):
         _log.warning(
-            "no repository matches metrics.include-repositories: none has series of its own; "
-            "all of the name must match, e.g. team/.*"
+            "no repository matches metrics.include-repositories, so none has series of its own; "
+            "the whole name must match, e.g. team/.*"
         )
 
 
 def choose_format(accept: str) -> Format:
-    """Choose by an ``Accept`` header: what it prefers, plain text where that is nothing known."""
+    """Return the format that an ``Accept`` header prefers; plain text if it names none of ours."""
     best, best_weight = TEXT, 0.0
     for media_range in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))
@@ -70,7 +70,7 @@ def choose_format(accept: str) -> Format:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether an ``Accept-Encoding`` header allows gzip."""
+    """Return whether an ``Accept-Encoding`` header allows gzip."""
     for coding in accept_encoding.split(","):
         name, *parameters = (part.strip().lower() for part in coding.split(";"))
         if name == "gzip":
@@ -79,7 +79,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def quality(parameters: Sequence[str]) -> float:
-    """Read the weight of one item of an ``Accept`` header: 1 where there is none, 0 if broken."""
+    """Return the weight of one item of an ``Accept`` header: 1 if it has none, 0 if malformed."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
@@ -92,7 +92,7 @@ def quality(parameters: Sequence[str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of the page, as it is and deflated, with what it was rendered from."""
+    """A part of the page, plain and deflated, with what it was rendered from."""
 
     key: tuple[object, ...]
     plain: bytes
@@ -100,7 +100,7 @@ class _Part:
 
 
 class Exposition:
-    """Holds the page of the last published snapshot in every format that anybody asked for."""
+    """Holds the page of the last published snapshot in every format that was requested."""
 
     def __init__(self, subject: Subject, instruments: Sequence[CollectorRegistry] = ()) -> None:
         self._subject = subject
@@ -115,7 +115,7 @@ class Exposition:
         return self._subject.snapshot
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Render a snapshot; until that is done, scrapes get the one before."""
+        """Render a snapshot; until that is done, scrapes get the previous one."""
         with self._lock:
             subject = replace(self._subject, snapshot=snapshot)
             formats = [each for each in (TEXT, OPENMETRICS) if each.content_type in self._pages]
@@ -126,11 +126,11 @@ class Exposition:
             warn_of_patterns(subject)
 
     def page(self, page_format: Format, *, gzip: bool) -> bytes:
-        """Give the whole page."""
+        """Return the whole page."""
         return b"".join(self.pieces(page_format, gzip=gzip))
 
     def pieces(self, page_format: Format, *, gzip: bool) -> Sequence[bytes]:
-        """Give what the page consists of: the large pieces are the same for all who ask."""
+        """Return the pieces of the page; all clients share the large ones."""
         parts = self._pages.get(page_format.content_type)
         if parts is None:
             with self._lock:
@@ -171,8 +171,8 @@ def _body(page_format: Format, registry: CollectorRegistry) -> bytes:
 def _gzip(parts: Sequence[_Part], tail: bytes) -> Sequence[bytes]:
     """Join deflated parts and a tail to one gzip member.
 
-    A full flush ends each part on a byte boundary and with no reference into it, so they can stand
-    one behind the other (RFC 1951, RFC 1952).
+    A full flush ends each part on a byte boundary, and no later part refers back into it: so they
+    can be concatenated (RFC 1951, RFC 1952).
     """
     compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _RAW)
     end = compressor.compress(tail) + compressor.flush()

@@ -46,7 +46,7 @@ REQUESTS = Instrument(
     "docker_registry_api_requests_total",
     "counter",
     "The exporter's own requests to the registry's HTTP API, by endpoint (ping, catalog, tags, "
-    "token) and by status code; code error where there was no answer.",
+    "token) and by status code; code error if there was no answer.",
     ("endpoint", "code"),
     API,
 )
@@ -77,7 +77,7 @@ CACHE_LOADED = Instrument(
     "docker_registry_cache_loaded",
     "gauge",
     "1 if the first scan used what was kept over the restart; 0 if it read everything, and until "
-    "that is known. The log says why what was kept is of no use.",
+    "that is known. The log says why the cache was not used.",
 )
 CACHE_WRITE_SUCCESS = Instrument(
     "docker_registry_cache_write_success",
@@ -130,12 +130,12 @@ class WatchInstruments:
         self._watched = Gauge(WATCHED.name, WATCHED.help, registry=registry)
         self._overflows = Counter(OVERFLOWS.name, OVERFLOWS.help, registry=registry)
 
-    def tell(self, watches: int, *, is_whole: bool) -> None:
+    def record_watches(self, watches: int, *, is_whole: bool) -> None:
         """Record how many directories are watched, and whether those are all that should be."""
         self._watched.set(watches)
         self._active.set(is_whole)
 
-    def overflowed(self) -> None:
+    def record_overflow(self) -> None:
         """Record that changes were lost."""
         self._overflows.inc()
 

@@ -1,7 +1,7 @@
-"""Which repositories have series of their own: the largest of those that the patterns let in.
+"""Selection of the repositories that have series of their own: the largest that match the patterns.
 
-Chosen once for each scan that found something new, and a name is matched once, however often it is
-looked for: neither a scrape nor the number of metrics costs a match.
+The selection is made once for each scan that found changes, and each name is matched once: neither
+a scrape nor a further metric costs a match.
 """
 
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ _NAMES_REMEMBERED = 65_536
 
 
 class NamePattern(Protocol):
-    """What a name can match, such as a regular expression."""
+    """A pattern for names, such as a regular expression."""
 
     def fullmatch(self, name: str, /) -> object:
-        """Give something true where all of the name matches."""
+        """Return something true if the whole name matches."""
 
 
 Patterns = Sequence[NamePattern]
 
 
 class RepositorySelector:
-    """Chooses repositories, always the same ones from the same figures.
+    """Selects repositories; always the same ones from the same figures.
 
-    A name matches a pattern when all of it does, as in Prometheus.
+    A pattern must match the whole name, as in Prometheus.
     """
 
     def __init__(self, most: int = 1000, include: Patterns = (), exclude: Patterns = ()) -> None:
-        """Let in what matches any of ``include``, if there are such, and none of ``exclude``."""
+        """Select names that match any of ``include``, if it is given, and none of ``exclude``."""
         self.most = most
         self._include = tuple(include)
         self._exclude = tuple(exclude)
@@ -38,11 +38,11 @@ class RepositorySelector:
         self._chosen: tuple[StoreFigures, tuple[RepositoryFigures, ...]] | None = None
 
     def lets_in(self, name: str) -> bool:
-        """Tell whether the patterns let a repository have series of its own."""
+        """Return whether the patterns allow a repository series of its own."""
         return self._remembered(name)
 
     def choose(self, figures: StoreFigures) -> tuple[RepositoryFigures, ...]:
-        """Give the repositories that have series of their own, largest first."""
+        """Return the repositories that have series of their own, largest first."""
         known = self._chosen
         if known is None or known[0] is not figures:
             let_in = [each for each in figures.repositories if self.lets_in(each.name)]
@@ -50,7 +50,7 @@ class RepositorySelector:
         return known[1]
 
     def includes_nothing_of(self, figures: StoreFigures) -> bool:
-        """Tell whether there are repositories and patterns to include, and none matches any."""
+        """Return whether no repository matches the patterns to include, if both exist."""
         names = [each.name for each in figures.repositories]
         return bool(self._include and names) and not any(
             _matches_any(self._include, name) for name in names

@@ -1,4 +1,4 @@
-"""The port to a platform that runs images: which images are in use, whose a repository is."""
+"""The port to a platform that runs images: which images are in use, who owns a repository."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,7 +30,7 @@ class Platform(Protocol):
 
     @property
     def ownership(self) -> OwnershipRules:
-        """Who owns a repository, and which uses of a tag the platform can tell apart."""
+        """Who owns a repository, and which uses of a tag the platform knows."""
 
     @property
     def commands(self) -> OperatorCommands:

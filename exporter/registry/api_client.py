@@ -1,8 +1,8 @@
 """Ask a registry's HTTP API which repositories and tags it has.
 
-Knows the ping, the catalog and the tag lists with their paging; ``registry_auth`` knows how to
-log in, ``registry_http`` how one request is sent. Whatever goes wrong ends as one
-ApiUnavailableError: the answer is whole, or there is none.
+Knows the ping, the catalog and the tag lists with their paging; ``auth`` knows how to log in,
+``http`` how to send one request. Every failure becomes an ApiUnavailableError: the answer is
+complete, or there is none.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ _MAX_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is too much to come from a registry that works.
+    """Limits that no working registry exceeds.
 
     Attributes:
         body_bytes: size of one body.
@@ -81,7 +81,7 @@ class _TagList(msgspec.Struct):
 
 @dataclass(slots=True)
 class _Resource:
-    """What is asked for, on one page or many, and the token it took."""
+    """What is requested, on one page or several, and the token that it needed."""
 
     endpoint: str
     path: str
@@ -91,7 +91,7 @@ class _Resource:
 
 
 def poll(endpoint: RegistryEndpoint, observer: RequestObserver) -> ApiView:
-    """Read the API as :func:`read_api` does, from code that is not asynchronous."""
+    """Read the API like :func:`read_api`, from synchronous code."""
     return asyncio.run(read_api(endpoint, observer))
 
 
@@ -104,7 +104,7 @@ async def read_api(
 ) -> ApiView:
     """Ask for every repository in the catalog and for all of their tags.
 
-    Raises ApiUnavailableError where the answer would not be whole. Closes ``transport``.
+    Raises ApiUnavailableError if the answer would be incomplete. Closes ``transport``.
     """
     base = registry_address(endpoint)
     async with transport or open_transport(endpoint) as opened:
@@ -175,11 +175,11 @@ class _Reader:
         page: httpx.URL | None = resource.url
         while page is not None:
             if page in seen or len(seen) >= self._limits.pages:
-                raise _senseless(resource.url, "has pages without end")
+                raise _senseless(resource.url, "has endless pages")
             seen.add(page)
             answer = await self._ask(resource, page)
             if answer.status == httpx.codes.NOT_FOUND and resource.endpoint == "tags":
-                return frozenset()  # nothing was ever pushed, or it was deleted just now
+                return frozenset()  # nothing was ever pushed, or it was just deleted
             self._require_ok(resource, answer)
             found = _read_names(resource, answer)
             count += len(found)
@@ -190,7 +190,7 @@ class _Reader:
         return frozenset(names)
 
     async def _ask(self, resource: _Resource, url: httpx.URL) -> Answer:
-        """Ask once; after a 401 log in, anew where a token has expired, and ask once more."""
+        """Send one request; after a 401 log in, also if a token has expired, and send it again."""
         sent = resource.token or self._authenticator.basic
         answer = await self._connection.get(resource.endpoint, url, sent.header if sent else None)
         if answer.status != httpx.codes.UNAUTHORIZED:
@@ -214,10 +214,10 @@ def _read_names(resource: _Resource, answer: Answer) -> list[str]:
         shape, is_legal = _Catalog, is_repository_name
     else:
         shape, is_legal = _TagList, is_tag_name
-    names = decode_body(answer, shape).names or []  # Go encodes a list never made as null
+    names = decode_body(answer, shape).names or []  # Go encodes a nil slice as null
     legal = [name for name in names if is_legal(name)]
     if len(legal) < len(names):
-        # the registry lists whatever lies in its directories; a stray one is no reason to go blind
+        # the registry lists whatever is in its directories; one illegal name must not hide the rest
         text = printable(next(name for name in names if not is_legal(name)))[:_MAX_SHOWN]
         if not legal and resource.endpoint == "catalog":
             raise _senseless(answer.url, f"lists the name '{text}', which is not legal")
@@ -231,15 +231,15 @@ def _next_page(resource: _Resource, answer: Answer) -> httpx.URL | None:
         return None
     try:
         url = answer.url.join(target)
-        # Behind a proxy that strips a path, the registry's links lack it: only their query counts.
+        # Behind a proxy that strips a path, the registry's links lack it: only their query is used.
         page = resource.url.copy_with(query=url.query)
         is_own = same_origin(url, resource.url)
     except (httpx.InvalidURL, ValueError):
-        raise _senseless(answer.url, "names a next page that is no address") from None
+        raise _senseless(answer.url, "names a next page that is not an address") from None
     if not is_own:
         raise ApiUnavailableError(
             f"{shown(answer.url)} names {shown(url)} as its next page, another origin, which is "
-            "not followed; have the proxy before the registry pass on Host and X-Forwarded-Proto"
+            "not followed; let the proxy before the registry pass on Host and X-Forwarded-Proto"
         )
     if not url.path.endswith(resource.path):
         raise _senseless(answer.url, f"names {shown(url)} as its next page")

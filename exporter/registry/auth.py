@@ -1,10 +1,10 @@
-"""How a registry asks for a login, and how to answer.
+"""Authentication: how a registry asks for a login, and how to log in.
 
-A registry that wants a login answers 401 and names the way in ``WWW-Authenticate``: ``Basic``, or
-``Bearer`` with the address of a token endpoint. Source of the flow: distribution's
+A registry that requires a login answers 401 and names the scheme in ``WWW-Authenticate``:
+``Basic``, or ``Bearer`` with the address of a token endpoint. Source of the flow: distribution's
 ``docs/spec/auth/token.md``; of the header's grammar: RFC 9110, section 11.
 
-The username and password go to the registry's own origin and nowhere else, whatever it answers.
+The username and password are sent only to the registry's own origin, whatever it answers.
 """
 
 import base64
@@ -29,7 +29,7 @@ from exporter.registry.http import (
 
 LOGIN_OPTIONS = "--registry.username and --registry.password-file"
 
-# Possessive quantifiers: the header is the server's, and must not make matching it slow.
+# Possessive quantifiers: the server chooses the header, and must not make matching slow.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _SEPARATORS = re.compile(r"[\s,]*+")
 _PARAMETER = re.compile(rf'({_WORD})\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|({_WORD}))')
@@ -58,7 +58,7 @@ class Login:
 
     Attributes:
         header: the header's value, a secret.
-        refusal: what to tell the operator when it is not accepted.
+        refusal: the message for the operator if it is not accepted.
 
     """
 
@@ -68,11 +68,11 @@ class Login:
 
 class _TokenAnswer(msgspec.Struct):
     token: str | None = None
-    access_token: str | None = None  # the same, as OAuth 2.0 calls it
+    access_token: str | None = None  # OAuth 2.0's name for the same
 
 
 class Authenticator:
-    """Logs in to one registry, the way it asks for."""
+    """Logs in to one registry, with the scheme that it asks for."""
 
     def __init__(self, endpoint: RegistryEndpoint, base: httpx.URL, connection: Connection) -> None:
         self._base = base
@@ -84,9 +84,9 @@ class Authenticator:
         """The username and password, once the registry has asked for them."""
 
     async def log_in(self, answer: Answer, scope: str | None, sent: Login | None) -> Login:
-        """Answer a 401; ``sent`` is what it refused, ``scope`` what a token should be good for.
+        """Answer a 401; ``sent`` is the login that was refused, ``scope`` what a token must allow.
 
-        Raises ApiUnavailableError where there is no other way to log in.
+        Raises ApiUnavailableError if there is no other way to log in.
         """
         challenges: dict[str, Challenge] = {}
         for challenge in parse_challenges(answer.headers.get_list("www-authenticate")):
@@ -100,7 +100,7 @@ class Authenticator:
         if "bearer" in challenges:
             return await self._token(challenges["bearer"], scope)
         if "basic" in challenges:
-            reason = f"it wants a username and password; set {LOGIN_OPTIONS}"
+            reason = f"it requires a username and password; set {LOGIN_OPTIONS}"
         else:
             reason = "it offers neither Basic nor Bearer, the two logins that can be used here"
         raise ApiUnavailableError(f"{shown(answer.url)} answered 401: {reason}")
@@ -109,21 +109,23 @@ class Authenticator:
         url = token_url(challenge, scope)
         own = same_origin(url, self._base)
         answer = await self._connection.get("token", url, self._credentials if own else None)
-        mend = self._mend(url)
+        remedy = self._remedy(url)
         if answer.status != httpx.codes.OK:
             target = redirect_target(answer)
             detail = f" (a redirect to {target}, which is not followed)" if target else ""
             raise ApiUnavailableError(
-                f"the token endpoint {shown(url)} answered {answer.status}{detail}: {mend}"
+                f"the token endpoint {shown(url)} answered {answer.status}{detail}: {remedy}"
             )
         body = decode_body(answer, _TokenAnswer)
         token = body.token or body.access_token or ""
         if not _HEADER_SAFE.fullmatch(token):
-            raise ApiUnavailableError(f"the token endpoint {shown(url)} gave no token: {mend}")
-        refusal = f"the token that {shown(url)} gave is not accepted: {mend}"
+            raise ApiUnavailableError(
+                f"the token endpoint {shown(url)} returned no token: {remedy}"
+            )
+        refusal = f"the token from {shown(url)} is not accepted: {remedy}"
         return Login(f"Bearer {token}", refusal)
 
-    def _mend(self, url: httpx.URL) -> str:
+    def _remedy(self, url: httpx.URL) -> str:
         if self._credentials is None:
             return f"it was asked without a login; set {LOGIN_OPTIONS}"
         if same_origin(url, self._base):
@@ -138,9 +140,9 @@ class Authenticator:
 
 def _basic(username: str, password: str) -> str:
     try:
-        # A variable that is not UTF-8 reaches Python as surrogates: its own bytes are sent.
+        # Bytes that are not UTF-8 reach Python as surrogates; they are sent unchanged.
         joined = f"{username}:{password}".encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # would quote the password
+    except UnicodeEncodeError:  # its message would quote the password
         raise ApiUnavailableError(
             f"the username or password cannot be sent as UTF-8; check {LOGIN_OPTIONS}"
         ) from None
@@ -148,7 +150,7 @@ def _basic(username: str, password: str) -> str:
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Read all ``WWW-Authenticate`` headers, each as far as it keeps to the grammar."""
+    """Parse all ``WWW-Authenticate`` headers, each as far as it follows the grammar."""
     challenges: list[Challenge] = []
     for value in values:
         challenges += _parse_header(value)
@@ -177,16 +179,16 @@ def _after_separators(value: str, position: int) -> int:
 
 
 def token_url(challenge: Challenge, wanted_scope: str | None) -> httpx.URL:
-    """Give the address to ask for a token.
+    """Return the address to ask for a token.
 
-    The scope is the challenge's own, or ``wanted_scope`` where it names none. Raises
-    ApiUnavailableError where the challenge names no address that can be asked.
+    The scope is the challenge's own, or ``wanted_scope`` if it has none. Raises
+    ApiUnavailableError if the challenge names no usable address.
     """
-    mend = "check auth.token in the registry's configuration"
+    remedy = "check auth.token in the registry's configuration"
     realm = parse_address(challenge.parameters.get("realm", ""))
     if realm is None:
         raise ApiUnavailableError(
-            f"the registry wants a token but names no address that gives one; {mend}"
+            f"the registry requires a token but names no address to get one from; {remedy}"
         )
     parameters: dict[str, str | list[str]] = {}
     if service := challenge.parameters.get("service"):
@@ -198,5 +200,5 @@ def token_url(challenge: Challenge, wanted_scope: str | None) -> httpx.URL:
         return bare.copy_merge_params(parameters)
     except httpx.InvalidURL:
         raise ApiUnavailableError(
-            f"the registry's challenge for a token from {shown(realm)} is too long; {mend}"
+            f"the registry's challenge for a token from {shown(realm)} is too long; {remedy}"
         ) from None

@@ -1,7 +1,7 @@
-"""One request to a registry: its address, TLS, time and size limits, and words for what failed.
+"""One HTTP request to a registry: address, TLS, limits of time and size, and error messages.
 
-Requests go straight to httpx's transport. So there are no redirects, cookies, proxies or netrc
-that would have to be switched off: each could carry credentials to a place nobody chose.
+Requests use httpx's transport directly. So there are no redirects, cookies, proxies or netrc files
+to switch off: each could carry credentials to a host that nobody chose.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from exporter.domain.text import printable
 from exporter.registry.failures import reason_of, words_of
 
 CONCURRENCY = 8
-"""Requests under way at the same time, at the most."""
+"""Maximum number of concurrent requests."""
 
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # so that no body outgrows its cap by being unpacked
+    "Accept-Encoding": "identity",  # so that no body exceeds its limit when it is decompressed
     "User-Agent": f"registry-storage-exporter/{__version__}",
 }
 _WITH_BODY = frozenset({httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.NOT_FOUND})
 _URL_SETTING = "--registry.url"
-_SETTINGS = {"token": "the registry's auth.token.realm"}  # an address of its choosing
+_SETTINGS = {"token": "the registry's auth.token.realm"}  # an address that the registry chooses
 _MAX_SHOWN = 200
 _MAX_PORT = 65_535
 
@@ -60,19 +60,19 @@ class RegistryEndpoint:
 
 
 class RequestObserver(Protocol):
-    """Takes note of every request."""
+    """Observes every request."""
 
     def __call__(self, endpoint: str, code: str, seconds: float) -> None:
-        """Note one request.
+        """Record one request.
 
         ``endpoint`` is ``ping``, ``catalog``, ``tags`` or ``token``; ``code`` is the HTTP status,
-        or ``error`` where no whole answer came.
+        or ``error`` if no complete answer came.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back from ``url``; the body of an error is left unread."""
+    """A response from ``url``; the body of an error is not read."""
 
     url: httpx.URL
     status: int
@@ -81,7 +81,7 @@ class Answer:
 
 
 class Connection:
-    """Sends GET requests over a transport, and tells an observer of each."""
+    """Sends GET requests over a transport, and reports each to an observer."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Connection:
         self._max_body_bytes = max_body_bytes
 
     async def get(self, endpoint: str, url: httpx.URL, authorization: str | None) -> Answer:
-        """Send one request; raise ApiUnavailableError where no whole answer comes in time."""
+        """Send one request. Raises ApiUnavailableError if no complete answer comes in time."""
         started = time.monotonic()
         try:
             answer = await self._fetch(url, authorization, _SETTINGS.get(endpoint, _URL_SETTING))
@@ -111,7 +111,7 @@ class Connection:
         headers = _HEADERS | ({"Authorization": authorization} if authorization else {})
         stage = _Stage()
         try:
-            # httpx's own limits hold for each read: a server that drips would never meet them.
+            # httpx's own timeouts apply to each read: a slow server would never hit them.
             async with asyncio.timeout(self._seconds):
                 request = httpx.Request("GET", url, headers=headers, extensions={"trace": stage})
                 response = await self._transport.handle_async_request(request)
@@ -122,7 +122,7 @@ class Connection:
                     await response.aclose()
         except TimeoutError:
             raise ApiUnavailableError(
-                f"{shown(url)} did not answer within {self._seconds:g} s; {stage.mend}"
+                f"{shown(url)} did not answer within {self._seconds:g} s; {stage.remedy}"
             ) from None
         except (httpx.HTTPError, OSError, ValueError) as error:
             raise ApiUnavailableError(
@@ -143,28 +143,28 @@ class Connection:
 
 
 class _Stage:
-    """Follows one request: where it stands when it is given up tells what to look at."""
+    """Follows one request: its stage when it times out decides the advice."""
 
     def __init__(self) -> None:
-        self.mend = "see whether the registry hangs, or raise --registry.timeout"
-        self._usual_mend = self.mend
+        self.remedy = "check whether the registry hangs, or raise --registry.timeout"
+        self._usual_remedy = self.remedy
 
     async def __call__(self, event: str, _: object) -> None:
-        """Take in what httpcore does, see its trace extension."""
+        """Record an event of httpcore's trace extension."""
         if event == "connection.connect_tcp.started":
-            self.mend = (
-                "there was no connection yet: see whether the name server answers "
+            self.remedy = (
+                "there was no connection yet: check whether the name server answers "
                 "(getent hosts), and whether a firewall is in between"
             )
         elif event == "connection.connect_tcp.complete":
-            self.mend = self._usual_mend
+            self.remedy = self._usual_remedy
 
 
 def parse_address(text: str) -> httpx.URL | None:
-    """Read an absolute ``http`` or ``https`` address; None where it is not one."""
+    """Parse an absolute ``http`` or ``https`` address; None if it is not one."""
     try:
         url = httpx.URL(text)
-        host = url.raw_host and url.host  # each fails on hosts that the other takes
+        host = url.raw_host and url.host  # each rejects hosts that the other accepts
     except (httpx.InvalidURL, UnicodeError):
         return None
     possible = url.scheme in {"http", "https"} and host and (url.port or 0) <= _MAX_PORT
@@ -172,18 +172,18 @@ def parse_address(text: str) -> httpx.URL | None:
 
 
 def registry_address(endpoint: RegistryEndpoint) -> httpx.URL:
-    """Give the registry's address without userinfo and query; raise ApiUnavailableError if bad."""
+    """Return the registry's address without userinfo and query. Raises ApiUnavailableError."""
     url = parse_address(endpoint.url)
     if url is None:
         raise ApiUnavailableError(
-            "--registry.url is no address that can be asked; "
+            "--registry.url is not a usable address; "
             "write it like https://registry.example.com:5000"
         )
     return url.copy_with(userinfo=b"", query=None, fragment=None)
 
 
 def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    """Tell whether scheme, host and port are the same (RFC 6454)."""
+    """Return whether scheme, host and port are the same (RFC 6454)."""
     return _origin(one) == _origin(other)
 
 
@@ -192,13 +192,13 @@ def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
 
 
 def shown(url: httpx.URL) -> str:
-    """Give an address as messages may show it: no userinfo, no query, nothing unprintable."""
+    """Return an address for messages: no userinfo, no query, nothing unprintable."""
     bare = url.copy_with(userinfo=b"", query=None, fragment=None)
     return printable(str(bare))[:_MAX_SHOWN]
 
 
 def open_transport(endpoint: RegistryEndpoint) -> httpx.AsyncHTTPTransport:
-    """Prepare to connect; raise ApiUnavailableError where the CA file cannot be used."""
+    """Return a transport. Raises ApiUnavailableError if the CA file cannot be used."""
     if endpoint.insecure_skip_verify:
         context = _trusting_context()
     else:
@@ -221,7 +221,7 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 def decode_body(answer: Answer, shape: type[_Shape]) -> _Shape:
-    """Read a JSON body; raise ApiUnavailableError where it does not have the shape."""
+    """Parse a JSON body. Raises ApiUnavailableError if it does not have the shape."""
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -232,42 +232,42 @@ def decode_body(answer: Answer, shape: type[_Shape]) -> _Shape:
 
 
 def status_error(answer: Answer, forbidden: str) -> ApiUnavailableError:
-    """Say why an answer other than 200 is no use; ``forbidden`` explains a 401 or 403."""
+    """Return the error for an answer other than 200; ``forbidden`` explains a 401 or 403."""
     match answer.status:
         case 401 | 403:
             reason = forbidden
         case 404:
             reason = "no registry is there; check host, port and path of --registry.url"
         case 429:
-            reason = "these are too many requests for it; raise --scan.interval"
+            reason = "it gets too many requests; raise --scan.interval"
         case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            reason = "the registry or a proxy before it fails; look at its log"
+            reason = "the registry or a proxy in front of it fails; look at its log"
         case _ if target := redirect_target(answer):
             reason = (
                 f"a redirect to {target}, which is not followed; "
                 "give the registry's final address as --registry.url"
             )
         case _:
-            reason = "no registry does that; check scheme and port of --registry.url"
+            reason = "a registry does not answer that; check scheme and port of --registry.url"
     return ApiUnavailableError(f"{shown(answer.url)} answered {answer.status}: {reason}")
 
 
 def redirect_target(answer: Answer) -> str | None:
-    """Say where a redirect points, as messages may show it; None where it is no redirect."""
+    """Return the target of a redirect, for messages; None if it is not a redirect."""
     location = answer.headers.get("location")
     if answer.status // 100 != 3 or location is None:  # noqa: PLR2004 - the class of redirects
         return None
     try:
         return shown(answer.url.join(location))
     except (httpx.InvalidURL, ValueError):
-        return "an address that makes no sense"
+        return "an invalid address"
 
 
 def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
-    """Give the end of the served certificate's validity, in Unix seconds; None without TLS.
+    """Return the end of the served certificate's validity, in Unix seconds; None without TLS.
 
-    Trusts any certificate and sends nothing, so that one that has expired can still be told.
-    Raises ApiUnavailableError where none is served.
+    Trusts any certificate and sends nothing, so that an expired one can be read too.
+    Raises ApiUnavailableError if none is served.
     """
     url = registry_address(endpoint)
     if url.scheme != "https":
@@ -278,7 +278,7 @@ def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
     except TimeoutError:
         raise ApiUnavailableError(
             f"{shown(url)} served no certificate within {endpoint.timeout:g} s; "
-            "see whether the registry hangs, or raise --registry.timeout"
+            "check whether the registry hangs, or raise --registry.timeout"
         ) from None
     except (OSError, ValueError) as error:
         raise ApiUnavailableError(
@@ -302,7 +302,7 @@ async def _served_certificate(url: httpx.URL, seconds: float) -> bytes:
         session: ssl.SSLObject = transport.get_extra_info("ssl_object")
         return session.getpeercert(binary_form=True) or b""
     finally:
-        transport.abort()  # closing politely would wait for the other side
+        transport.abort()  # a normal close would wait for the other side
 
 
 def _not_after(encoded: bytes) -> float:

@@ -1,4 +1,4 @@
-"""Asking the registry as configured, and what to publish of it when it does not answer."""
+"""Ask the registry as configured; a failure becomes a status instead of an error."""
 
 import logging
 from dataclasses import replace
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def ask_registry(
     endpoint: RegistryEndpoint, password_file: Path | None, observer: RequestObserver
 ) -> ApiStatus:
-    """Ask for all repositories and tags; a failure becomes "not known", with its reason."""
+    """Ask for all repositories and tags; after a failure they are unknown, with the reason."""
     not_after = None
     try:
         endpoint = _with_password(endpoint, password_file)
@@ -32,7 +32,7 @@ def ask_registry(
 
 
 def _certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
-    """Look at the certificate first: one that has ended is why the rest fails."""
+    """Return when the certificate expires; an expired one is why other requests fail."""
     try:
         return certificate_not_after(endpoint)
     except ApiUnavailableError as error:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from exporter.domain.errors import ExporterError, ScanCancelledError
-from exporter.support.logs import TroubleLog
+from exporter.support.logs import ProblemLog
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Loop(threading.Thread):
         self._job = job
         self._interval = interval
         self._stop_event = stop
-        self._trouble = TroubleLog(_log, f"{name} works again")
+        self._problem = ProblemLog(_log, f"{name} works again")
 
     def run(self) -> None:
         """Loop; after a failure the next try comes sooner."""
@@ -59,7 +59,7 @@ class Loop(threading.Thread):
             try:
                 if failure is None:
                     self._job.run()
-                    self._trouble.end()
+                    self._problem.end()
                 else:
                     self._job.record_failure(failure)
                 failure = None
@@ -76,7 +76,7 @@ class Loop(threading.Thread):
         if isinstance(error, ScanCancelledError):
             _log.info("the scan was stopped")
         elif isinstance(error, ExporterError):
-            self._trouble.tell(f"{self.name} failed: {error}", logging.ERROR)
+            self._problem.record(f"{self.name} failed: {error}", logging.ERROR)
         else:
             message = f"{self.name} failed, which is a bug: {error!r}"
-            self._trouble.tell(message, logging.ERROR, error)
+            self._problem.record(message, logging.ERROR, error)

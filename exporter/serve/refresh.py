@@ -49,7 +49,7 @@ class StoreRefresher(Job):
         self._analysis: Analysis | None = None
 
     def prepare(self) -> None:
-        """Give this thread low priority: it never comes before those that answer requests."""
+        """Lower this thread's priority: threads that answer requests come first."""
         lower_priority()
 
     def wait(self, seconds: float, stop: threading.Event) -> None:
@@ -71,7 +71,7 @@ class StoreRefresher(Job):
 
     def _scan(self) -> None:
         started = time.monotonic()
-        control = ScanControl(_ProgressLog(self._running.tell), self._stop.is_set)
+        control = ScanControl(_ProgressLog(self._running.record), self._stop.is_set)
         scan = self._follower.scan(control)
         before, known = self._publisher.snapshot, self._analysis
         analysis = known

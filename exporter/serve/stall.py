@@ -1,34 +1,34 @@
-"""Saying that a scan does not get on: it waits for a disk or a mount that does not answer.
+"""A scan has stalled waiting for a disk or mount: log it.
 
-Nothing can interrupt such a wait, nor does anything fail: all that can be done is to say so.
+Nothing can interrupt such a wait, and nothing fails: logging is all that can be done.
 """
 
 import logging
 
 from exporter.domain.scan_progress import RunningScan
-from exporter.support.logs import TroubleLog
+from exporter.support.logs import ProblemLog
 
 _log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 15.0
 WARN_SECONDS = 60.0
-"""A directory of ten thousand blobs takes so long where each must come from a slow disk."""
+"""Reading a directory of ten thousand blobs from a slow disk takes this long."""
 
 
 class StallWarner:
-    """Looks now and then whether the running scan gets on."""
+    """Checks now and then whether the running scan makes progress."""
 
     def __init__(self, location: str, running: RunningScan) -> None:
         self._location = location
         self._running = running
-        self._trouble = TroubleLog(_log, f"the scan of {location} goes on")
+        self._problem = ProblemLog(_log, f"the scan of {location} makes progress again")
 
     def check(self) -> None:
-        """Look, and log that it stands still, or that it does no longer."""
+        """Check, and log that it has stalled, or that it makes progress again."""
         if self._running.still_seconds < WARN_SECONDS:
-            self._trouble.end()
+            self._problem.end()
             return
-        self._trouble.tell(
+        self._problem.record(
             f"the scan of {self._location} has read nothing more for {WARN_SECONDS:g} s; "
-            "is a disk or a mount hanging? It goes on when that answers"
+            "is a disk or a mount hanging? It continues when that answers"
         )

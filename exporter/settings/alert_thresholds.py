@@ -1,8 +1,8 @@
 """Thresholds of the alerts: their defaults, and what an operator may set.
 
-The alert rules compare with ``docker_registry_alert_threshold`` instead of numbers of their own, so
-that a threshold is set here and the rule files stay as shipped. Alerts that ask yes or no (a
-filesystem is read-only, the API is down) have no threshold.
+The alert rules compare with ``docker_registry_alert_threshold`` instead of numbers of their own:
+thresholds are set here, and the rule files stay as shipped. Alerts on a condition (a filesystem is
+read-only, the API is down) have no threshold.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _STALE_AT_LEAST_SECONDS = 900.0
 
 
 def _check_order(group: Group, warning: float, critical: float, *, falling: bool) -> Group:
-    """Refuse a warning that would come after its critical alert. Raises ValueError."""
+    """Raise ValueError for a warning that would fire after its critical alert."""
     if (warning < critical) if falling else (warning > critical):
         direction = "above" if falling else "below"
         raise ValueError(
@@ -73,7 +73,7 @@ class _BelowSeconds(SettingsGroup):
 
 
 class _Certificate(_BelowSeconds):
-    """Fires when a certificate ends sooner than this."""
+    """Fires when a certificate expires sooner than this."""
 
     warning: Seconds = Field(14.0 * _DAY, description="time left, e.g. 14d")
     critical: Seconds = Field(3.0 * _DAY, description="time left, e.g. 3d")
@@ -127,7 +127,7 @@ class AlertSettings(SettingsGroup):
     scan_stale: _ScanStale = _ScanStale()
 
     def thresholds(self, scan_interval: float) -> Iterator[AlertThreshold]:
-        """Give every threshold; ``scan_interval`` (seconds) tells what a stale scan is."""
+        """Yield every threshold; ``scan_interval`` (seconds) decides when a scan is stale."""
         stale = max(_STALE_INTERVALS * scan_interval, _STALE_AT_LEAST_SECONDS)
         for name, group in self:
             alert = "".join(word.capitalize() for word in name.split("_"))

@@ -1,7 +1,6 @@
-"""The settings: one typed, frozen model, whatever they come from.
+"""The settings: one typed, frozen model.
 
-Where each value comes from (flag, variable, file) is the business of
-:mod:`exporter.settings.sources`.
+:mod:`exporter.settings.sources` reads them from flags, variables and a file.
 """
 
 import argparse
@@ -46,7 +45,7 @@ class ScanSettings(SettingsGroup):
     interval: Duration = Field(300.0, description="time between refreshes, e.g. 5m")
     watch: bool = Field(default=True, description="refresh within seconds of a change")
     max_ops_per_second: Operations | None = Field(
-        None, description="read at most so many files and directories a second, e.g. 1000"
+        None, description="read at most N files and directories a second, e.g. 1000"
     )
 
 
@@ -117,18 +116,18 @@ class MetricsSettings(SettingsGroup):
     )
     include_repositories: NamePatterns = Field(
         (),
-        description="only repositories of which all of the name matches this regular expression, "
-        "or another one given, get their own series; repeatable",
+        description="only repositories whose whole name matches one of these regular expressions "
+        "get their own series; repeatable",
     )
     exclude_repositories: NamePatterns = Field(
         (),
-        description="repositories of which all of the name matches this regular expression get no "
-        "series of their own; repeatable",
+        description="repositories whose whole name matches this regular expression get no series "
+        "of their own; repeatable",
     )
 
 
 class WebConfigSettings(SettingsGroup):
-    """Who may see the pages, and how connections are encrypted."""
+    """Access to the pages, and TLS."""
 
     file: FilePath | None = Field(
         None,
@@ -138,17 +137,17 @@ class WebConfigSettings(SettingsGroup):
 
 
 class WebSettings(SettingsGroup):
-    """The HTTP server, and how much its clients may take."""
+    """The HTTP server, and limits for its clients."""
 
     listen_address: Address = Field(
         ListenAddress("", 10996), description="where to serve, e.g. 127.0.0.1:10996"
     )
     config: WebConfigSettings = WebConfigSettings()
     max_connections: Connections = Field(
-        256, description="so many connections at a time; a new one closes the oldest idle one"
+        256, description="connections at a time; a new one closes the oldest idle one"
     )
     request_timeout: Duration = Field(10.0, description="for a client to send a request")
-    response_timeout: Duration = Field(60.0, description="for a client to take an answer")
+    response_timeout: Duration = Field(60.0, description="for a client to read an answer")
     max_header_bytes: HeaderSize = Field(
         16 * 1024, description="size of a request's head, e.g. 16KiB"
     )
@@ -190,6 +189,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from nowhere but the caller: it merges the sources and knows their names."""
+        """Use only values from the caller, which merges the sources and knows their names."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)

@@ -1,13 +1,13 @@
-"""Regular expressions that names are chosen by: read once, refused where matching may never end.
+"""Regular expressions for names; patterns whose matching may never end are refused.
 
-Python's matcher tries every way to divide a name among the repetitions of a pattern, and lets
-nothing else in the process run meanwhile: ``(a+)+b`` and 40 letters keep it busy for hours. Names
-have up to 255 characters, and whoever may push chooses them.
+Python's matcher tries every way to divide a name among the repetitions of a pattern, and blocks the
+whole process meanwhile: ``(a+)+b`` and 40 letters take hours. Names have up to 255 characters, and
+anybody who may push chooses them.
 """
 
 import re
 
-# Pieces of a pattern that is known to be valid.
+# Parts of a valid pattern.
 _PIECE = re.compile(
     r"""
       \\.                                      # an escaped character
@@ -20,7 +20,7 @@ _PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _REPETITION = re.compile(r"(?:[*+]|\{\d*,\d*\})\??")
-"""One that tries several numbers: a possessive one takes what it can and tries no other."""
+"""A repetition that backtracks: a possessive one does not."""
 
 _ENDLESS = (
     "repeats a repetition, which may never end on a long name; "
@@ -29,7 +29,7 @@ _ENDLESS = (
 
 
 def parse_name_pattern(text: str) -> "re.Pattern[str]":
-    """Read a regular expression. Raises ValueError, with what is wrong and the mend."""
+    """Parse a regular expression. Raises ValueError, with the problem and the remedy."""
     if not text:
         raise ValueError("is empty; write e.g. team/.*")
     try:
@@ -42,9 +42,9 @@ def parse_name_pattern(text: str) -> "re.Pattern[str]":
 
 
 def _repeats_a_repetition(text: str) -> bool:
-    """Tell whether a group that can divide a name in several ways is itself repeated."""
+    """Return whether a group that can match a name in several ways is itself repeated."""
     opened: list[str] = []
-    holds = [False]  # of each open group, the whole first: whether there is a repetition in it
+    holds = [False]  # for each open group, outermost first: whether it contains a repetition
     ended_one = False
     for piece in _PIECE.findall(text):
         ends_one = False
@@ -52,7 +52,7 @@ def _repeats_a_repetition(text: str) -> bool:
             opened.append(piece)
             holds.append(False)
         elif piece == ")" and opened:
-            # an atomic group keeps to the first way that it finds
+            # an atomic group does not backtrack
             ends_one = holds.pop() & (opened.pop() == "(")
             holds[-1] |= ends_one
         elif _REPETITION.fullmatch(piece):

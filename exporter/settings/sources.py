@@ -1,7 +1,6 @@
-"""Where settings come from: flags, variables, a YAML file; flag beats variable beats file.
+"""Read settings from flags, variables and a YAML file; flag beats variable beats file.
 
-All problems of all three are found before any is reported, each with the name under which the
-operator gave the value.
+All problems of all sources are reported together, each with the name that the operator used.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from exporter.support.strict_yaml import parse_yaml
 ENVIRONMENT_PREFIX = "REGISTRY_EXPORTER_"
 
 SettingPath = tuple[str, ...]
-"""Where a setting stands in the model, e.g. ``("registry", "password_file")``."""
+"""Path of a setting in the model, e.g. ``("registry", "password_file")``."""
 
 _PASSWORD: SettingPath = ("registry", "password")
 _ROOT: SettingPath = ("storage", "root")
@@ -32,7 +31,7 @@ _CACHE: SettingPath = ("cache", "path")
 _FILES: tuple[SettingPath, ...] = (("registry", "password_file"), ("registry", "ca_file"))
 _CONFIG_FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG_FILE"
 _MAX_FILE_BYTES = 1024 * 1024
-# Kubernetes and container links set these for a service that is called registry-exporter
+# Kubernetes and container links set these for a service named registry-exporter
 _SERVICE_VARIABLE = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)|PORT|NAME|ENV_\w+"
 )
@@ -40,7 +39,7 @@ _SERVICE_VARIABLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value as the operator gave it, and the name it was given under."""
+    """A value as the operator gave it, and the name that was used."""
 
     value: Any
     name: str
@@ -55,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def argument_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Make a parser of flags that raises ConfigurationError instead of leaving the program."""
+    """Return a parser of flags that raises ConfigurationError instead of exiting."""
     parser = _Parser(
         prog=prog,
         usage="%(prog)s [--GROUP.NAME VALUE ...]",
@@ -78,7 +77,7 @@ def argument_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def load_settings(
     parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[Settings, argparse.Namespace]:
-    """Read all settings; also give the parsed arguments, for flags of the caller's own.
+    """Read all settings; also return the parsed arguments, for the caller's own flags.
 
     ``parser`` comes from :func:`argument_parser`. Raises ConfigurationError with every problem
     found.
@@ -104,7 +103,7 @@ def load_settings(
 
 
 def setting_paths(model: type[BaseModel] = Settings) -> Iterator[SettingPath]:
-    """Give the place of every setting."""
+    """Yield the path of every setting."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -114,17 +113,17 @@ def setting_paths(model: type[BaseModel] = Settings) -> Iterator[SettingPath]:
 
 
 def flag_name(path: SettingPath) -> str:
-    """Give a setting's name as a flag, e.g. ``--registry.password-file``."""
+    """Return a setting's name as a flag, e.g. ``--registry.password-file``."""
     return f"--{'.'.join(path).replace('_', '-')}"
 
 
 def variable_name(path: SettingPath) -> str:
-    """Give a setting's name as a variable, e.g. ``REGISTRY_EXPORTER_REGISTRY_PASSWORD_FILE``."""
+    """Return a setting's name as a variable, e.g. ``REGISTRY_EXPORTER_REGISTRY_PASSWORD_FILE``."""
     return ENVIRONMENT_PREFIX + "_".join(path).upper()
 
 
 def effective_configuration(settings: Settings) -> str:
-    """Write the settings as a YAML file that means the same; a password is no more than noted."""
+    """Return the settings as an equivalent YAML file; a password is masked."""
     values = settings.model_dump(mode="json", exclude_none=True)
     password = values["registry"].pop("password", None)
     note = f"# registry.password: {password}, from {variable_name(_PASSWORD)}\n" if password else ""
@@ -135,7 +134,7 @@ def effective_configuration(settings: Settings) -> str:
 def _read_flags(
     parser: argparse.ArgumentParser, arguments: Sequence[str], problems: list[str]
 ) -> tuple[_Values, argparse.Namespace]:
-    # only the flags are taken from it: its own decoding of values would hide what was given
+    # only its flags are used: its decoding of values would hide what was given
     CliSettingsSource(
         Settings,
         root_parser=parser,
@@ -152,11 +151,11 @@ def _read_flags(
             name = _name_only(each)
             problems.append(f"{name}: unknown option{_did_you_mean(name, flags)}")
         elif not before.startswith("-") or "=" in before:
-            # what follows an unknown option is its value, and may be a secret
+            # the argument after an unknown option is its value, which may be a secret
             problems.append(f"{each}: unexpected argument; a command comes first, before all flags")
     paths = {".".join(path): path for path in setting_paths()}
     values = {
-        # a flag that may be repeated comes as a list
+        # a repeatable flag is a list
         paths[name]: _Given(
             value[0] if isinstance(value, list) and len(value) == 1 else value,
             flag_name(paths[name]),
@@ -184,7 +183,7 @@ def _read_environment(environment: Mapping[str, str], problems: list[str]) -> _V
     values: _Values = {}
     for name, value in environment.items():
         if name in known:
-            if value:  # compose files pass on variables that are not set as empty ones
+            if value:  # Compose passes unset variables on as empty ones
                 values[known[name]] = _Given(value, name)
         elif name.startswith(ENVIRONMENT_PREFIX) and not _is_expected(name):
             problems.append(f"{name}: unknown variable{_did_you_mean(name, known)}")
@@ -221,22 +220,22 @@ def _read_file(path: Path, problems: list[str]) -> _Values:
         setting = tuple(part.replace("-", "_") for part in place)
         if value is None and setting in known:
             continue  # a key without a value is not given
-        told = _as_far_as_known(setting, known)
-        values[told] = _Given(value, f"{'.'.join(place[: len(told)])} in {path}")
+        known_path = _as_far_as_known(setting, known)
+        values[known_path] = _Given(value, f"{'.'.join(place[: len(known_path)])} in {path}")
     if values.pop(_PASSWORD, None) is not None:
         problems.append(f"registry.password in {path}: keep it apart; use registry.password-file")
     return values
 
 
 def _as_far_as_known(setting: SettingPath, known: Container[SettingPath]) -> SettingPath:
-    """Leave out what is below an unknown name or the password: that may be one, in braces."""
+    """Cut off what is below an unknown name or the password: it may be a password in braces."""
     whole = len(setting)
     ends = (length for length in range(1, whole) if setting[:length] not in known)
     return _PASSWORD if setting[: len(_PASSWORD)] == _PASSWORD else setting[: next(ends, whole)]
 
 
 def _check_files(given: _Values) -> list[str]:
-    """Say which files that settings name cannot be read, whatever else is wrong with them."""
+    """Return a problem for each named file that cannot be read, whatever else is wrong."""
     problems = []
     for path in _FILES:
         if path in given and isinstance(given[path].value, str):
@@ -245,15 +244,15 @@ def _check_files(given: _Values) -> list[str]:
                 Path(known.value).read_text(encoding="utf-8")
             except OSError as error:
                 problems.append(f"{known.name} {known.value}: cannot be read: {error.strerror}")
-            except UnicodeDecodeError:  # which would tell a byte of the password
+            except UnicodeDecodeError:  # its message would quote a byte of the password
                 problems.append(f"{known.name} {known.value}: is not UTF-8")
             except ValueError:
-                continue  # no path at all: the model says so
+                continue  # not a path: the model reports it
     return problems
 
 
 def _check_cache(given: _Values) -> list[str]:
-    """Say where the cache would be in the store, as far as their names tell."""
+    """Return a problem if the cache would be in the store, judged by the paths alone."""
     cache, root = given.get(_CACHE), given.get(_ROOT)
     store = Settings().storage.root if root is None else root.value
     if cache is None or not isinstance(cache.value, str) or not isinstance(store, str | Path):
@@ -261,12 +260,12 @@ def _check_cache(given: _Values) -> list[str]:
     if not Path(os.path.abspath(cache.value)).is_relative_to(os.path.abspath(store)):  # noqa: PTH100 - pathlib keeps ..
         return []
     place = "is in the store" if root is None else f"is in the store, {root.name}"
-    mend = "where nothing is ever written; give a file elsewhere"
-    return [f"{cache.name} {cache.value}: {place} {store}, {mend}"]
+    remedy = "which is never written to; give a file elsewhere"
+    return [f"{cache.name} {cache.value}: {place} {store}, {remedy}"]
 
 
 def _explain(error: Any, given: _Values) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say one validation error with the option's name, its value and the mend."""
+    """Return the message of a validation error: option, value and remedy."""
     path = tuple(str(part) for part in error["loc"])
     known = given.get(path)
     if known is None and path[:-1] in given:  # one of several values
@@ -290,13 +289,13 @@ def _hint(unknown: str) -> str:
 
 
 def _without_credentials(value: object) -> str:
-    """Leave out what may be a password in a URL, well-formed or not."""
+    """Remove what may be a password in a URL, well-formed or not."""
     text = re.sub(r"^(\w+://)?.*@", r"\1<secret>@", str(value), flags=re.DOTALL)
     return re.sub(r"(://[^?#]*[?#]).*", r"\1<secret>", text, flags=re.DOTALL) or "''"
 
 
 def _name_only(argument: str) -> str:
-    """Leave out what follows ``=``: it may be a secret."""
+    """Remove what follows ``=``, which may be a secret."""
     return argument.partition("=")[0]
 
 
@@ -327,7 +326,7 @@ def _put(nested: dict[str, Any], path: SettingPath, value: object) -> None:
     for name in path[:-1]:
         inner = nested.setdefault(name, {})
         if not isinstance(inner, dict):
-            return  # a group was given a single value: that is reported as such
+            return  # a group was given a single value, which the model reports
         nested = inner
     nested[path[-1]] = value
 

@@ -1,4 +1,4 @@
-"""Types of single settings: what each accepts, and what it says of anything else."""
+"""Types of settings: what each accepts, and its message for anything else."""
 
 import re
 from decimal import Decimal
@@ -38,14 +38,14 @@ def _duration(value: object) -> object:
 
 
 def _seconds(value: object) -> object:
-    """Take thresholds in seconds as a bare number too: that is what the rules compare with."""
+    """Accept thresholds in seconds as a number as well: the rules compare with it."""
     if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
         return parse_duration(value)
     return value
 
 
 def _write_seconds(seconds: float) -> str:
-    """Write a duration so that it reads back as the same one: never with an exponent."""
+    """Return a duration that parses as the same value: never with an exponent."""
     return f"{Decimal(repr(seconds)).normalize():f}s"
 
 
@@ -62,7 +62,7 @@ def _path(value: object) -> object:
 
 
 def _is_encodable(text: str) -> bool:
-    """Tell whether the system could be told it: no half of a character, which YAML can write."""
+    """Return whether the system can encode it: YAML can write half a character, which it cannot."""
     try:
         return bool(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
@@ -83,7 +83,7 @@ def _url(value: object) -> object:
         raise ValueError(_NOT_A_URL) from error
     if not has_host or parts.scheme not in ("http", "https"):
         raise ValueError(_NOT_A_URL)
-    # a password that begins with a slash makes what is before it the host, and the rest a path
+    # a password that begins with a slash looks like a path, and what precedes it like the host
     if "@" in parts.netloc or "@" in parts.path:
         raise ValueError("holds credentials; use registry.username and registry.password-file")
     if parts.query or parts.fragment:
@@ -96,7 +96,7 @@ def _dialect(value: object) -> object:
 
 
 def _counts(value: object) -> object:
-    """Take one number, several with commas between them, or a list of such."""
+    """Accept one number, several separated by commas, or a list of these."""
     items = value if isinstance(value, list | tuple) else [value]
     parts = [part.strip() for item in items for part in str(item).split(",")]
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= _MOST_TAGS for part in parts):
@@ -105,7 +105,7 @@ def _counts(value: object) -> object:
 
 
 def _pattern_texts(value: object) -> object:
-    """Take one pattern, one per line, or a list of such; a comma may be part of a pattern."""
+    """Accept one pattern, one per line, or a list; a pattern may contain commas."""
     items = value if isinstance(value, list | tuple) else [value]
     return [part for item in items for part in (_lines(item) if isinstance(item, str) else [item])]
 

@@ -34,7 +34,7 @@ class KeptCodec(Protocol[Kept]):
         """Return it as bytes."""
 
     def unpack(self, packed: bytes, inventory: Inventory) -> Kept | None:
-        """Return what was packed with ``inventory``; None if it is of no use any more.
+        """Return what was packed with ``inventory``; None if it cannot be used any more.
 
         Raises CacheUnfitError if the bytes make no sense.
         """

@@ -14,7 +14,7 @@ _MOST_MESSAGES = 100
 
 
 def fields(**values: object) -> dict[str, dict[str, object]]:
-    """Give structured values for a log call: ``log.info("scanned", extra=fields(blobs=3))``."""
+    """Return structured values for a log call: ``log.info("scanned", extra=fields(blobs=3))``."""
     return {_FIELDS: values}
 
 
@@ -25,13 +25,15 @@ def set_up_logging(level: str, log_format: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    logging.getLogger("watchdog").setLevel(logging.ERROR)  # what it warns of is said once, here
+    logging.getLogger("watchdog").setLevel(
+        logging.ERROR
+    )  # this program reports what it warns about
 
 
-class TroubleLog:
-    """Logs a trouble when it begins, once an hour while it lasts, and that it is over.
+class ProblemLog:
+    """Logs a problem when it begins, once an hour while it lasts, and when it is over.
 
-    What is tried again and again fails again and again: the log says it once.
+    What is retried again and again would otherwise log each failure.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class TroubleLog:
         remind_seconds: float = _REMIND_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin without one; ``over`` is what to say when there is none any more."""
+        """Start without a problem; ``over`` is logged when a problem is over."""
         self._logger = logger
         self._over = over
         self._remind_seconds = remind_seconds
@@ -50,10 +52,10 @@ class TroubleLog:
         self._since: float | None = None
         self._due: dict[str, float] = {}
 
-    def tell(
+    def record(
         self, message: str, level: int = logging.WARNING, error: BaseException | None = None
     ) -> None:
-        """Take in that it is there, or still is; ``error`` is logged with its traceback."""
+        """Record a problem, new or lasting; ``error`` is logged with its traceback."""
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -66,7 +68,7 @@ class TroubleLog:
         self._logger.log(level, "%s", message, exc_info=error)
 
     def end(self) -> None:
-        """Take in that there is none."""
+        """Record that there is no problem."""
         if self._since is not None:
             self._logger.info("%s", self._over, extra=fields(seconds=self._clock() - self._since))
             self._since = None
@@ -88,7 +90,7 @@ def _event(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str,
 
 
 class LogfmtFormatter(logging.Formatter):
-    """Writes ``ts=... level=info logger=refresh msg="scanned the store" blobs=3``."""
+    """Writes ``ts=... level=info logger=serve.refresh msg="scanned the store" blobs=3``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one event."""

@@ -1,4 +1,4 @@
-"""How memory that is not needed any more goes back to the system."""
+"""Return freed memory to the system."""
 
 import ctypes
 
@@ -8,10 +8,10 @@ _MMAP_THRESHOLD = -3
 
 
 def return_large_blocks() -> None:
-    """Have blocks above 1 MiB returned when they are let go.
+    """Return blocks above 1 MiB to the system when they are freed.
 
-    The C library of GNU raises that limit to 32 MiB as a program goes on. Tables that grow with a
-    scan then leave behind all their smaller selves: a tenth of what a million blobs take.
+    The GNU C library raises this limit up to 32 MiB while a program runs. Growing tables then leave
+    their smaller predecessors behind: a tenth of the memory for a million blobs.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
     if mallopt is not None:

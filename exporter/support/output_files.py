@@ -1,4 +1,4 @@
-"""Writing results: to standard output, or whole or not at all to a file."""
+"""Write output files: completely or not at all."""
 
 import glob
 import os
@@ -8,23 +8,23 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from exporter.domain.errors import OutputError, mend_of
+from exporter.domain.errors import OutputError, remedy_for
 
 _READABLE_BY_ALL = 0o644
 _SUFFIX = ".tmp"
 _RANDOM = "[a-z0-9_]" * 8
 """What :mod:`tempfile` puts into a name."""
 _LEFT_SECONDS = 60.0
-"""No write takes so long: what is older was left by a process that was killed."""
+"""No write takes this long: an older temporary file was left by a killed process."""
 
 
 def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> None:
     """Write a file by atomic rename: a reader sees the old content or the new, never a part.
 
-    The file is readable by all, as node_exporter's textfile collector needs it, where no other
-    ``mode`` is given. What a process that was killed while it wrote has left is removed.
+    Unless another ``mode`` is given, all may read the file, as node_exporter's textfile collector
+    needs it. Temporary files that a killed process left are removed.
 
-    Raises OutputError where it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     if path.exists() and not path.is_file():
         raise OutputError(
@@ -45,12 +45,12 @@ def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> No
             raise
     except OSError as error:
         place = f"give a file in a directory that uid {os.geteuid()} may write to"
-        mend = mend_of(error, place)
-        raise OutputError(f"cannot write {path}: {error.strerror}; {mend}") from error
+        remedy = remedy_for(error, place)
+        raise OutputError(f"cannot write {path}: {error.strerror}; {remedy}") from error
 
 
 def _remove_left(path: Path) -> None:
-    """Remove files that were to replace ``path`` and were left; others may be in use."""
+    """Remove old temporary files for ``path``; recent ones may be in use."""
     now = time.time()
     for each in path.parent.glob(f".{glob.escape(path.name)}.{_RANDOM}{_SUFFIX}"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Durations, sizes and addresses as people write them, and as they like to read them. Pure."""
+"""Parse and format durations, sizes and addresses as people write and read them."""
 
 import re
 from dataclasses import dataclass

@@ -1,16 +1,16 @@
-"""Bounding how much is done in a second."""
+"""Rate limit: bound how much is done per second."""
 
 import threading
 from collections.abc import Callable
 
 _LONGEST_SLEEP_SECONDS = 0.2
-"""So that a wish to stop is heard in time."""
+"""So that a request to stop is noticed in time."""
 
 
-class Pace:
-    """Bounds how much is done in a second; may be used from several threads.
+class RateLimit:
+    """Bounds how much is done per second; may be used from several threads.
 
-    None as the rate is no bound.
+    A rate of None is no bound.
     """
 
     def __init__(
@@ -20,10 +20,10 @@ class Pace:
         sleep: Callable[[float], None],
         saved_seconds: float = 0.0,
     ) -> None:
-        """Begin with nothing saved up.
+        """Start without saved allowance.
 
-        What was not used of the last ``saved_seconds`` may be used later: with 0 a pause is never
-        followed by a burst.
+        Allowance of the last ``saved_seconds`` that was not used may be used later: with 0, a
+        pause is never followed by a burst.
         """
         self._rate = per_second
         self._clock = clock
@@ -35,7 +35,7 @@ class Pace:
     def spend(self, amount: int, should_stop: Callable[[], bool]) -> bool:
         """Wait until ``amount`` more is within the rate, or until it is time to stop.
 
-        Tells whether it had to wait.
+        Returns whether it had to wait.
         """
         if self._rate is None:
             return False

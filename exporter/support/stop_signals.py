@@ -1,4 +1,4 @@
-"""Signals that ask the process to stop."""
+"""Stop signals: SIGTERM and SIGINT."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,27 +7,27 @@ from types import FrameType
 
 
 class StopWish:
-    """Whether the process was asked to stop: called, it tells."""
+    """Whether the process was asked to stop; call it to ask."""
 
     def __init__(self) -> None:
         self._has_come = False
         self._callbacks: list[Callable[[], object]] = []
 
     def __call__(self) -> bool:
-        """Tell whether the wish has come."""
+        """Return whether the process was asked to stop."""
         return self._has_come
 
     def then(self, callback: Callable[[], object]) -> None:
-        """Have ``callback`` called when the wish comes, at once where it has.
+        """Call ``callback`` when the process is asked to stop; at once if it was already.
 
-        The main thread calls it between any two of its steps, and perhaps more than once.
+        The main thread calls it between any two instructions, and perhaps more than once.
         """
         self._callbacks.append(callback)
         if self._has_come:
             callback()
 
     def note(self, _number: int, _frame: FrameType | None) -> None:
-        """Take note that it has come: a handler of signals."""
+        """Record the request: a signal handler."""
         self._has_come = True
         for callback in self._callbacks:
             callback()
@@ -35,11 +35,11 @@ class StopWish:
 
 @contextmanager
 def stop_signals() -> Iterator[StopWish]:
-    """Take SIGTERM and SIGINT as a wish to stop; gives what tells whether one has come.
+    """Treat SIGTERM and SIGINT as requests to stop; yield whether one has come.
 
-    To be entered before anything starts and left after everything has stopped: as the first process
-    of a container, a signal that nobody has asked for is lost. Once one has come, more of them do
-    not matter any more: they are ignored until the process ends.
+    Enter it before anything starts and leave it after everything has stopped: the first process of
+    a container loses signals that it has no handler for. After the first request, further ones are
+    ignored until the process ends.
     """
     wish = StopWish()
     before = {

@@ -1,4 +1,4 @@
-"""YAML as settings need it: text, lists and mappings, and nothing that surprises. Pure."""
+"""Strict YAML for settings: text, lists and mappings, and no surprises."""
 
 import re
 from collections.abc import Hashable
@@ -13,17 +13,17 @@ _MOST_BRACKETS = 50
 _TOO_DEEP = "nested too deep"
 _NO_TAGS = "tags are not supported"
 _TAG_HANDLE = re.compile(r".* tag handle .*", re.DOTALL)
-"""What PyYAML says of one, with its text: that may be a password that begins with ``!``."""
+"""PyYAML's message quotes the tag, which may be a password that begins with ``!``."""
 _TAGS = {_NULL, f"{_PREFIX}map", f"{_PREFIX}seq", f"{_PREFIX}str"}
 
 _Resolvers = dict[str, list[tuple[str, re.Pattern[str]]]]
 
 
 def parse_yaml(text: str) -> object:
-    """Read one document; a scalar is None or text: ``007`` is no number, ``no`` no boolean.
+    """Parse one document; a scalar is None or text: ``007`` is not a number, ``no`` not a boolean.
 
-    Raises ValueError, and says where, on aliases, tags, keys that come twice and what is no YAML.
-    It does not quote the line: that may hold a secret.
+    Raises ValueError, with the position, for aliases, tags, duplicate keys and anything that is not
+    YAML. It does not quote the line, which may hold a secret.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - it knows no tags
@@ -43,7 +43,7 @@ def _refuse_tag(_: yaml.SafeLoader, node: yaml.Node) -> NoReturn:
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows no types but text; refuses what means something else than it seems to."""
+    """Knows no types but text; refuses whatever does not mean what it seems to mean."""
 
     yaml_implicit_resolvers: _Resolvers = {  # noqa: RUF012 - declared by the base class
         start: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
@@ -56,14 +56,14 @@ class _Loader(yaml.SafeLoader):
     } | {None: _refuse_tag}
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        """Refuse brackets in brackets without end: PyYAML looks at all open ones at each token."""
+        """Refuse deeply nested brackets: PyYAML checks all open ones at each token."""
         if self.flow_level >= _MOST_BRACKETS:
             mark = self.get_mark()
             raise MarkedYAMLError(problem=_TOO_DEEP, problem_mark=mark)
         super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases: they can hold themselves, or a file of any size in a few lines."""
+        """Refuse aliases: they can contain themselves, or expand a few lines to any size."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
@@ -74,10 +74,10 @@ class _Loader(yaml.SafeLoader):
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002 - declared by the base class
     ) -> dict[Hashable, object]:
-        """Refuse a key that comes twice: the first would be lost without a word."""
+        """Refuse duplicate keys: the first would be lost silently."""
         names = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in names:
-                raise MarkedYAMLError(problem="a key comes twice", problem_mark=key.start_mark)
+                raise MarkedYAMLError(problem="a key occurs twice", problem_mark=key.start_mark)
             names.add(str(key.value))
         return super().construct_mapping(node, deep)

@@ -1,4 +1,4 @@
-"""Showing on a terminal how far a command is."""
+"""Show the progress of a command on a terminal."""
 
 import logging
 import sys
@@ -21,9 +21,9 @@ _PERCENT = 100
 
 @contextmanager
 def terminal_progress() -> Iterator[ProgressListener]:
-    """Give a listener that draws bars on standard error, or does nothing where that is no terminal.
+    """Yield a listener that draws bars on standard error; it does nothing without a terminal.
 
-    The bars go away when the scan is done.
+    The bars disappear when the scan is done.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -63,9 +63,9 @@ class ByteProgress(Protocol):
 
 @contextmanager
 def byte_progress(done: int, total: int, clock: Callable[[], float]) -> Iterator[ByteProgress]:
-    """Give what draws a bar on standard error, or logs now and then where that is no terminal.
+    """Yield a progress bar on standard error; without a terminal it logs now and then.
 
-    The bar goes away in the end. ``clock`` gives seconds; the log goes by it.
+    The bar disappears at the end. ``clock`` returns seconds, for the log.
     """
     if not sys.stderr.isatty():
         yield _ByteLog(done, total, clock)

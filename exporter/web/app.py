@@ -1,4 +1,4 @@
-"""The pages, and what each answers."""
+"""The web application: the pages, and what each answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from exporter.web.landing import landing_page
 
 _SLICE_BYTES = 64 * 1024
 _PAGES_AT_A_TURN = 4
-_STANDS_STILL_SECONDS = 5.0
+_STALLED_SECONDS = 5.0
 
 
 def create_app(
@@ -28,14 +28,13 @@ def create_app(
     is_working: Callable[[], bool],
     read_progress: Callable[[], ScanProgress | None] = lambda: None,
     guards: Sequence[Middleware] = (),
-    read_standstill: Callable[[], float] = lambda: 0.0,
+    read_stall: Callable[[], float] = lambda: 0.0,
 ) -> Starlette:
-    """Make the application.
+    """Return the application.
 
-    ``store`` is the store's root directory, for display; ``is_working`` tells whether the loops
-    behind it are alive, ``read_progress`` how far the full scan is that runs now,
-    ``read_standstill`` for how many seconds a scan has not got on. ``guards`` stand before all
-    pages.
+    ``store`` is the store's location, for display; ``is_working`` returns whether the background
+    loops are alive, ``read_progress`` the progress of the running full scan, ``read_stall`` the
+    seconds since a scan last made progress. ``guards`` are applied to all pages.
     """
     turns = _Turns(_PAGES_AT_A_TURN)
 
@@ -63,8 +62,8 @@ def create_app(
         reason = snapshot.scan.failure or "the first scan is not done yet"
         if progress is not None:
             reason += f" ({progress})"
-        seconds = read_standstill()
-        if seconds >= _STANDS_STILL_SECONDS:
+        seconds = read_stall()
+        if seconds >= _STALLED_SECONDS:
             reason += (
                 f"; it has read nothing more for {seconds:.0f} s: is the store's mount hanging?"
             )
@@ -82,14 +81,14 @@ def create_app(
         ],
         middleware=[Middleware(_Dated), *guards],
     )
-    app.router.redirect_slashes = False  # /metrics/ is no page of ours
+    app.router.redirect_slashes = False  # /metrics/ is not a page
     return app
 
 
 def _answer_inline(
     handler: Callable[[Request], Response],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Answer on the event loop: all is in memory, and a thread would only wait for its turn."""
+    """Answer on the event loop: everything is in memory, and a thread would only have to wait."""
 
     async def endpoint(request: Request) -> Response:
         return handler(request)
@@ -98,22 +97,22 @@ def _answer_inline(
 
 
 class _Turns:
-    """Lets so many go on in each turn of the event loop, so that others come in between.
+    """Limits how many scrapes start in each turn of the event loop, so that others get a turn.
 
-    Two hundred scrapers at once would else have it busy for half a second with one turn.
+    Two hundred concurrent scrapers would otherwise keep it busy for half a second.
     """
 
     def __init__(self, at_a_turn: int) -> None:
         self._free = asyncio.Semaphore(at_a_turn)
 
     async def wait(self) -> None:
-        """Wait for one's turn."""
+        """Wait for a turn."""
         await self._free.acquire()
         asyncio.get_running_loop().call_soon(self._free.release)
 
 
 class _PageInPieces(Response):
-    """Sends a large page slice by slice as its client takes it, so that none has a copy."""
+    """Sends a large page in slices as its client reads it, so that no client needs a copy."""
 
     def __init__(self, pieces: Sequence[bytes], headers: dict[str, str], media_type: str) -> None:
         self._pieces = pieces
@@ -129,7 +128,7 @@ class _PageInPieces(Response):
 
 
 def _slices(pieces: Sequence[bytes]) -> Iterator[bytes]:
-    """Cut and join pieces so that all but the last are equally long."""
+    """Yield slices of the joined pieces; all but the last have the same length."""
     joined, length = [], 0
     for piece in pieces:
         rest = memoryview(piece)
@@ -144,7 +143,7 @@ def _slices(pieces: Sequence[bytes]) -> Iterator[bytes]:
 
 
 class _Dated:
-    """Gives each answer its date, as RFC 9110 (6.6.1) asks of a server that has a clock."""
+    """Adds the date to each answer, as RFC 9110 (6.6.1) requires of a server with a clock."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

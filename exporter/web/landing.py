@@ -39,7 +39,7 @@ th {{ font-weight: 600 }}
 
 
 def landing_page(snapshot: Snapshot, store: str, progress: ScanProgress | None = None) -> str:
-    """Write the page; ``progress`` is that of the full scan that runs now, if one does."""
+    """Return the page; ``progress`` is that of the running full scan, if one runs."""
     rows = [("Version", __version__), ("Store", store), ("Last scan", _last_scan(snapshot))]
     if progress is not None:
         name = "First scan" if snapshot.store is None else "Full scan"
@@ -86,14 +86,14 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 def _broken_tags(figures: StoreFigures) -> str:
     if figures.integrity is None:
-        return "not told of a pull-through cache"
+        return "unknown for a pull-through cache"
     return f"{len(figures.integrity.broken_tags)}"
 
 
 def _reclaimable(figures: StoreFigures) -> str:
-    """Say what a run of the registry's collector would do."""
+    """Return what a run of the registry's collector would do."""
     if figures.collector is None:
-        return "not known: something could not be read"
+        return "unknown: a part of the store could not be read"
     run, untagged = (figures.collector[mode] for mode in GcMode)
     if run.blockers:
         return f"nothing: the registry's collector aborts on {run.blockers[0].path}"

@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--match",
         metavar="REGEX",
         type=_pattern,
-        help="tags of which all of repository:tag matches",
+        help="tags whose whole repository:tag matches",
     )
     parser.add_argument(
         "--older-than", metavar="AGE", type=_age, help="tags written longer ago, e.g. 90d"
@@ -50,7 +50,7 @@ class PlanRequest:
     """What the options ask for.
 
     Attributes:
-        selection: which tags shall go.
+        selection: which tags are to go.
         include_children: whether manifests that only deleted indexes list go too.
         output: the file to replace; None for standard output.
 
@@ -68,7 +68,7 @@ class PlanRequest:
         if selection.orphaned:
             parts.append("--orphaned")
         if selection.match is not None:
-            # in a comment: a line break in it would begin a line that is carried out
+            # it stands in a comment: a line break in it would begin a line that is executed
             parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
         if selection.older_than is not None:
             parts.append(f"--older-than {selection.older_than:g}s")

@@ -1,4 +1,4 @@
-"""The plan as a file: comments, and one line per manifest to delete. Pure."""
+"""The plan as a text file: comments, and one line per manifest to delete."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 
 
 def write_plan(plan: Plan, root: str, selection: str, now: float) -> str:
-    """Write the plan; ``now`` is in Unix seconds."""
+    """Return the plan as text; ``now`` is in Unix seconds."""
     head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
     return head + "".join(f"{line}\n" for line in _body(plan))
 
@@ -30,12 +30,12 @@ def _body(plan: Plan) -> Iterator[str]:
     for blocker in plan.blockers:
         yield (
             f"# warning: the collector aborts on {blocker.path} ({blocker.reason}): "
-            "nothing is freed until that is mended"
+            "nothing is freed until that is fixed"
         )
     if plan.kept_tags:
         yield (
             f"# {plan.kept_tags} selected tags stay: a tag that stays needs the same manifest, or "
-            "nobody knows what they point to"
+            "it is unknown what they point to"
         )
     if plan.children_left:
         yield (

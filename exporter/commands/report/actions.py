@@ -1,4 +1,4 @@
-"""What can be done about a full disk: what it frees, how, and when not to. Pure."""
+"""Actions against a full disk: what each frees, its commands, and when not to run it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -46,10 +46,10 @@ class Action:
 
     Attributes:
         action: ``garbage-collect``, ``garbage-collect --delete-untagged``, the name of a policy,
-            ``orphaned`` for all orphaned repositories where there are several, and ``orphaned``
+            ``orphaned`` for all orphaned repositories if there are several, and ``orphaned``
             with the name of each.
-        frees_bytes: what its commands free; None where that is not known. An action after the
-            collector's own: on top of what a collector run frees anyway.
+        frees_bytes: what its commands free; None if unknown. An action after the
+            collector's own: beyond what a collector run frees anyway.
         commands: what to run, in this order.
         warnings: what to know before.
         is_dangerous: whether it must not be run as things are.
@@ -110,7 +110,7 @@ class _Commands:
         return f"docker exec {self._operator.container} {words}", self._operator.restart
 
     def deletion(self, name: str, frees: int | None, selection: str, *warnings: str) -> Action:
-        """Give the action that carries out a plan; it needs the collector to free anything."""
+        """Return the action that carries out a plan; only the collector then frees anything."""
         if self._runs is None:
             return Action(name, None, (), (*warnings, _UNKNOWN))
         is_blocked = bool(self._runs[GcMode.DEFAULT].blockers)
@@ -127,7 +127,7 @@ class _Commands:
 
 
 def _broken(reading: StoreReading) -> Iterator[str]:
-    """Warn of what any run deletes of tags that are broken already."""
+    """Yield a warning about tags that are broken already: a run may delete more of them."""
     integrity = reading.figures.integrity
     if integrity is not None and integrity.broken_tags:
         tags = _first([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
@@ -138,7 +138,7 @@ def _broken(reading: StoreReading) -> Iterator[str]:
 
 
 def _untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
-    """Name the images that apps name by a digest and that no tag of their repository reaches."""
+    """Yield the images that apps use by digest and that no tag of their repository reaches."""
     for repository in inventory.repositories:
         pinned = uses.pinned.get(repository.name)
         if not pinned:
@@ -156,7 +156,7 @@ def _collections(
     write: _Commands,
     pinned: tuple[str, ...],
 ) -> Iterator[Action]:
-    """Give both modes; ``pinned`` are untagged images that apps need."""
+    """Yield both modes; ``pinned`` are untagged images that apps need."""
     for mode, option in ((GcMode.DEFAULT, ()), (GcMode.DELETE_UNTAGGED, ("--delete-untagged",))):
         name = " ".join(["garbage-collect", *option])
         runs = reading.figures.collector
@@ -166,7 +166,7 @@ def _collections(
         run = runs[mode]
         needed = pinned if mode is GcMode.DELETE_UNTAGGED else ()
         breaks = bool(run.endangered or needed)
-        # what a run would break once it no longer aborts, nobody knows yet
+        # what a run would break once it no longer aborts is unknown
         commands = () if breaks or run.blockers else write.collector(*option)
         why = _why(reading.inventory, options.dialect)
         warnings = (*write.broken, *_warnings(run, needed, why, write.platform))
@@ -174,7 +174,7 @@ def _collections(
 
 
 def _why(inventory: Inventory, dialect: Dialect) -> str:
-    """Say what makes a run break tags."""
+    """Return why a run breaks tags."""
     if dialect != VERSION_2 or not inventory.layout.walk_ends:
         return _WHY[dialect]
     return (
@@ -252,7 +252,7 @@ def _price(
     uses: UseFigures,
     pattern: str | None,
 ) -> int | None:
-    """Give what the plan comes to that is written with the action."""
+    """Return what the plan of an action frees."""
     if reading.figures.collector is None:
         return None
     match = None if pattern is None else re.compile(pattern)

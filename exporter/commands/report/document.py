@@ -1,4 +1,4 @@
-"""The report for programs: JSON and CSV. Pure."""
+"""The report for programs: JSON and CSV."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from exporter.domain.uses import OwnershipRules, UseFigures
 
 
 def report_json(report: StoreReport) -> bytes:
-    """Return all of it as one JSON object: sizes in bytes, times in Unix seconds, null: unknown."""
+    """Return the report as one JSON object: bytes, Unix seconds, null for unknown."""
     snapshot, reading = report.snapshot, report.reading
     uses = snapshot.uses
     document: dict[str, Any] = {
@@ -43,7 +43,7 @@ def repository_json(
     uses: UseFigures | None,
     ownership: OwnershipRules | None,
 ) -> bytes:
-    """Write one repository with its tags as one JSON object."""
+    """Return one repository with its tags as one JSON object."""
     return _encode({"repository": _repository(figures, uses, ownership), "tags": rows})
 
 
@@ -85,12 +85,12 @@ def _api(api: ApiStatus | None, tag_differences: int | None) -> dict[str, Any] |
 
 
 def report_csv(repositories: Sequence[RepositoryFigures]) -> str:
-    """Write one line per repository: bytes and Unix seconds."""
+    """Return one line per repository: bytes and Unix seconds."""
     return _csv(RepositoryFigures.__slots__, [msgspec.to_builtins(each) for each in repositories])
 
 
 def repository_csv(rows: Sequence[TagRow]) -> str:
-    """Write one line per tag: bytes and Unix seconds, platforms with spaces between them."""
+    """Return one line per tag: bytes and Unix seconds, platforms separated by spaces."""
     lines = [msgspec.to_builtins(each) for each in rows]
     for line in lines:
         line["platforms"] = " ".join(line["platforms"])

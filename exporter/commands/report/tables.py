@@ -1,4 +1,4 @@
-"""The report for people."""
+"""The report for people: tables on a terminal."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def _console(output: TextIO) -> Console:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the caller, for whom a reader that has seen enough is no failure."""
+        """Raise it for the caller, for whom a reader that stops early is not a failure."""
         raise BrokenPipeError
 
 
@@ -186,7 +186,7 @@ def _print_actions(actions: Sequence[Action], console: Console) -> None:
 def _print_platform(snapshot: Snapshot, console: Console) -> None:
     platform = snapshot.platform
     if platform is not None and platform.failure is not None:
-        title = f"{platform.name}: nobody knows which images are needed"
+        title = f"{platform.name}: it is unknown which images are needed"
         console.print(f"\n[bold yellow]{title}[/]")
         console.print(f"  {platform.failure}", markup=False, soft_wrap=True)
 
@@ -202,7 +202,7 @@ def _print_damage(report: StoreReport, console: Console) -> None:
         console.print(f"  {tag.repository}:{tag.tag}: {tag.reason}", markup=False)
     if len(integrity.broken_tags) > _ISSUES_SHOWN:
         more = len(integrity.broken_tags) - _ISSUES_SHOWN
-        console.print(f"  and {more} more; --format json has all of them")
+        console.print(f"  and {more} more; --format json lists all of them")
     for use, count in ({} if uses is None else uses.missing_images).items():
         if count:
             platform = "" if ownership is None else ownership.platform

@@ -1,4 +1,4 @@
-"""One repository, tag by tag. Pure."""
+"""The tags of one repository: size, exclusive bytes, push time, platforms, use."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from exporter.domain.snapshot import Snapshot, StoreReading
 from exporter.domain.uses import Use
 
 Platforms = Mapping[Digest, tuple[str, ...]]
-"""Of each manifest, the platforms that it is for."""
+"""Platforms by manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class TagRow:
 
     Attributes:
         tag: its name.
-        digest: of the manifest it points to; None where that is not known.
-        bytes: of all that it reaches and that is on disk.
-        exclusive_bytes: of what nothing else in the whole store reaches, tagged or not.
-        pushed_at: when it was written, Unix seconds; None where that is not known.
-        platforms: such as ``linux/amd64``; empty where that is not known.
+        digest: of the manifest it points to; None if unknown.
+        bytes: bytes on disk of everything that it reaches.
+        exclusive_bytes: bytes of what nothing else in the store reaches, tagged or not.
+        pushed_at: when it was written, Unix seconds; None if unknown.
+        platforms: such as ``linux/amd64``; empty if that is unknown.
         use: what apps use it for; None without a platform.
-        broken: why it cannot be pulled whole; None where it can.
+        broken: why it cannot be pulled whole; None if it can.
 
     """
 
@@ -51,19 +51,19 @@ class TagRow:
 
 
 def repository_named(inventory: Inventory, name: str) -> Repository:
-    """Give the repository of that name, which is there."""
+    """Return the repository of that name, which exists."""
     return next(each for each in inventory.repositories if each.name == name)
 
 
 def targets_of(inventory: Inventory, repository: Repository) -> list[Digest]:
-    """Give what a repository's tags point to."""
+    """Return what a repository's tags point to."""
     return [inventory.digests[tag.target] for tag in repository.tags if tag.target is not None]
 
 
 def tag_rows(
     reading: StoreReading, snapshot: Snapshot, repository: Repository, platforms: Platforms
 ) -> tuple[TagRow, ...]:
-    """Give the tags of a repository, newest first."""
+    """Return the tags of a repository, newest first."""
     inventory = reading.inventory
     reach = _reach_by_tag(inventory, repository)
     holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))

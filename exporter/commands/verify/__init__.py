@@ -1,1 +1,1 @@
-"""The command ``verify``: hashes blobs again and tells which do not match their digest."""
+"""The command ``verify``: hash blobs again, and report which do not match their digest."""

@@ -1,4 +1,4 @@
-"""The file that remembers how far a verification is, so that the next one continues there."""
+"""The checkpoint file: how far a verification is, so that the next run continues there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class _Version(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The file, and what of it can be used.
+    """The checkpoint file of one store and selection.
 
     Attributes:
-        path: where it is; None where there is no place for it.
+        path: where it is; None if there is no place for it.
         store: identifies the store that is verified.
         repository: the one that is verified; None for the whole store.
 
@@ -46,7 +46,7 @@ class Checkpoint:
     repository: str | None
 
     def load(self, note: Callable[[str], None]) -> Tally | None:
-        """Read what the run before left; a file that does not fit is told to ``note``, and None."""
+        """Return what the last run left; None if nothing fits, with a ``note`` of the reason."""
         if self.path is None:
             return None
         try:
@@ -54,15 +54,15 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except OSError as error:
-            note(f"{self._name} cannot be read: {error.strerror}; beginning anew")
+            note(f"{self._name} cannot be read: {error.strerror}; starting again")
             return None
         content, problem = self._decode(encoded)
         if problem is not None:
-            note(f"{self._name} {problem}; beginning anew")
+            note(f"{self._name} {problem}; starting again")
         return None if content is None else content.tally
 
     def save(self, tally: Tally) -> str | None:
-        """Write the file; give the reason where that is not possible."""
+        """Write the file; return the reason if that is not possible."""
         if self.path is None:
             return "there is no place for a checkpoint: neither XDG_STATE_HOME nor HOME is set"
         content = _Content(_VERSION, self.store, self.repository, tally)
@@ -84,14 +84,14 @@ class Checkpoint:
         try:
             self.path.unlink()
         except OSError:
-            return  # that it cannot be written was told before
+            return  # that it cannot be written was reported before
 
     @property
     def _name(self) -> str:
         return f"the checkpoint {printable(str(self.path))}"
 
     def _decode(self, encoded: bytes) -> tuple[_Content | None, str | None]:
-        """Give the content, or why it cannot be used."""
+        """Return the content, or why it cannot be used."""
         try:
             if msgspec.json.decode(encoded, type=_Version).version != _VERSION:
                 return None, "is of another version of this program"
@@ -100,7 +100,7 @@ class Checkpoint:
             return None, f"is damaged ({error})"
         position = content.tally.position
         if position is not None and parse_digest(position) is None:
-            return None, "is damaged (its position is no digest)"
+            return None, "is damaged (its position is not a digest)"
         if content.root != self.store:
             return None, f"is of another store, {printable(content.root)}"
         if content.repository != self.repository:
@@ -113,15 +113,15 @@ def _selection(repository: str | None) -> str:
 
 
 def default_path(environment: Mapping[str, str]) -> Path | None:
-    """Give its usual place; None where there is none."""
+    """Return its usual place; None if there is none."""
     return state_file(_NAME, environment)
 
 
 def refuse_inside_store(path: Path, store: Store) -> None:
-    """Raise ConfigurationError where ``path`` is in the store, which is only ever read."""
+    """Raise ConfigurationError if ``path`` is in the store, which is only ever read."""
     if store.holds(path):
         problem = (
             f"--checkpoint {printable(str(path))}: is in the store {store.location}, "
-            "where nothing is ever written; give a file elsewhere"
+            "which is never written to; give a file elsewhere"
         )
         raise ConfigurationError([problem])

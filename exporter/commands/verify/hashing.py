@@ -1,7 +1,6 @@
-"""Hashing blobs again and comparing with the digests that name them.
+"""Hash blobs again and compare the result with the digests that name them.
 
-Reads slowly on purpose, and leaves nothing behind: neither in this program's memory nor in the
-page cache. Does not know who references a blob.
+Reads at a bounded rate and in bounded memory. Does not know what references a blob.
 """
 
 import enum
@@ -12,16 +11,16 @@ from dataclasses import dataclass
 from exporter.domain.digests import Digest, format_digest
 from exporter.store.format.layout import ALGORITHMS
 from exporter.store.port import Blobs, BlobStream
-from exporter.support.rate_limit import Pace
+from exporter.support.rate_limit import RateLimit
 
 CHUNK_BYTES = 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 4096
 _CHUNKS_PER_SECOND = 4
-"""So that at a low rate, too, reading is steady and not one chunk a minute."""
+"""Keeps reading steady at a low rate as well, instead of one chunk a minute."""
 
 
 class Condition(enum.StrEnum):
-    """What was found of a blob."""
+    """What a check of a blob found."""
 
     SOUND = "sound"
     CORRUPT = "corrupt"
@@ -32,7 +31,7 @@ class Condition(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlobCheck:
-    """One blob, looked at.
+    """The check of one blob.
 
     Attributes:
         digest: its name.
@@ -49,9 +48,9 @@ class BlobCheck:
 
 
 class RateLimiter:
-    """Bounds how much is read in a second; None as the rate is no bound.
+    """Bounds the bytes read per second; None for no bound.
 
-    What was not used is not saved up: a pause is never followed by a burst.
+    Unused allowance is not saved: a pause is never followed by a burst.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class RateLimiter:
         sleep: Callable[[float], None],
     ) -> None:
         self._rate = bytes_per_second
-        self._pace = Pace(bytes_per_second, clock, sleep)
+        self._limit = RateLimit(bytes_per_second, clock, sleep)
 
     @property
     def chunk_bytes(self) -> int:
@@ -72,7 +71,7 @@ class RateLimiter:
 
     def spend(self, size: int, should_stop: Callable[[], bool]) -> None:
         """Wait until ``size`` more bytes are within the rate, or until it is time to stop."""
-        self._pace.spend(size, should_stop)
+        self._limit.spend(size, should_stop)
 
 
 class BlobVerifier:
@@ -86,18 +85,18 @@ class BlobVerifier:
         should_stop: Callable[[], bool] = lambda: False,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Prepare it; ``on_read`` is told how many bytes of a blob more were read."""
+        """Prepare it; ``on_read`` is called with the number of bytes of each read."""
         self._blobs = blobs
         self._limiter = limiter
         self._should_stop = should_stop
         self._on_read = on_read
-        # the only memory that content is read into, however large a blob is
+        # the only buffer for content, however large a blob is
         self._chunk = memoryview(bytearray(limiter.chunk_bytes))
 
     def verify(self, digests: Iterable[Digest]) -> Iterator[BlobCheck]:
-        """Verify blobs in the given order; ends early when told to stop, between blobs or in one.
+        """Verify blobs in the given order; end early when told to stop, between blobs or in one.
 
-        A blob that was cut short by that is not given.
+        A blob whose check was interrupted is not yielded.
         """
         for digest in digests:
             check = None if self._should_stop() else self._check(digest)
@@ -106,19 +105,19 @@ class BlobVerifier:
             yield check
 
     def _check(self, digest: Digest) -> BlobCheck | None:
-        """Verify one blob; None where that was cut short."""
+        """Verify one blob; None if that was interrupted."""
         check = self._check_once(digest, self._on_read)
         if check is not None and check.condition is Condition.CORRUPT:
-            # Once more, before anybody is alarmed: version 2 of the registry writes manifests in
-            # place, so that this one may have been half written.
+            # once more before it is reported: version 2 of the registry writes manifests in place,
+            # so this one may have been half written
             check = self._check_once(digest, lambda _: None)
         return check
 
     def _check_once(self, digest: Digest, on_read: Callable[[int], None]) -> BlobCheck | None:
         algorithm, _, _ = format_digest(digest).partition(":")
-        # not asked of hashlib: what that knows differs between builds, and some has no fixed length
+        # not hashlib's list: it differs between builds, and some have no fixed length
         if algorithm not in ALGORITHMS:
-            detail = f"the algorithm {algorithm} is none of {', '.join(ALGORITHMS)}"
+            detail = f"the algorithm {algorithm} is not one of {', '.join(ALGORITHMS)}"
             return BlobCheck(digest, Condition.UNVERIFIABLE, detail=detail)
         try:
             with self._blobs.open(digest) as stream:

@@ -1,4 +1,4 @@
-"""The options of the command, and the task that they make."""
+"""The options of the command ``verify``, and the task that they describe."""
 
 import argparse
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class Task:
     Attributes:
         repository: the only one to verify what it reaches; None for all blobs on disk.
         max_rate: bytes per second; None for as fast as it goes.
-        checkpoint: the file that remembers how far it is; None where there is no place for one.
-        restart: whether to begin anew although there is a checkpoint.
+        checkpoint: file that records how far it is; None if there is no place for one.
+        restart: whether to start again although there is a checkpoint.
 
     """
 
@@ -40,16 +40,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         type=parse_rate,
         default=_DEFAULT_RATE,
-        help=f"read at most so much per second, or unlimited (default: {_DEFAULT_RATE})",
+        help=f"read at most this much per second, or unlimited (default: {_DEFAULT_RATE})",
     )
     parser.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="remembers how far it is, so that the next run continues there "
+        help="records how far it is, so that the next run continues there "
         "(default: $XDG_STATE_HOME/registry-storage-exporter/verify.json)",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="begin anew, whatever the checkpoint says"
+        "--restart", action="store_true", help="start again, whatever the checkpoint says"
     )
 
 

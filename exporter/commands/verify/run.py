@@ -1,7 +1,7 @@
-"""One run of the command: prints what it finds, and remembers how far it is.
+"""The command ``verify``: print findings, and record how far the run is.
 
-Blobs are looked at in the order of their digests, so that one digest tells how far a run is. What
-is pushed meanwhile and sorts before that position is not looked at until the next run begins anew.
+Blobs are verified in the order of their digests, so that one digest marks the position. Blobs that
+are pushed meanwhile and sort before the position are verified in the next run.
 """
 
 import enum
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
 
-from exporter.analysis.reverse_references import Referrers
+from exporter.analysis.reverse_references import ReverseReferences
 from exporter.commands.verify.checkpoint import Checkpoint
 from exporter.commands.verify.hashing import BlobVerifier, Condition, RateLimiter
 from exporter.commands.verify.options import Task
@@ -31,7 +31,7 @@ from exporter.support.terminal_progress import ByteProgress, byte_progress, term
 
 _SAVE_SECONDS = 5.0
 _SAVING_SHARE = 20
-"""Saving takes at most one part in so many of the time, however many findings there are."""
+"""Saving takes at most one twentieth of the time, however many findings there are."""
 _NAMES_SHOWN = 5
 
 
@@ -83,9 +83,9 @@ def verify(store: Store, task: Task, environment: Environment) -> Verdict:
         pending = pending[bisect_right(pending, known.position, key=format_digest) :]
         environment.note(
             f"continuing an interrupted run; {len(pending):,} of "
-            f"{len(selection.digests):,} blobs are left; --restart begins anew"
+            f"{len(selection.digests):,} blobs are left; --restart starts again"
         )
-    run.tell_known(selection.places)
+    run.print_known(selection.places)
     return run.run(pending)
 
 
@@ -112,7 +112,7 @@ class _Run:
         self._inventory = subject.inventory
         self._task = task
         self._environment = environment
-        self._referrers = Referrers(subject.inventory)
+        self._references = ReverseReferences(subject.inventory)
         self._checkpoint = checkpoint
         self._tally = tally
         self._seconds_before = tally.seconds
@@ -120,12 +120,12 @@ class _Run:
         self._save_at = 0.0
         self._has_complained = False
 
-    def tell_known(self, places: Sequence[Finding]) -> None:
+    def print_known(self, places: Sequence[Finding]) -> None:
         """Print what earlier runs have found, and the places that cannot be read."""
         known = {each.subject for each in self._tally.findings}
         self._tally.findings += [each for each in places if each.subject not in known]
         for finding in self._tally.findings:
-            self._tell(finding)
+            self._print_finding(finding)
 
     def run(self, pending: Sequence[Digest]) -> Verdict:
         """Verify blobs and sum up."""
@@ -133,7 +133,7 @@ class _Run:
         with byte_progress(self._tally.bytes, total, self._environment.clock) as progress:
             left, saved = self._verify(pending, progress)
         if left:
-            promise = "the same command continues there" if saved else "the next run begins anew"
+            promise = "the same command continues there" if saved else "the next run starts again"
             self._environment.note(
                 f"interrupted, {left:,} of {len(pending):,} blobs are left; {promise}"
             )
@@ -144,7 +144,7 @@ class _Run:
         return Verdict.DAMAGED if corrupt or unreadable else Verdict.SOUND
 
     def _verify(self, pending: Sequence[Digest], progress: ByteProgress) -> tuple[int, bool]:
-        """Verify blobs; give how many are left, and whether that could be saved."""
+        """Verify blobs; return how many are left, and whether the position was saved."""
         left, saved = len(pending), False
         if not left:
             return 0, saved
@@ -161,11 +161,11 @@ class _Run:
                     finding = self._tally.add(check)
                     if finding is not None:
                         with progress.aside():
-                            self._tell(finding)
+                            self._print_finding(finding)
                     if here.clock() >= self._save_at:
                         self._save(progress)
             finally:
-                # also when nobody reads the output any more
+                # also if the output is no longer read
                 if left:
                     saved = self._save(progress)
         return left, saved
@@ -175,7 +175,7 @@ class _Run:
         return 0 if number is None else max(self._inventory.sizes[number], 0)
 
     def _save(self, progress: ByteProgress) -> bool:
-        """Save how far it is; say once where that fails."""
+        """Save the position; report a failure once."""
         clock = self._environment.clock
         before = clock()
         self._tally.seconds = self._seconds_before + before - self._started
@@ -186,12 +186,12 @@ class _Run:
             self._has_complained = True
             with progress.aside():
                 self._environment.note(
-                    f"{problem}; going on, but an interrupted run cannot be continued: "
+                    f"{problem}; continuing, but an interrupted run cannot be resumed: "
                     "give a file that can be written as --checkpoint"
                 )
         return problem is None
 
-    def _tell(self, finding: Finding) -> None:
+    def _print_finding(self, finding: Finding) -> None:
         line = f"{finding.condition}: {printable(finding.subject)}: {_reason(finding)}"
         digest = parse_digest(finding.subject)
         if digest is not None:
@@ -200,7 +200,7 @@ class _Run:
 
     def _reached_by(self, digest: Digest) -> str:
         number = self._inventory.digests.find(digest)
-        names = iter(()) if number is None else self._referrers.names(number)
+        names = iter(()) if number is None else self._references.names(number)
         shown = list(islice(names, _NAMES_SHOWN))
         more = sum(1 for _ in names)
         if not shown:

@@ -1,4 +1,4 @@
-"""Which blobs are to be verified. Pure."""
+"""Selection of the blobs to verify."""
 
 import difflib
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Selection:
 
     Attributes:
         digests: in the order of their text.
-        places: what could not be looked at, so that blobs in it, or reached from it, are missed.
+        places: what could not be read; blobs in it, or reached from it, are missed.
 
     """
 
@@ -41,7 +41,7 @@ class Selection:
 def select(inventory: Inventory, repository: str | None) -> Selection:
     """Choose all blobs on disk, or those that one repository reaches by tags and revisions.
 
-    Raises ConfigurationError where there is no such repository.
+    Raises ConfigurationError if there is no such repository.
     """
     if repository is None:
         numbers = list(range(len(inventory.sizes)))
@@ -53,7 +53,7 @@ def select(inventory: Inventory, repository: str | None) -> Selection:
     digests = {inventory.digests[each] for each in numbers if inventory.sizes[each] != ABSENT}
     places = []
     for issue in issues:
-        # a blob that could not even be measured is looked at like the others, for the reason
+        # a blob that could not be measured is verified like the others, to find the reason
         digest = _digest_at(issue.path)
         if digest is None:
             places.append(Finding(Condition.UNREADABLE, issue.path, detail=issue.detail))
@@ -67,18 +67,18 @@ def _find(inventory: Inventory, name: str) -> Repository:
     if name in names:
         return inventory.repositories[names.index(name)]
     close = difflib.get_close_matches(name, names, n=1)
-    mend = f"did you mean {close[0]}?" if close else "`report` lists the repositories"
+    remedy = f"did you mean {close[0]}?" if close else "`report` lists the repositories"
     if _unread_below(inventory, REPOSITORIES):
-        mend += "; not all of the store could be read, `report` says what"
+        remedy += "; not all of the store could be read, `report` says what"
     raise ConfigurationError(
-        [f"--repository {printable(name)}: the store has no such repository; {mend}"]
+        [f"--repository {printable(name)}: the store has no such repository; {remedy}"]
     )
 
 
 def _unread_below(inventory: Inventory, place: str, separator: str = "/") -> list[ScanIssue]:
-    """Give what could not be read at or below a place.
+    """Return what could not be read at or below a place.
 
-    A repository may hold others: what is its own begins with an underscore.
+    A repository may contain others; its own directories begin with an underscore.
     """
     return [
         issue
@@ -89,7 +89,7 @@ def _unread_below(inventory: Inventory, place: str, separator: str = "/") -> lis
 
 
 def _digest_at(path: str) -> Digest | None:
-    """Give the digest of a blob from the path of its data; None where it is another path."""
+    """Return the digest of a blob from the path of its data; None if it is another path."""
     match path.split("/"):
         case [start, algorithm, _, hexadecimal, end] if start == BLOBS and end == DATA:
             return parse_digest(f"{algorithm}:{hexadecimal}")

@@ -1,4 +1,4 @@
-"""What a verification has found and counted. Pure."""
+"""The counts and findings of a verification."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A blob, or a place in the store, that is not sound.
+    """A blob, or a place in the store, that has a fault.
 
     Attributes:
         condition: what is wrong.
@@ -28,15 +28,15 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tally(msgspec.Struct, forbid_unknown_fields=True):
-    """What a verification has come to so far, its interrupted runs included.
+    """The state of a verification, its interrupted runs included.
 
     Attributes:
-        position: the last blob that was looked at; None before the first.
+        position: the last blob that was verified; None before the first.
         blobs: how many were hashed.
-        bytes: how much that was.
-        vanished: how many were gone when their turn came.
+        bytes: how many bytes were hashed.
+        vanished: how many had gone before they were verified.
         seconds: how long it took.
-        findings: what is not sound, in the order in which it was found.
+        findings: the faults, in the order in which they were found.
 
     """
 
@@ -48,7 +48,7 @@ class Tally(msgspec.Struct, forbid_unknown_fields=True):
     findings: list[Finding] = msgspec.field(default_factory=list)
 
     def add(self, check: BlobCheck) -> Finding | None:
-        """Count one blob; give the finding where it is one."""
+        """Count one blob; return the finding if it has a fault."""
         digest = format_digest(check.digest)
         self.position = digest
         if check.condition in (Condition.SOUND, Condition.CORRUPT):

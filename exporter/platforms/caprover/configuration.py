@@ -1,8 +1,8 @@
-"""CapRover's own configuration: which apps there are, and which images they run or can go back to.
+"""CapRover's configuration file: which apps exist, and which images they run or can go back to.
 
-The file is full of secrets, so nothing of its content is ever told, but the images that apps use:
-no message, no log line and no error holds a value or a key of it. What cannot be understood as a
-whole is not understood at all: an app left out would make its images look like an orphan's.
+The file is full of secrets. Nothing in it but the names of apps and images is kept: no message, log
+line or error quotes a value or a key of it. If a part cannot be understood, the whole is rejected:
+an app left out would make its images look orphaned.
 """
 
 import logging
@@ -23,10 +23,10 @@ from exporter.platforms.caprover.naming import NAME
 from exporter.store.format.layout import is_repository_path, is_tag_name
 
 FILE_NAME = "config-captain.json"
-"""CapRover's name for it, in its directory ``/captain/data``."""
+"""Its name in CapRover's directory ``/captain/data``."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Some hundred bytes for each of an app's last 50 versions: room for thousands of apps."""
+"""Room for thousands of apps, at some hundred bytes for each of an app's last 50 versions."""
 
 _LOCAL = "LOCAL_REG"
 _DOMAIN = re.compile(
@@ -34,9 +34,9 @@ _DOMAIN = re.compile(
 )
 """The ``reference`` package's ``domain``, in lower case."""
 _LOCAL_DOMAIN = re.compile(r"registry\..+:996")
-"""Where CapRover serves its registry, whatever the root domain was when the image was built."""
+"""Where CapRover serves its registry, whatever its root domain was when an image was built."""
 
-_MEND = "check that CapRover works, and that it is this file that it uses"
+_ADVICE = "check that CapRover works, and that it uses this file"
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -72,16 +72,16 @@ _FIELDS = frozenset(
 
 
 def parse_configuration(content: bytes) -> AppImages:
-    """Tell from the bytes of ``config-captain.json`` what apps there are and what they use.
+    """Return the apps in the bytes of ``config-captain.json``, and the images that they use.
 
-    Names that are no image are left out: a build that runs or failed has an empty one.
+    Names that are not images are left out: a running or failed build has an empty one.
 
-    Raises PlatformUnreadableError where it is no JSON, not of CapRover's form, or lists no app:
-    a configuration that was just made anew must not turn all images into orphans.
+    Raises PlatformUnreadableError if it is not JSON, not in CapRover's format, or lists no app:
+    a configuration that was just created must not turn all images into orphans.
     """
     configuration = _understand(content)
     if not configuration.app_definitions:
-        raise PlatformUnreadableError("lists no app, which is taken for not known")
+        raise PlatformUnreadableError("lists no app, which counts as unknown")
     domains = frozenset(
         registry.registry_domain.lower()
         for registry in configuration.docker_registries or ()
@@ -109,14 +109,14 @@ def _understand(content: bytes) -> _Configuration:
     except msgspec.DecodeError as error:
         truncated = str(error) == "Input data was truncated"
         problem = "is cut short" if truncated else "is not JSON"
-    except (ValueError, RecursionError):  # no UTF-8, or nested too deeply
+    except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
         problem = "is not JSON"
-    # out here, so that the error has no context: a UnicodeDecodeError carries all that was read
+    # outside the handler, so that the error has no context: UnicodeDecodeError holds the content
     raise PlatformUnreadableError(problem)
 
 
 def _place(complaint: str) -> str:
-    """Say what a complaint of msgspec is about, in names of our own fields only."""
+    """Return the place of a msgspec error, in names of our own fields only."""
     names = re.findall(r"\w+", complaint.rpartition(" at ")[2]) if "$." in complaint else []
     path = ".".join(name for name in names if name in _FIELDS)
     missing = re.match(r"Object missing required field `(\w+)`", complaint)
@@ -126,10 +126,10 @@ def _place(complaint: str) -> str:
 
 
 def _parse_image(name: str, local_domains: frozenset[str]) -> ImageName | None:
-    """Read ``[domain/]path[:tag][@digest]``; None where it is no image's name.
+    """Parse ``[domain/]path[:tag][@digest]``; None if it is not an image's name.
 
-    What is a domain, and not the first part of the path, is told as ``splitDockerDomain`` of the
-    ``reference`` package does.
+    A domain is distinguished from the first part of the path as in ``splitDockerDomain`` of the
+    ``reference`` package.
     """
     named, at, digest_text = name.partition("@")
     digest = parse_digest(digest_text) if at else None
@@ -156,9 +156,9 @@ def _parse_image(name: str, local_domains: frozenset[str]) -> ImageName | None:
 
 
 class CaproverReader:
-    """Reads the configuration in CapRover's data directory, and remembers the last good reading.
+    """Reads the configuration in CapRover's data directory, and keeps the last good reading.
 
-    The file is opened anew each time: CapRover replaces it by another one of the same name.
+    The file is opened again each time, because CapRover replaces it by rename.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -166,7 +166,7 @@ class CaproverReader:
         self._status = PlatformStatus(NAME, images=None)
 
     def read(self) -> PlatformStatus:
-        """Read it now; a failure leaves what the last good reading said, with the reason."""
+        """Read it now; after a failure the last good reading stays, with the reason."""
         before = self._status
         now = time.time()
         try:
@@ -175,7 +175,7 @@ class CaproverReader:
             self._status = replace(before, failure=str(error))
         failure = self._status.failure
         if failure is None and before.failure is not None:
-            _log.info("CapRover's configuration %s reads well again", self._path)
+            _log.info("CapRover's configuration %s can be read again", self._path)
         elif failure is not None and failure != before.failure:
             kept = "no earlier reading" if before.images is None else "the last good reading stays"
             _log.warning("%s; %s", failure, kept)
@@ -187,31 +187,31 @@ class CaproverReader:
             return parse_configuration(content)
         except PlatformUnreadableError as error:
             problem = str(error)
-        raise PlatformUnreadableError(f"{self._path} {problem}; {_MEND}")
+        raise PlatformUnreadableError(f"{self._path} {problem}; {_ADVICE}")
 
 
 def _read(path: Path) -> bytes:
     try:
         return _read_regular_file(path)
     except PermissionError as error:
-        mend = f"CapRover keeps it for root alone, so uid {os.geteuid()} must be allowed to read it"
-        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        advice = f"only root may read it, so let uid {os.geteuid()} read it"
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        mend = "mount the directory that holds it, not the file, which CapRover replaces"
-        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        advice = "mount the directory that holds it, not the file: CapRover replaces the file"
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except OSError as error:
-        mend = f"it must be a file that uid {os.geteuid()} may read, in a directory mounted whole"
-        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        advice = f"it must be a file that uid {os.geteuid()} may read, in a directory mounted whole"
+        raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {advice}") from error
 
 
 def _read_regular_file(path: Path) -> bytes:
-    """Read the file that ``path`` leads to, over symbolic links too, without ever waiting."""
+    """Read the file at ``path``, through symbolic links, without ever blocking."""
     descriptor = os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise PlatformUnreadableError(
-                f"{path} is no regular file; mount the directory that holds it, not the file: "
-                "Docker makes a directory of what it does not find"
+                f"{path} is not a regular file; mount the directory that holds it, not the file: "
+                "Docker creates a directory if the file is missing"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_BYTES + 1)
@@ -219,7 +219,7 @@ def _read_regular_file(path: Path) -> bytes:
         os.close(descriptor)
     if len(content) > MAX_BYTES:
         raise PlatformUnreadableError(
-            f"{path} is larger than {MAX_BYTES >> 20} MiB, which no configuration of CapRover is; "
-            f"{_MEND}"
+            f"{path} is larger than {MAX_BYTES >> 20} MiB, too large for CapRover's configuration; "
+            f"{_ADVICE}"
         )
     return content

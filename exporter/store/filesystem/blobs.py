@@ -1,4 +1,4 @@
-"""Reading whole blobs of a store in a directory, without filling the page cache."""
+"""Read whole blobs of a store in a directory, without filling the page cache."""
 
 import os
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ import psutil
 
 from exporter.domain.model import FilesystemUsage
 from exporter.store.format.layout import VERSION_PATH
-from exporter.support.logs import TroubleLog
+from exporter.support.logs import ProblemLog
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +37,16 @@ def read_usage(root: Path) -> FilesystemUsage:
 
 
 def _is_readonly(path: Path, status: os.statvfs_result) -> bool | None:
-    """Tell whether the filesystem as a whole is read-only; None where that cannot be told now.
+    """Return whether the filesystem as a whole is read-only; None if unknown.
 
-    ``statvfs`` cannot tell that from a read-only mount of a writable filesystem, which is how the
-    exporter should see the store: a page in the night for nothing. The mount table can.
+    ``statvfs`` cannot distinguish that from a read-only mount of a writable filesystem, which is
+    how the exporter should see the store and is no reason to page anybody. The mount table can.
     """
     if not status.f_flag & os.ST_RDONLY:
         return False
     try:
         mount = find_mount(str(path), _read_mounts())
-    except FileNotFoundError:  # this system has none
+    except FileNotFoundError:  # this system has no mount table
         return True
     except OSError:  # no more files can be opened
         return None
@@ -68,7 +68,7 @@ class Mount:
 
 
 def mount_of(path: str) -> Mount | None:
-    """Tell what is mounted where ``path`` is; None where the mount table does not tell."""
+    """Return the mount that holds ``path``; None if the mount table does not say."""
     try:
         return find_mount(path, _read_mounts())
     except OSError:
@@ -80,26 +80,26 @@ def _read_mounts() -> str:
 
 
 def find_mount(path: str, mountinfo: str) -> Mount | None:
-    """Find in a mount table the filesystem under ``path``.
+    """Return the mount that holds ``path``, from a mount table.
 
-    ``mountinfo`` has the format of ``/proc/self/mountinfo``, see proc(5). None where no mount point
+    ``mountinfo`` has the format of ``/proc/self/mountinfo``, see proc(5). None if no mount point
     in it holds ``path``.
     """
     best, found = -1, None
-    for line in mountinfo.split("\n"):  # a mount point may hold what else counts as a line break
+    for line in mountinfo.split("\n"):  # a mount point may contain other line breaks
         mount, separator, filesystem = line.partition(" - ")
         fields, options = mount.split(" "), filesystem.split(" ")
         if not separator or len(fields) < 5 or len(options) < 3:  # noqa: PLR2004 - proc(5)
             continue
         point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]).rstrip("/")
-        # the last of several mounts on one point is the one that is seen
+        # of several mounts on one point the last one is visible
         if len(point) >= best and (path == point or path.startswith(f"{point}/")):
             best, found = len(point), Mount(options[0], "ro" in options[2].split(","))
     return found
 
 
 class FilesystemProbe:
-    """Reads the usage, but never hangs with a filesystem that does."""
+    """Reads the usage without hanging on a filesystem that hangs."""
 
     def __init__(
         self,
@@ -113,12 +113,12 @@ class FilesystemProbe:
         self._thread: threading.Thread | None = None
         self._usage: FilesystemUsage | None = None
         self._error: OSError | None = None
-        self._trouble = TroubleLog(_log, f"the filesystem of {root} answers again")
+        self._problem = ProblemLog(_log, f"the filesystem of {root} answers again")
 
     def read(self) -> FilesystemUsage | None:
-        """Give the usage; None where it cannot be read, or not within ``timeout`` seconds.
+        """Return the usage; None if it cannot be read, or not within ``timeout`` seconds.
 
-        A read that hangs is left alone and none is started beside it.
+        A read that hangs is left alone, and no other is started meanwhile.
         """
         if self._thread is None:
             self._usage = self._error = None
@@ -127,14 +127,14 @@ class FilesystemProbe:
         self._thread.join(self._timeout)
         if self._thread.is_alive():
             problem = "does not answer; is its mount hanging?"
-            self._trouble.tell(f"the filesystem of {self._root} {problem}")
+            self._problem.record(f"the filesystem of {self._root} {problem}")
             return None
         self._thread = None
         if self._error is None:
-            self._trouble.end()
+            self._problem.end()
         else:
             reason = self._error.strerror
-            self._trouble.tell(f"cannot read the filesystem of {self._root}: {reason}")
+            self._problem.record(f"cannot read the filesystem of {self._root}: {reason}")
         return self._usage
 
     def _fetch(self) -> None:

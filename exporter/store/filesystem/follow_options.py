@@ -13,11 +13,11 @@ SAVE_SECONDS = 60.0
 class WatchListener(Protocol):
     """Records how watching goes."""
 
-    def tell(self, watches: int, *, is_whole: bool) -> None:
-        """Take in how many directories are watched, and whether those are all that should be."""
+    def record_watches(self, watches: int, *, is_whole: bool) -> None:
+        """Record how many directories are watched, and whether those are all that should be."""
 
-    def overflowed(self) -> None:
-        """Take in that changes were lost."""
+    def record_overflow(self) -> None:
+        """Record that changes were lost."""
 
 
 class CacheListener(Protocol):

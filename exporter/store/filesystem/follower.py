@@ -1,7 +1,8 @@
-"""Following a store in a directory: scans that read only what may have changed.
+"""Follow a store in a directory: scan it again and again, reading only what may have changed.
 
-Between sweeps, scans that look everywhere, only the places are looked at that the watcher noticed.
-What a scan knows is kept in memory for the next one, and in the cache over a restart.
+A sweep is a scan that looks for changes everywhere. Between sweeps a scan looks only where the
+watcher noticed something. What a scan knows is kept in memory for the next scan, and in the cache
+over a restart.
 """
 
 import threading

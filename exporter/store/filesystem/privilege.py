@@ -1,4 +1,4 @@
-"""What this process may do and never needs: it reads, and neither writes to the store nor rules."""
+"""Rights that this process has and does not need: it only ever reads the store."""
 
 import logging
 import os
@@ -10,23 +10,24 @@ from exporter.store.format.layout import BLOBS, REPOSITORIES, VERSION_PATH
 
 _log = logging.getLogger(__name__)
 
-_ROOT_MEND = (
-    "take a user who may read the store (Docker: --user 65532:65532; systemd: DynamicUser=yes); "
+_ROOT_REMEDY = (
+    "run it as a user who may read the store (Docker: --user 65532:65532; systemd: "
+    "DynamicUser=yes); "
     "where only root may, as with CapRover's configuration, drop all capabilities (--cap-drop ALL)"
 )
-_WRITABLE_MEND = (
+_WRITABLE_REMEDY = (
     "mount it read-only (Docker: -v ...:ro; CapRover and swarm: ReadOnly: true; "
-    "systemd: ReadOnlyPaths=), or take a user who may only read it"
+    "systemd: ReadOnlyPaths=), or run it as a user who may only read it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """What a process may do.
+    """Rights of a process.
 
     Attributes:
-        is_root: whether it acts as root.
-        writable: a directory of the store that it may write to; None where there is none.
+        is_root: whether it runs as root.
+        writable: a directory of the store that it may write to; None if there is none.
 
     """
 
@@ -35,9 +36,9 @@ class Privilege:
 
 
 def read_privilege(root: Path) -> Privilege:
-    """Tell what this process may do to the store below ``root``.
+    """Return the rights of this process on the store below ``root``.
 
-    Nobody, root included, may write to what is mounted read-only.
+    On a read-only mount, not even root may write.
     """
     steps = [root.joinpath(*VERSION_PATH[:depth]) for depth in range(len(VERSION_PATH) + 1)]
     places = (*steps, steps[-1] / BLOBS, steps[-1] / REPOSITORIES)
@@ -46,13 +47,13 @@ def read_privilege(root: Path) -> Privilege:
 
 
 def warnings_of(privilege: Privilege) -> list[str]:
-    """Say what of it is too much, each with the mend."""
+    """Return a warning for each right that is not needed, with its remedy."""
     warnings = []
     if privilege.is_root:
-        warnings.append(f"running as root: {_ROOT_MEND}")
+        warnings.append(f"running as root: {_ROOT_REMEDY}")
     if privilege.writable is not None:
         place = printable(str(privilege.writable))
-        warnings.append(f"the store can be written to, at {place}: {_WRITABLE_MEND}")
+        warnings.append(f"the store can be written to, at {place}: {_WRITABLE_REMEDY}")
     return warnings
 
 

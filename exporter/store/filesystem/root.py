@@ -1,4 +1,4 @@
-"""Opening a store: the way from the registry's root directory down to ``docker/registry/v2``."""
+"""Open a store: from the registry's root directory down to ``docker/registry/v2``."""
 
 import os
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from exporter.domain.errors import StoreUnreadableError
 from exporter.domain.text import printable
-from exporter.store.filesystem.readers.safe_files import directory_mend, identity_of
+from exporter.store.filesystem.readers.safe_files import directory_remedy, identity_of
 from exporter.store.filesystem.readers.stray_files import StrayCounter
 from exporter.store.format.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH
 
 
 def open_store(root: Path, strays: StrayCounter) -> int | None:
-    """Open the version directory; None where nothing was ever pushed.
+    """Open the version directory; None if nothing was ever pushed.
 
-    The root directory and the way down to the version directory may be symbolic links: that is how
-    stores are moved to other disks. Below it none is followed.
+    The root directory and the directories down to the version directory may be symbolic links:
+    stores are moved to other disks that way. Below the version directory none is followed.
     """
     with ExitStack() as opened:
         found: list[tuple[Path, int, list[str], frozenset[str]]] = []
@@ -31,7 +31,7 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
                 descriptor = -1
                 break
             path, expected = path / (name or ""), frozenset()
-        # not before it is clear that this is a store: it could be any directory, however large
+        # only now is it certain that this is a store, and not any other, perhaps huge, directory
         for place, directory, names, belongs in found:
             _count_beside(directory, names, place, belongs, strays)
         return None if descriptor < 0 else os.dup(descriptor)
@@ -41,24 +41,24 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
 def open_known_store(root: Path) -> Iterator[int]:
     """Open the version directory of a store that a scan has found to be one.
 
-    Raises StoreUnreadableError where it is gone or cannot be opened.
+    Raises StoreUnreadableError if it is gone or cannot be opened.
     """
     with _main_directory(root.joinpath(*VERSION_PATH), root) as descriptor:
         yield descriptor
 
 
 def identities(store: int) -> list[tuple[int, int] | None]:
-    """Tell which directories are the halves of an open store now; None for one that is none.
+    """Return the identities of ``blobs`` and ``repositories`` now; None for a missing one.
 
-    A mount over one of them, or the end of one, does not stop a scan: it goes on in the other.
+    A mount over one of them, or its removal, does not stop a scan: it continues in the old one.
     """
     return [identity_of(name, store, follow_symlinks=False) for name in (BLOBS, REPOSITORIES)]
 
 
 def is_in_store(path: Path, root: Path) -> bool:
-    """Tell whether a file is in the store whose root directory is ``root``.
+    """Return whether a file is in the store whose root directory is ``root``.
 
-    The way down to the version directory may be symbolic links to anywhere.
+    The directories down to the version directory may be symbolic links to anywhere.
     """
     place = Path(os.path.realpath(path))
     steps = [root.joinpath(*VERSION_PATH[:depth]) for depth in range(len(VERSION_PATH) + 1)]
@@ -68,20 +68,22 @@ def is_in_store(path: Path, root: Path) -> bool:
 def _refuse_wrong_root(
     root: Path, path: Path, missing: str, names: list[str], in_root: list[str]
 ) -> None:
-    """Tell a directory that was named by mistake from a registry that has no content yet.
+    """Raise StoreUnreadableError if the directory was named by mistake.
 
-    Taking the one for the other would report an empty store, and walk whatever is there for strays.
+    Otherwise it would be reported as the empty store of a new registry, and searched for strays.
     """
     others = [name for name in names if name not in ROOT_EXTRAS and not name.startswith(".")]
     if not others:
         return
-    mend = "give the registry's root directory, the one that holds docker/registry/v2"
+    remedy = "give the registry's root directory, the one that holds docker/registry/v2"
     candidates = (root.parent, root.parent.parent, root.parent.parent.parent)
     for candidate in (*candidates, *(root / name for name in in_root)):
-        if os.path.isdir(candidate.joinpath(*VERSION_PATH)):  # False too where it may not look
-            mend = f"did you mean {candidate}?"
+        if os.path.isdir(
+            candidate.joinpath(*VERSION_PATH)
+        ):  # False also if it may not be looked at
+            remedy = f"did you mean {candidate}?"
             break
-    raise StoreUnreadableError(f"{path} holds {printable(others[0])} but no {missing}/: {mend}")
+    raise StoreUnreadableError(f"{path} holds {printable(others[0])} but no {missing}/: {remedy}")
 
 
 @contextmanager
@@ -89,12 +91,12 @@ def _main_directory(path: Path, root: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        mend = "give the directory that holds docker/registry/v2 as --storage.root"
+        remedy = "give the directory that holds docker/registry/v2 as --storage.root"
         if path != root:
-            mend = "it is listed, so a link to nowhere; is what it points to mounted?"
-        raise StoreUnreadableError(f"{path} does not exist: {mend}") from error
+            remedy = "it is listed, so it is a dangling link; is its target mounted?"
+        raise StoreUnreadableError(f"{path} does not exist: {remedy}") from error
     except OSError as error:
-        message = f"cannot open {path}: {error.strerror}; {directory_mend(error)}"
+        message = f"cannot open {path}: {error.strerror}; {directory_remedy(error)}"
         raise StoreUnreadableError(message) from error
     try:
         yield descriptor
@@ -106,14 +108,14 @@ def _list(directory: int, path: Path) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError as error:
-        message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
+        message = f"cannot list {path}: {error.strerror}; {directory_remedy(error)}"
         raise StoreUnreadableError(message) from error
 
 
 def _count_beside(
     directory: int, names: list[str], path: Path, expected: frozenset[str], strays: StrayCounter
 ) -> None:
-    """Count what lies beside the directories that belong there."""
+    """Count files beside the directories that belong there."""
     for name in names:
         if name not in expected:
             strays.add(name, directory, f"{path}/{name}")

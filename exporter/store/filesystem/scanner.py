@@ -1,7 +1,7 @@
-"""The walk over a whole store, giving an :class:`~exporter.domain.model.Inventory`.
+"""Scan a whole store: the walk that returns an :class:`~exporter.domain.model.Inventory`.
 
-Blobs are measured first and repositories read after them, so that a push in between never leaves
-a blob without the manifest that references it. What vanishes meanwhile is no error.
+Blobs are measured first and repositories are read after them, so that a push in between never
+leaves a blob without the manifest that references it. What vanishes meanwhile is not an error.
 """
 
 import os
@@ -38,11 +38,11 @@ from exporter.store.filesystem.walk.repository_walk import RepositoryWalk
 from exporter.store.filesystem.walk.workers import Workers
 from exporter.store.format.layout import BLOBS, CACHE_STATE, REPOSITORIES
 from exporter.store.port import ScanControl
-from exporter.support.rate_limit import Pace
+from exporter.support.rate_limit import RateLimit
 
 _SAVED_SECONDS = 1.0
-"""Operations that were allowed and not done may be made up for within this time."""
-_GONE_MEND = "is it unmounted? Where it was emptied on purpose, restart the exporter"
+"""Operations that were allowed and not used may be made up for within this time."""
+_GONE_REMEDY = "is it unmounted? If it was emptied on purpose, restart the exporter"
 
 
 def scan_store(
@@ -56,13 +56,13 @@ def scan_store(
 ) -> Inventory:
     """Read the whole store below ``root``, the registry's root directory.
 
-    What cannot be read now keeps what ``previous`` knew of it, so that a place that became
-    unreadable does not look like one that became empty. With a ``memory`` that knows ``previous``
-    only what has changed is read; where nothing has, the result is ``previous`` itself. With
-    ``places`` changes are looked for there alone, and at once; else with at most
-    ``max_ops_per_second``: each stat, each small file and each listing is one operation.
+    A place that cannot be read now keeps its state in ``previous``, so that it does not look
+    empty. With a ``memory`` that knows ``previous``, only changes are read; if there are none, the
+    result is ``previous`` itself. With ``places``, changes are looked for only there, without a
+    limit; otherwise with at most ``max_ops_per_second``: each stat, each small file and each
+    listing is one operation.
 
-    Raises StoreUnreadableError where the store as a whole cannot be read, ScanCancelledError soon
+    Raises StoreUnreadableError if the store as a whole cannot be read, ScanCancelledError soon
     after ``control`` says to stop.
     """
     control = control or ScanControl()
@@ -70,7 +70,7 @@ def scan_store(
 
     def report(progress: ScanProgress) -> None:
         if should_stop():
-            raise ScanCancelledError("the scan was told to stop")
+            raise ScanCancelledError("the scan was stopped")
         control.on_progress(progress)
 
     issues = IssueLog()
@@ -78,11 +78,11 @@ def scan_store(
     store = open_store(root, strays)
     if store is None:
         if previous is not None and previous.repositories:
-            raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_MEND}")
+            raise StoreUnreadableError(f"{root} held a store and holds none now: {_GONE_REMEDY}")
         return Inventory(layout=StoreLayout(strays.total()), issues=issues.sorted())
-    pace = Pace(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
+    limit = RateLimit(max_ops_per_second, time.monotonic, time.sleep, _SAVED_SECONDS)
     is_paced = max_ops_per_second is not None and places.everywhere
-    workers = Workers((lambda amount: pace.spend(amount, should_stop)) if is_paced else None)
+    workers = Workers((lambda amount: limit.spend(amount, should_stop)) if is_paced else None)
     is_cache = os.path.exists(root / CACHE_STATE)
     recollection = Recollection() if memory is None else memory.recall(previous, places)
     try:
@@ -126,18 +126,18 @@ class _Scan:
         self._blob_reader = BlobReader(store, issues, strays, recollection.settled_before)
         self._blobs = BlobWalk(self._blob_reader, previous, recollection)
         self._table = self._blobs.table
-        self._goes_on = False
-        self._walk = RepositoryWalk(store, self._table, previous, recollection, goes_on=False)
+        self._continues = False
+        self._walk = RepositoryWalk(store, self._table, previous, recollection, continues=False)
 
     def run(self, advance: Advance) -> Inventory:
-        """Do it all."""
+        """Run the scan."""
         try:
-            self._blobs.run(self._workers, partial(advance.tell, "blobs"))
-            self._table, self._goes_on = self._blobs.table, self._blobs.goes_on
-            self._scan_repositories(partial(advance.tell, "repositories"))
+            self._blobs.run(self._workers, partial(advance.report, "blobs"))
+            self._table, self._continues = self._blobs.table, self._blobs.continues
+            self._scan_repositories(partial(advance.report, "repositories"))
             walk = None
             if not self._nothing_changed():
-                walk = self._read_manifests(partial(advance.tell, "manifests"))
+                walk = self._read_manifests(partial(advance.report, "manifests"))
         finally:
             self._workers.close()
         self._refuse_vanished()
@@ -168,10 +168,10 @@ class _Scan:
         )
 
     def _nothing_changed(self) -> bool:
-        """Tell whether all that a scan would find is what ``previous`` holds."""
+        """Return whether the scan has found exactly what ``previous`` holds."""
         previous = self._previous
         return (
-            self._goes_on
+            self._continues
             and self._known.inventory is previous
             and len(self._table.digests) == len(previous.digests)
             and not doubtful_manifests(previous)
@@ -181,33 +181,33 @@ class _Scan:
         )
 
     def to_be_known(self, inventory: Inventory) -> Known:
-        """Give what the next scan need not read again unless its stamps have changed."""
+        """Return what the next scan need not read again while its stamps are unchanged."""
         prefixes = self._blobs.to_be_known(inventory)
         return Known(inventory, prefixes, *self._walk.to_be_known())
 
     def _refuse_vanished(self) -> None:
-        """Tell a store of which a part is gone, perhaps unmounted, from one that is empty."""
+        """Raise StoreUnreadableError if a part of the store is gone, perhaps unmounted."""
         has_blobs = any(size >= 0 for size in self._table.sizes)
         has_revisions = any(each.revisions for each in self._walk.repositories.values())
         if has_blobs and self._walk.found.is_missing:
-            self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_MEND}")
+            self._issues.add(IssueCause.IO_ERROR, REPOSITORIES, f"missing: {_GONE_REMEDY}")
         if has_revisions and not has_blobs:
             for issue in self._issues.sorted():
                 if issue.path.startswith(f"{BLOBS}/"):
                     raise StoreUnreadableError(f"cannot read {issue.path}: {issue.detail}")
-            raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_MEND}")
+            raise StoreUnreadableError(f"repositories with manifests, but no blobs: {_GONE_REMEDY}")
         # one repository may have been removed by hand; all of several at once are a lost mount
         is_bare = (
             self._walk.found.is_missing or not has_blobs or len(self._previous.repositories) > 1
         )
         if self._previous.repositories and not self._walk.repositories and is_bare:
-            raise StoreUnreadableError(f"held a store and holds none now: {_GONE_MEND}")
+            raise StoreUnreadableError(f"held a store and holds none now: {_GONE_REMEDY}")
 
     # repositories
 
     def _scan_repositories(self, report: Callable[[int, int], None]) -> None:
         self._walk = RepositoryWalk(
-            self._store, self._table, self._previous, self._recollection, goes_on=self._goes_on
+            self._store, self._table, self._previous, self._recollection, continues=self._continues
         )
         self._walk.run(self._issues, self._strays, self._workers, report)
 
@@ -215,30 +215,30 @@ class _Scan:
 
     def _read_manifests(self, report: Callable[[int, int], None]) -> ManifestWalk:
         find_known = KnownManifests(
-            self._known.inventory, self._table, same_numbers=self._goes_on
+            self._known.inventory, self._table, same_numbers=self._continues
         ).find
         walk = ManifestWalk(
             self._table, self._blob_reader, self._workers, self._previous, find_known
         )
         new = None
-        if self._goes_on and self._known.inventory is self._previous:
+        if self._continues and self._known.inventory is self._previous:
             new = self._newly_named()
-        named = self._named_manifests() if new is None else walk.carry_on(new)
+        named = self._named_manifests() if new is None else walk.continue_from_previous(new)
         walk.run(named, report)
         walk.measure_late()
         return walk
 
     def _named_manifests(self) -> dict[BlobNumber, None]:
-        """Give all that a revision or a tag names, each once, in a stable order."""
+        """Return every manifest that a revision or a tag names, once, in a stable order."""
         named: dict[BlobNumber, None] = {}
         for repository in self._walk.repositories.values():
             named.update(dict.fromkeys(_names_of(repository)))
         return named
 
     def _newly_named(self) -> dict[BlobNumber, None] | None:
-        """Give what changed repositories name; None where something is named no longer.
+        """Return what changed repositories name; None if a manifest is no longer named.
 
-        Most have not changed, and they may have a million names.
+        Most repositories have not changed, and may name a million manifests.
         """
         gone = {each.name: each for each in self._previous.repositories}
         same: list[Repository] = []
@@ -255,7 +255,7 @@ class _Scan:
 
 
 def _names_of(repository: Repository) -> Iterator[BlobNumber]:
-    """Give the manifests that a repository names, some of them more than once."""
+    """Yield the manifests that a repository names, some more than once."""
     yield from (revision.manifest for revision in repository.revisions)
     for numbers in ((tag.target for tag in repository.tags), repository.layout.mislinked.values()):
         yield from (number for number in numbers if number is not None)

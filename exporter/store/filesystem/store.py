@@ -1,4 +1,4 @@
-"""A store in a directory of this host: the port's one implementation so far."""
+"""A store in a directory of this host."""
 
 import os
 from collections.abc import Iterator, Sequence

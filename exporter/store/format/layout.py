@@ -1,4 +1,4 @@
-"""The path grammar of ``docker/registry/v2``. Pure: knows names, touches no disk.
+"""The path grammar of ``docker/registry/v2``: names and paths, without any I/O.
 
 Source of the rules: distribution's ``registry/storage/paths.go`` for the directories, the
 ``reference`` package for the names of repositories and tags, ``registry/storage/purgeuploads.go``
@@ -20,10 +20,10 @@ VERSION_PATH = ("docker", "registry", "v2")
 """Directories between the registry's root directory and the store proper."""
 
 CACHE_STATE = "scheduler-state.json"
-"""Lies beside ``docker`` in the store of a pull-through cache."""
+"""In the root directory of a pull-through cache, beside ``docker``."""
 
 ROOT_EXTRAS = frozenset({"lost+found", CACHE_STATE})
-"""May lie beside ``docker``: a mount point's own directory, a pull-through cache's state."""
+"""May be beside ``docker``: a mount point's own directory, a pull-through cache's state."""
 
 BLOBS = "blobs"
 REPOSITORIES = "repositories"
@@ -35,10 +35,10 @@ REPOSITORY_MARKS = frozenset({LAYERS, MANIFESTS, UPLOADS})
 """A directory that holds one of these is a repository."""
 
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
-"""Digests that the registry itself knows (``opencontainers/go-digest``), with their digits."""
+"""Digest algorithms that the registry knows (``opencontainers/go-digest``), and their digits."""
 
 MAX_LINK_BYTES = 1024
-"""Far above the 135 bytes of a sha512 link; what is larger is no link."""
+"""Far above the 135 bytes of a sha512 link; a larger file is not a link."""
 
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _DOMAIN = re.compile(
@@ -54,9 +54,9 @@ _MAX_REPOSITORY_NAME = 255
 
 
 def is_repository_name(name: str) -> bool:
-    """Tell whether the registry serves ``name``: a path, or a path behind a domain.
+    """Return whether the registry serves ``name``: a path, or a path behind a domain.
 
-    Where it has several components, the first may be a domain, which has fewer rules.
+    If it has several components, the first may be a domain, which has fewer rules.
     """
     domain, slash, path = name.partition("/")
     return len(name) <= _MAX_REPOSITORY_NAME and (
@@ -65,34 +65,34 @@ def is_repository_name(name: str) -> bool:
 
 
 def is_repository_path(name: str) -> bool:
-    """Tell whether ``name`` is a legal path of a repository, slashes included, without a domain."""
+    """Return whether ``name`` is a legal repository path with slashes, without a domain."""
     return len(name) <= _MAX_REPOSITORY_NAME and all(
         _COMPONENT.fullmatch(component) for component in name.split("/")
     )
 
 
 def is_domain(name: str) -> bool:
-    """Tell whether ``name`` is a legal domain; a port is none that a store could hold."""
+    """Return whether ``name`` is a legal domain; no store can hold one with a port."""
     return _DOMAIN.fullmatch(name) is not None
 
 
 def is_tag_name(name: str) -> bool:
-    """Tell whether ``name`` is a legal tag."""
+    """Return whether ``name`` is a legal tag."""
     return _TAG.fullmatch(name) is not None
 
 
 def is_algorithm(name: str) -> bool:
-    """Tell whether ``name`` is a legal name of a digest algorithm."""
+    """Return whether ``name`` is a legal name of a digest algorithm."""
     return _ALGORITHM.fullmatch(name) is not None
 
 
 def is_upload_id(name: str) -> bool:
-    """Tell whether the registry's purging would take ``name`` for an upload: a UUID."""
+    """Return whether the registry's purging would regard ``name`` as an upload: a UUID."""
     return _UUID.fullmatch(name) is not None
 
 
 def parse_link(content: bytes) -> Digest | None:
-    """Read a link file's content; None where it is not exactly one digest.
+    """Read a link file's content; None if it is not exactly one digest.
 
     The registry compares nothing and trims nothing: a trailing newline makes the link invalid.
     """
@@ -105,7 +105,7 @@ def parse_link(content: bytes) -> Digest | None:
 
 
 def is_supported(digest: Digest) -> bool:
-    """Tell whether the registry knows the digest's algorithm, and it has that one's length."""
+    """Return whether the registry knows the algorithm of a digest, and its length is right."""
     if is_sha256(digest):
         return True
     algorithm, _, hexadecimal = format_digest(digest).partition(":")
@@ -113,7 +113,7 @@ def is_supported(digest: Digest) -> bool:
 
 
 def parse_started_at(content: bytes) -> float | None:
-    """Read an upload's ``startedat`` (RFC 3339) as Unix seconds; None where it is not one."""
+    """Read an upload's ``startedat`` (RFC 3339) as Unix seconds; None if it is not one."""
     match = _RFC3339.fullmatch(content.decode("ascii", "replace"))
     if match is None:
         return None
@@ -126,22 +126,22 @@ def parse_started_at(content: bytes) -> float | None:
 
 
 def blob_data(digest: Digest) -> str:
-    """Give the path of a blob below the version directory."""
+    """Return the path of a blob below the version directory."""
     return f"{blob_directory(format_digest(digest))}/{DATA}"
 
 
 def blob_directory(digest_text: str) -> str:
-    """Give the directory of a blob below the version directory, from ``<algorithm>:<hex>``."""
+    """Return the directory of a blob below the version directory, from ``<algorithm>:<hex>``."""
     algorithm, _, hexadecimal = digest_text.partition(":")
     return f"{BLOBS}/{algorithm}/{hexadecimal[:2]}/{hexadecimal}"
 
 
 def revision_link(repository: str, digest_text: str) -> str:
-    """Give the path of the link to a manifest, below the version directory."""
+    """Return the path of the link to a manifest, below the version directory."""
     revisions = f"{REPOSITORIES}/{repository}/{MANIFESTS}/{REVISIONS}"
     return f"{revisions}/{digest_text.replace(':', '/')}/link"
 
 
 def tag_directory(repository: str, tag: str) -> str:
-    """Give the directory of a tag, below the version directory."""
+    """Return the directory of a tag, below the version directory."""
     return f"{REPOSITORIES}/{repository}/{MANIFESTS}/{TAGS}/{tag}"

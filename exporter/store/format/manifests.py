@@ -1,9 +1,9 @@
-"""What a manifest references, told from its bytes. Pure: no disk, no network.
+"""Parse a manifest: from its bytes to what it references.
 
 Understands Docker image manifests (schema 1 and 2) and lists, OCI manifests, indexes and
-artifacts, with or without a ``mediaType``. What a manifest references is read from the fields it
-has, not from the type it claims: taking one reference too many keeps a blob, one too few makes a
-live blob look like garbage. A ``subject`` is no reference: the registry's collector follows none.
+artifacts, with or without a ``mediaType``. References are read from the fields that a manifest has,
+not from the type that it claims: one reference too many keeps a blob, one too few makes a live blob
+look like garbage. A ``subject`` is not a reference: the registry's collector follows none.
 """
 
 import json
@@ -45,15 +45,15 @@ class ManifestContent(NamedTuple):
     """The references of one manifest.
 
     Attributes:
-        schema: 2 or 1, as the registry tells it; 0 where it refuses the manifest
+        schema: 2 or 1, as the registry reads it; 0 if it refuses the manifest
             (``manifestStore.Get`` in its ``registry/storage/manifeststore.go``).
         children: manifests that an index lists.
-        blobs: config, layers, and entries of an index that are no manifests (build caches).
-        sizes: bytes that the manifest gives to ``children`` and then ``blobs``; -1 where it does
-            not say.
+        blobs: configuration, layers, and entries of an index that are not manifests (build
+            caches).
+        sizes: bytes that the manifest states for ``children`` and then ``blobs``; -1 if none.
         foreign: those of ``blobs`` that come with download URLs.
         unmarked: references in fields that the registry does not read in this type of manifest.
-        senseless: the first reference that is no digest, left out above; None where there is none.
+        senseless: the first reference that is not a digest, left out above; None if all are.
 
     """
 
@@ -97,19 +97,19 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
         return is_empty_index or self.blobs is not None or self.fs_layers is not None
 
     def schema(self) -> int:
-        """Tell as what the registry reads it: 0 where it refuses to."""
+        """Return the schema that the registry reads; 0 if it refuses the manifest."""
         if self.schema_version == 1:
             return 1
         known = self.schema_version == _SCHEMA_2 and self.media_type in _KNOWN_MEDIA_TYPES
         return _SCHEMA_2 if known else 0
 
     def is_index(self) -> bool:
-        """Tell whether the registry takes it for an index, by type or by content."""
+        """Return whether the registry regards it as an index, by type or by content."""
         by_content = not self.media_type and self.manifests is not None
         return self.media_type in _INDEX_MEDIA_TYPES or by_content
 
     def is_plain(self) -> bool:
-        """Tell whether it has no fields but those that the registry reads in its type."""
+        """Return whether it has only fields that the registry reads in a manifest of its type."""
         if self.schema_version == 1 or self.blobs is not None or self.fs_layers is not None:
             return False
         if self.is_index():
@@ -117,7 +117,7 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
         return self.manifests is None
 
     def marked(self) -> set[str]:
-        """Give the digests in the fields that the registry reads in a manifest of this type."""
+        """Return the digests in the fields that the registry reads in a manifest of this type."""
         if self.schema_version == 1:
             return {layer.blobSum for layer in self.fs_layers or ()}
         if self.is_index():
@@ -136,18 +136,18 @@ _LISTS = frozenset({"layers", "blobs", "manifests", "fsLayers", "urls"})
 
 
 def parse_manifest(content: bytes) -> ManifestContent:
-    """Tell what the manifest ``content`` references.
+    """Return what the manifest ``content`` references.
 
-    Raises ManifestUnreadableError where it is not JSON, not a manifest, or nested beyond what the
+    Raises ManifestUnreadableError if it is not JSON, not a manifest, or nested beyond what the
     parser allows.
     """
     try:
         document = _decode(content)
-        # Digests in fields that were not read: an annotation, a subject, or a field spelt in
-        # another case, which the registry's JSON decoder (Go's) takes for the field. All its
-        # algorithms begin with sha; an escape could hide one.
+        # There are digests in fields that were not read: an annotation, a subject, or a field
+        # spelt in another case, which Go's JSON decoder reads as the field. All algorithms of
+        # the registry begin with sha; an escape could hide one.
         suspicious = content.count(b"sha") > document.count_references() or b"\\" in content
-        suspicious |= document.schema_version == 0  # or that is spelt in another case
+        suspicious |= document.schema_version == 0  # or schemaVersion is spelt in another case
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document, suspicious = None, True
     if suspicious:
@@ -188,7 +188,7 @@ def _content(document: _Document) -> ManifestContent:
 
 
 def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]:
-    """Give what is not among the digests that the registry reads."""
+    """Return the digests that the registry does not read."""
     known = {parse_digest(text) for text in marked}
     return tuple(each for each in digests if each not in known)
 
@@ -203,9 +203,9 @@ def _decode_as_go(content: bytes) -> _Document:
 
 
 def _fill_as_go(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Give an object as Go's decoder fills a struct: the last field of a name counts.
+    """Return an object as Go's decoder fills a struct: the last field of a name counts.
 
-    A null empties a list, and leaves anything else as it was (``json.Unmarshal``). Fields that are
+    A null empties a list, and leaves anything else unchanged (``json.Unmarshal``). Fields that are
     not read are left out: their names may be half a character.
     """
     filled: dict[str, Any] = {}

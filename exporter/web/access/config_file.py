@@ -1,7 +1,7 @@
-"""The file that ``--web.config.file`` names, in the format of Prometheus' exporter-toolkit. Pure.
+"""Parse the file of ``--web.config.file``, in the format of Prometheus' exporter-toolkit.
 
-What is read is what ``promtool check web-config`` accepts, less what this server cannot do, or
-should not: each such setting is refused by name, with the mend. The format:
+Accepts what ``promtool check web-config`` accepts, except what this server cannot do or should not
+do: each such setting is refused by name, with the remedy. The format:
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 """
 
@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from exporter.support.strict_yaml import parse_yaml
 
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
-"""A cost above 15 takes longer than a scrape may."""
+"""A cost above 15 takes longer than a scrape may take."""
 
 _TRUE = frozenset({"y", "yes", "on", "true"})
 _FALSE = frozenset({"n", "no", "off", "false"})
@@ -28,7 +28,7 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-"""Response headers that may be set, and the values each may have; none: any."""
+"""Response headers that may be set, and the allowed values; empty for any."""
 
 _TLS13_SUITES = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
@@ -44,7 +44,7 @@ _TLS12_SUITES: Mapping[str, str] = {
         ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
     )
 }
-"""The names that Go has for suites, and OpenSSL's."""
+"""Go's names of cipher suites, and OpenSSL's."""
 
 _CURVES: Mapping[str, str] = {
     "CurveP256": "prime256v1",
@@ -55,10 +55,10 @@ _CURVES: Mapping[str, str] = {
 
 
 class ClientAuth(Enum):
-    """What a client has to show."""
+    """What a client has to present."""
 
     NONE = "nothing"
-    IF_GIVEN = "a certificate that is verified where there is one"
+    IF_GIVEN = "a certificate that is verified if there is one"
     REQUIRED = "a certificate that is verified"
 
 
@@ -67,16 +67,16 @@ class TlsConfig:
     """How connections are encrypted.
 
     Attributes:
-        cert: file with the server's certificate and those between it and its authority (PEM).
+        cert: file with the server's certificate and intermediate certificates (PEM).
         key: file with its private key.
-        client_ca: file with the authorities that client certificates are verified against; without
-            it those that the system trusts.
-        client_auth: what a client has to show.
+        client_ca: file with the authorities that client certificates are verified against; None
+            for those that the system trusts.
+        client_auth: what a client has to present.
         least_tls13: no TLS 1.2 is offered.
         most_tls12: no TLS 1.3 is offered.
-        ciphers: OpenSSL's names of the suites of TLS 1.2 that are offered; None: its own choice.
-        curve: OpenSSL's name of the only curve that is offered; None: its own choice.
-        prefers_own_ciphers: the server's order counts, not the client's.
+        ciphers: OpenSSL's names of the offered suites of TLS 1.2; None for its default.
+        curve: OpenSSL's name of the only offered curve; None for its default.
+        prefers_own_ciphers: whether the server's order counts, not the client's.
 
     """
 
@@ -92,18 +92,18 @@ class TlsConfig:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it is made from."""
+        """All files that it names."""
         return (self.cert, self.key, *((self.client_ca,) if self.client_ca else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What the file says.
+    """The content of the file.
 
     Attributes:
-        tls: None where connections are plain.
-        headers: what is added to each answer.
-        users: bcrypt hashes by user name; empty where nobody has to log in.
+        tls: None if connections are plain.
+        headers: added to each answer.
+        users: bcrypt hashes by user name; empty if no login is required.
 
     """
 
@@ -113,9 +113,9 @@ class WebConfig:
 
 
 def parse_web_config(text: str, directory: Path) -> WebConfig:
-    """Read the file's text; paths in it are relative to ``directory``, its own.
+    """Parse the file's text; paths in it are relative to ``directory``, which holds the file.
 
-    Raises ValueError with one problem a line; no line holds a hash.
+    Raises ValueError with one problem per line; no line contains a hash.
     """
     content = parse_yaml(text)
     if content is None:
@@ -153,14 +153,16 @@ def _header_values(headers: dict[str, str]) -> dict[str, str]:
         if allowed and value not in allowed:
             raise ValueError(f"{name} is {' or '.join(allowed)}")
         if not value.isprintable() or not value.isascii():
-            raise ValueError(f"{name} holds what no header may: write it in one line of ASCII")
+            raise ValueError(
+                f"{name} contains characters that no header may have: write it in one line of ASCII"
+            )
     return headers
 
 
 def _bcrypt_hash(value: str) -> str:
     if not _HASH.fullmatch(value):
         raise ValueError(
-            "is no bcrypt hash ($2a$, $2b$ or $2y$, cost 04 to 15); to make one: "
+            "is not a bcrypt hash ($2a$, $2b$ or $2y$, cost 04 to 15); to create one: "
             "htpasswd -nBC 10 '' | tr -d ':'"
         )
     return value
@@ -229,7 +231,7 @@ class _File(_Section):
 
 
 def _tls_config(tls: _Tls, directory: Path) -> TlsConfig | None:
-    """Draw the conclusions; raise ValueError where parts do not fit together."""
+    """Return the TLS configuration. Raises ValueError if settings contradict each other."""
     if not (tls.cert_file or tls.key_file or tls.client_ca_file or tls.client_auth_type):
         return None
     problems = [
@@ -243,7 +245,7 @@ def _tls_config(tls: _Tls, directory: Path) -> TlsConfig | None:
     }.get(tls.client_auth_type, ClientAuth.NONE)
     if tls.client_ca_file and tls.client_auth_type in ("", "NoClientCert"):
         problems.append(
-            "tls_server_config.client_ca_file: is of no use without client_auth_type; write e.g. "
+            "tls_server_config.client_ca_file: has no effect without client_auth_type; write e.g. "
             "client_auth_type: RequireAndVerifyClientCert"
         )
     if (tls.min_version, tls.max_version) == ("TLS13", "TLS12"):
@@ -260,7 +262,7 @@ def _tls_config(tls: _Tls, directory: Path) -> TlsConfig | None:
         key=directory / tls.key_file,
         client_ca=directory / tls.client_ca_file if tls.client_ca_file else None,
         client_auth=auth,
-        # suites of TLS 1.3 cannot be chosen, and those of TLS 1.2 are not wanted then
+        # suites of TLS 1.3 cannot be chosen; if only such are listed, TLS 1.2 is not wanted
         least_tls13=tls.min_version == "TLS13" or bool(tls.cipher_suites and not ciphers),
         most_tls12=tls.max_version == "TLS12",
         ciphers=ciphers or None,
@@ -270,11 +272,11 @@ def _tls_config(tls: _Tls, directory: Path) -> TlsConfig | None:
 
 
 def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say one error by the setting's place, without its value."""
+    """Return the message of one error: the setting's place, without its value."""
     place = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown setting"
-    if error["type"] == "value_error":  # what is written above
+    if error["type"] == "value_error":  # raised by the validators above
         return f"{place}: {error['ctx']['error']}"
     message = error["msg"]
     return f"{place}: {message[0].lower()}{message[1:]}"

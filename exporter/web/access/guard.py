@@ -1,4 +1,4 @@
-"""Who may see the pages, and which headers every answer has, as ``--web.config.file`` says."""
+"""Basic authentication and response headers, as ``--web.config.file`` says."""
 
 import base64
 import binascii
@@ -12,13 +12,13 @@ from exporter.web.access.live_config import LiveWebConfig
 from exporter.web.access.passwords import PasswordChecker, TooManyChecksError
 
 _OPEN_PATHS = frozenset({"/-/healthy"})
-"""Asked by what restarts the exporter, which has no password; it says nothing of the store."""
+"""Open paths: a supervisor asks for them without a password, and they reveal nothing."""
 
 _CHALLENGE = 'Basic realm="registry-storage-exporter", charset="UTF-8"'
 
 
 class Guard:
-    """Lets nobody in who has to log in and does not; adds the headers that are configured."""
+    """Refuses clients that do not log in if a login is required; adds the configured headers."""
 
     def __init__(self, app: ASGIApp, live: LiveWebConfig, passwords: PasswordChecker) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class Guard:
         self._passwords = passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Answer a request, or pass it on."""
         config = self._live.config
 
         async def send_with_headers(message: Message) -> None:
@@ -40,7 +40,7 @@ class Guard:
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     async def _refuse(self, scope: Scope, users: Mapping[str, str]) -> Response | None:
-        """Give the answer to a client that may not see the page, None to one that may."""
+        """Return the refusal for a client that may not see the page; None if it may."""
         client = scope["client"][0] if scope["client"] else ""
         name, password = _credentials(Headers(scope=scope).get("authorization"))
         try:
@@ -56,7 +56,7 @@ class Guard:
 
 
 def _credentials(header: str | None) -> tuple[str | None, bytes]:
-    """Take user name and password from a header (RFC 7617); None as a name where there is none."""
+    """Return user name and password from a header (RFC 7617); None as the name if it has none."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None, b""

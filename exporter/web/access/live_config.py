@@ -1,4 +1,4 @@
-"""What ``--web.config.file`` and the files that it names say now: read again when they change."""
+"""The web configuration in use: ``--web.config.file``, read again when it or its files change."""
 
 import logging
 import ssl
@@ -14,14 +14,14 @@ _log = logging.getLogger(__name__)
 _MAX_FILE_BYTES = 1024 * 1024
 
 _Stamp = tuple[int, int, int, int]
-"""What tells that a file is another one: device, inode, size and time of change."""
+"""Identifies a file's content: device, inode, size and change time."""
 
 
 class LiveWebConfig:
-    """The configuration in use: the newest one that is right.
+    """The configuration in use: the newest valid one.
 
-    A file that changes is read again before the next request or handshake. Where what it says now
-    is wrong, the log says so, once, and what was in use before stays in use.
+    A changed file is read again before the next request or handshake. If it is invalid, the log
+    says so once, and the previous configuration stays in use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,30 +36,30 @@ class LiveWebConfig:
 
     @property
     def is_tls(self) -> bool:
-        """Whether connections are encrypted; this does not change."""
+        """Whether connections are encrypted; this never changes."""
         return self._context is not None
 
     @property
     def config(self) -> WebConfig:
-        """What the file says."""
+        """The content of the file."""
         self._refresh()
         return self._config
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What the next handshake uses, with the certificate that is on the disk now."""
+        """The context of the next handshake, with the certificate that is on the disk now."""
         self._refresh()
         return self._context
 
     def _refresh(self) -> None:
-        """Read everything again where a file has changed."""
+        """Read everything again if a file has changed."""
         if all(_stamp(path) == stamp for path, stamp in self._stamps.items()):
             return
         try:
             config, context = self._read_again()
         except ValueError as error:
             for problem in str(error).splitlines():
-                _log.error("%s; what was read before stays in use", self._say(problem))
+                _log.error("%s; the previous configuration stays in use", self._say(problem))
             return
         self._config, self._context = config, context
         _log.info("read the changed web configuration", extra=fields(file=self._path))
@@ -67,12 +67,14 @@ class LiveWebConfig:
     def _read_again(self) -> tuple[WebConfig, ssl.SSLContext | None]:
         config, context = self._read()
         if (context is None) == self.is_tls:
-            raise ValueError("tls_server_config: comes or goes with a restart only; restart")
+            raise ValueError(
+                "tls_server_config: can be added or removed only by a restart; restart"
+            )
         return config, context
 
     def _read(self) -> tuple[WebConfig, ssl.SSLContext | None]:
-        """Read all files, and remember which they are. Raises ValueError, one problem a line."""
-        known = self._stamps  # of files that are named no more, too, until all is well
+        """Read all files, and record their stamps. Raises ValueError, one problem per line."""
+        known = self._stamps  # also of files that are no longer named, until everything is valid
         self._stamps = known | {self._path: _stamp(self._path)}
         config = parse_web_config(_read_text(self._path), self._path.parent)
         if config.tls is None:
@@ -99,11 +101,11 @@ def _read_text(path: Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None  # it would tell a byte of a hash
+        raise ValueError("is not UTF-8") from None  # its message would quote a byte of a hash
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """Look at a file; None where it cannot be."""
+    """Return the stamp of a file; None if it cannot be read."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Checking passwords against bcrypt hashes, so that many wrong ones cost others nothing."""
+"""Check passwords against bcrypt hashes, so that many wrong ones do not slow others down."""
 
 import asyncio
 import hashlib
@@ -14,21 +14,20 @@ _MOST_WAITING = 64
 _MOST_WAITING_OF_ONE = 8
 _MOST_REMEMBERED = 1024
 _MOST_PASSWORD_BYTES = 72
-"""What bcrypt takes of a password; the other implementations of it cut off the rest."""
+"""bcrypt uses this much of a password; other implementations also ignore the rest."""
 
 
 class TooManyChecksError(Exception):
-    """More passwords wait to be checked than may."""
+    """Too many passwords are waiting to be checked."""
 
 
 class PasswordChecker:
-    """Checks one password at a time, on a thread of its own, and remembers what came out.
+    """Checks one password at a time in a thread of its own, and remembers the results.
 
-    A hash takes as long for a user that does not exist as for one that does. What is remembered
-    can neither be read back nor made without this process's key: a keyed hash of name, password and
-    the bcrypt hash it was checked against, so that a changed hash is checked anew. Wrong passwords
-    push only wrong ones out. Of one client, and in all, only so many wait; the others are turned
-    away.
+    A check takes as long for an unknown user as for a known one. A result is stored under a keyed
+    hash of name, password and bcrypt hash: it cannot be read back or forged without this process's
+    key, and a changed bcrypt hash is checked again. Wrong passwords evict only wrong ones. The
+    number of waiting checks is limited, for each client and in all; further ones are refused.
     """
 
     def __init__(self) -> None:
@@ -42,9 +41,9 @@ class PasswordChecker:
     async def is_right(
         self, users: Mapping[str, str], name: str, password: bytes, client: str
     ) -> bool:
-        """Tell whether ``password`` is the one of the user ``name``.
+        """Return whether ``password`` is the one of the user ``name``.
 
-        ``users`` has bcrypt hashes by name, one at least; ``client`` is whose turn it takes. Raises
+        ``users`` maps at least one name to its bcrypt hash; the check counts for ``client``. Raises
         TooManyChecksError.
         """
         known = users.get(name)
@@ -58,10 +57,12 @@ class PasswordChecker:
         check = self._running.get(key)
         if check is None:
             check = self._start(key, password, stored, client)
-        return await asyncio.shield(check)  # a client that goes away takes it from nobody
+        return await asyncio.shield(
+            check
+        )  # a client that disconnects does not cancel it for others
 
     def close(self) -> None:
-        """Check nothing more."""
+        """Stop checking."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _start(
@@ -96,12 +97,12 @@ class PasswordChecker:
 def _check(password: bytes, stored: bytes) -> bool:
     try:
         return bcrypt.checkpw(password, stored)
-    except ValueError:  # a password that bcrypt does not take
+    except ValueError:  # a password that bcrypt does not accept
         return False
 
 
 def _hash_of_nobody(users: Mapping[str, str]) -> str:
-    """Give a hash that no password has, and that takes as long as the longest of the others."""
+    """Return a hash that matches no password, and takes as long to check as the slowest."""
     cost = max(stored.split("$")[2] for stored in users.values())
     return f"$2b${cost}${'.' * 53}"
 

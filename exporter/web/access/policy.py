@@ -1,4 +1,4 @@
-"""Who may see the pages, and how connections are encrypted: nobody asks, and not, or by a file."""
+"""Access and TLS: open by default, or configured by a file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from exporter.web.server.http_server import Context
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a file says of it, kept up to date.
+    """Access to the pages, kept up to date with the file.
 
     Attributes:
-        guards: stand before the pages.
-        context: gives what the next TLS handshake uses, None where connections are plain.
+        guards: middleware for all pages.
+        context: returns the context of the next TLS handshake; None if connections are plain.
         close: ends what runs in the background.
 
     """
@@ -26,7 +26,7 @@ class Access:
 
 
 def access_by(file: Path | None) -> Access:
-    """Read the file, if there is one. Raises ConfigurationError with every problem found."""
+    """Return the access that a file configures. Raises ConfigurationError with every problem."""
     if file is None:
         return Access()
     from exporter.web.access.guard import Guard  # noqa: PLC0415 - most do without

@@ -1,4 +1,4 @@
-"""TLS contexts made from a configuration."""
+"""Build TLS contexts from a configuration."""
 
 import ssl
 
@@ -12,7 +12,7 @@ _VERIFY = {
 
 
 def make_context(tls: TlsConfig) -> ssl.SSLContext:
-    """Read the files and make the context. Raises ValueError, which names the setting and file."""
+    """Read the files and return the context. Raises ValueError, which names setting and file."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.least_tls13 else ssl.TLSVersion.TLSv1_2
     if tls.most_tls12:
@@ -31,11 +31,11 @@ def make_context(tls: TlsConfig) -> ssl.SSLContext:
         except OSError as error:
             raise ValueError(f"{name} {path}: cannot be read: {error.strerror}") from error
     try:
-        # an encrypted key would else ask for its password on the terminal
+        # otherwise OpenSSL would ask for the password of an encrypted key on the terminal
         context.load_cert_chain(tls.cert, tls.key, password=lambda: "")
     except (ssl.SSLError, OSError) as error:
         raise ValueError(
-            f"cert_file {tls.cert} and key_file {tls.key}: no certificate with its private key, "
+            f"cert_file {tls.cert} and key_file {tls.key}: not a certificate and its private key, "
             f"both in PEM and without a password ({_reason(error)})"
         ) from error
     context.verify_mode = _VERIFY[tls.client_auth]
@@ -52,7 +52,7 @@ def _trust(context: ssl.SSLContext, tls: TlsConfig) -> None:
         context.load_verify_locations(tls.client_ca)
     except ssl.SSLError as error:
         raise ValueError(
-            f"client_ca_file {tls.client_ca}: holds no certificate in PEM ({_reason(error)})"
+            f"client_ca_file {tls.client_ca}: contains no certificate in PEM ({_reason(error)})"
         ) from error
     except OSError as error:
         raise ValueError(

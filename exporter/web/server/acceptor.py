@@ -1,4 +1,4 @@
-"""Accepting connections, and the TLS handshake, within bounds."""
+"""Accept connections, and run TLS handshakes, within bounds."""
 
 import asyncio
 import errno
@@ -9,7 +9,7 @@ from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from exporter.domain.errors import mend_of
+from exporter.domain.errors import remedy_for
 from exporter.web.server.connections import Bounds, Claim, Connection, ConnectionTable
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _RETRY_SECONDS = 0.1
 _Begin = Callable[[socket.socket, Connection], Awaitable[None]]
 _TLS_SHUTDOWN_SECONDS = 1.0
 
-# What each TLS connection takes from its start: the usual 256 KiB are for those that receive much.
+# Buffer of each TLS connection: the default of 256 KiB is for those that receive much.
 sslproto.SSLProtocol.max_size = 16 * 1024
 
 
@@ -36,8 +36,8 @@ class Acceptor:
     ) -> None:
         """Prepare it.
 
-        ``make_protocol`` is given what stands for the connection in ``table`` until its protocol
-        does; ``context`` gives what the next handshake uses, None without TLS.
+        ``make_protocol`` receives the entry of the connection in ``table``, which its protocol
+        replaces; ``context`` returns the context of the next handshake, None without TLS.
         """
         self._make_protocol = make_protocol
         self._context = context
@@ -45,7 +45,7 @@ class Acceptor:
         self._table = table
 
     async def accept_from(self, listener: socket.socket) -> None:
-        """Accept from a listening socket that does not block."""
+        """Accept connections from a non-blocking listening socket."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -54,15 +54,15 @@ class Acceptor:
                 if error.errno in _OURS:
                     raise
                 if error.errno in _EXHAUSTED:
-                    mend = mend_of(error, "free some memory")
-                    reason = f"no connection can be accepted: {error.strerror}; {mend}"
+                    remedy = remedy_for(error, "free some memory")
+                    reason = f"no connection can be accepted: {error.strerror}; {remedy}"
                     self._table.make_room(reason, Claim.NONE)
                     await asyncio.sleep(_RETRY_SECONDS)
-                continue  # else that connection has failed already
+                continue  # otherwise that connection has already failed
             _Pending(connected, self._table).start(self._begin)
 
     async def _begin(self, connected: socket.socket, pending: Connection) -> None:
-        """Hand a connection over to its protocol, after its handshake where there is one."""
+        """Hand a connection over to its protocol, after its TLS handshake if there is one."""
         loop = asyncio.get_running_loop()
         make_protocol = partial(self._make_protocol, pending)
         context = self._context()
@@ -77,12 +77,12 @@ class Acceptor:
                     ssl_handshake_timeout=self._bounds.request_seconds,
                     ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
                 )
-        except OSError as error:  # a handshake that failed, or took too long: the client's matter
+        except OSError as error:  # a handshake failed or took too long, which is the client's fault
             _log.debug("no connection: %s", error)
 
 
 class _Pending:
-    """A connection that was accepted and has no protocol yet, as its handshake is not done."""
+    """An accepted connection without a protocol, because its handshake is not finished."""
 
     claim = Claim.NONE
 
@@ -93,18 +93,18 @@ class _Pending:
         self._has_begun = False
 
     def start(self, begin: _Begin) -> None:
-        """Begin it, and keep it in the table until that is done."""
+        """Start it, and keep it in the table until it is finished."""
         self._table.enter(self)
         self._task = asyncio.get_running_loop().create_task(self._run(begin))
         self._task.add_done_callback(self._end)
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close it immediately."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self, begin: _Begin) -> None:
-        self._has_begun = True  # from now on a transport closes the socket
+        self._has_begun = True  # from here on a transport closes the socket
         await begin(self._connected, self)
 
     def _end(self, _: "asyncio.Task[None]") -> None:

@@ -1,4 +1,4 @@
-"""Which connections are open, and which one goes where there are too many."""
+"""What a slow client may do: limits, and which connection is closed if there are too many."""
 
 import logging
 import time
@@ -17,13 +17,13 @@ _SAY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much clients may take.
+    """Limits for clients.
 
     Attributes:
-        connections: open at the same time.
-        request_seconds: from when a request may come until its head, or the rest of it, has.
-        response_seconds: until the client has taken the whole answer.
-        header_bytes: of a request's head, and of a body that nobody asked for.
+        connections: how many may be open at the same time.
+        request_seconds: time for a request to arrive completely.
+        response_seconds: time for a client to read the whole answer.
+        header_bytes: size of a request's head, and of an unexpected body.
 
     """
 
@@ -34,32 +34,32 @@ class Bounds:
 
 
 class Claim(IntEnum):
-    """How good a connection's claim to its place is, the least first."""
+    """How strong a connection's claim to its place is, weakest first."""
 
     NONE = 0
-    """Nothing whole has come on it yet."""
+    """No complete request has come yet."""
     IDLE = 1
-    """It has asked something before."""
+    """It has sent requests before."""
     ANSWERING = 2
-    """A whole request has come, and its answer is not yet taken."""
+    """A complete request has come, and its answer has not been read."""
 
 
 class Connection(Protocol):
-    """One of them."""
+    """An open connection."""
 
     @property
     def claim(self) -> Claim:
-        """How good its claim is now."""
+        """How strong its claim is now."""
 
     def abort(self) -> None:
-        """Close it at once, whatever is still to be sent."""
+        """Close it immediately, without sending the rest."""
 
 
 class ConnectionTable:
-    """The open connections, the oldest first.
+    """The open connections, oldest first.
 
-    A new one is always let in: where all places are taken, of those with the least claim the oldest
-    goes. So whoever opens many and asks nothing shuts nobody out.
+    A new connection is always accepted: if all places are taken, the oldest one with the weakest
+    claim is closed. So a client that opens many idle connections shuts nobody out.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +73,7 @@ class ConnectionTable:
         return len(self._open)
 
     def enter(self, connection: Connection) -> None:
-        """Take a new one in."""
+        """Add a connection, closing another one if all places are taken."""
         if len(self._open) >= self._most:
             self.make_room(
                 f"all {self._most} connections are in use: the oldest idle ones are closed; "
@@ -82,7 +82,7 @@ class ConnectionTable:
         self._open[connection] = None
 
     def replace(self, connection: Connection, successor: Connection) -> None:
-        """Take note of what one has become; it is closed where that has been decided already."""
+        """Replace one by its successor, which is closed if the connection was already closed."""
         if connection in self._open:
             del self._open[connection]
             self._open[successor] = None
@@ -90,17 +90,17 @@ class ConnectionTable:
             successor.abort()
 
     def leave(self, connection: Connection) -> None:
-        """Take note that one is closed."""
+        """Record that one is closed."""
         self._open.pop(connection, None)
 
     def close(self, up_to: Claim) -> None:
-        """Close those whose claim is no better."""
+        """Close those whose claim is at most ``up_to``."""
         for each in list(self._open):
             if each.claim <= up_to:
                 each.abort()
 
     def make_room(self, reason: str, up_to: Claim = Claim.ANSWERING) -> None:
-        """Close one whose claim is no better, if there is any; the log tells why once a minute."""
+        """Close one whose claim is at most ``up_to``, if any; log the reason once a minute."""
         claims = ((each.claim, each) for each in self._open)
         worst = min((each for each in claims if each[0] <= up_to), key=itemgetter(0), default=None)
         if worst is not None:

@@ -1,4 +1,4 @@
-"""The HTTP server: binding an address, serving, stopping in time."""
+"""The HTTP server: bind an address, serve, and stop in time."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ Context = Callable[[], ssl.SSLContext | None]
 def bind(address: ListenAddress) -> socket.socket:
     """Bind and listen; an empty host means all interfaces, IPv4 and IPv6.
 
-    Raises OutputError where that is not possible.
+    Raises OutputError if that is not possible.
     """
     dual = not address.host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET
@@ -41,8 +41,8 @@ def bind(address: ListenAddress) -> socket.socket:
             f"cannot listen on {address}: {os.strerror(error.errno or 0)}; "
             "choose another address with --web.listen-address"
         ) from error
-    # Accepted connections inherit it; asyncio sets it only where it made the socket itself. Without
-    # it, head and body of an answer on a kept connection wait 40 ms for each other.
+    # Accepted connections inherit it; asyncio sets it only on sockets that it creates. Without it,
+    # head and body of an answer on a kept connection wait 40 ms for each other.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -50,7 +50,7 @@ def bind(address: ListenAddress) -> socket.socket:
 class _Server(uvicorn.Server):
     """Accepts connections within bounds, and leaves the process's signals alone.
 
-    So a stop that was asked for is no failure.
+    A requested stop is then not a failure.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture nothing; the caller does."""
+        """Capture nothing: the caller handles signals."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         if not sockets:
             raise ValueError("there is no socket to accept from")
         (listener,) = sockets
@@ -77,14 +77,14 @@ class _Server(uvicorn.Server):
         self.started = True
 
     async def main_loop(self) -> None:
-        """Wait until it is time to stop, and wake up for nothing else.
+        """Wait until it is time to stop, without waking up before.
 
-        Uvicorn's own loop looks ten times a second, some twenty times the cost of watching a store.
+        Uvicorn's own loop wakes up ten times a second: about twenty times the cost of watching.
         """
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # it has ended already
+            with suppress(RuntimeError):  # the loop has already ended
                 loop.call_soon_threadsafe(stop.set)
 
         self._when_to_stop(wake)
@@ -92,7 +92,7 @@ class _Server(uvicorn.Server):
         await asyncio.wait({stopped, self._accepting}, return_when=asyncio.FIRST_COMPLETED)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and let what is being answered end, if that does not take long."""
+        """Stop accepting, and let answers finish if they do not take long."""
         self._accepting.cancel()
         with suppress(asyncio.CancelledError):
             await self._accepting
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
         ):
             await asyncio.sleep(_STOP_POLL_SECONDS)
         self._table.close(Claim.ANSWERING)
-        await asyncio.sleep(_STOP_POLL_SECONDS)  # for the sockets to be closed
+        await asyncio.sleep(_STOP_POLL_SECONDS)  # until the sockets are closed
 
 
 def serve_until(
@@ -119,8 +119,8 @@ def serve_until(
 ) -> None:
     """Serve until it is time to stop; open connections get two seconds to finish.
 
-    ``when_to_stop`` is given what to call then, from whichever thread; ``context`` gives what the
-    next TLS handshake uses, None where connections are plain.
+    ``when_to_stop`` receives a function to call then, from any thread; ``context`` returns the
+    context of the next TLS handshake, None if connections are plain.
     """
     config = uvicorn.Config(
         app,
@@ -131,7 +131,7 @@ def serve_until(
         http="h11",
         ws="none",
         server_header=False,
-        date_header=False,  # it is renewed by the loop that is not run; the pages have their own
+        date_header=False,  # updated by Uvicorn's loop, which does not run; the pages add it
         proxy_headers=False,
         h11_max_incomplete_event_size=bounds.header_bytes,
     )

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with one client: what Uvicorn makes of it, within bounds."""
+"""HTTP/1.1 with one client: Uvicorn's protocol with limits of time and memory."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 from exporter.web.server.connections import Bounds, Claim, Connection, ConnectionTable
 
-# Strangers must not fill the log: it warns of each request that is none.
+# Uvicorn warns about each malformed request: strangers must not fill the log.
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.ERROR)
 
@@ -25,7 +25,7 @@ _TOO_LARGE = (
 
 
 class _Phase(Enum):
-    """What is waited for, and has its time."""
+    """What the connection waits for, with its own deadline."""
 
     REQUEST = auto()
     ANSWER = auto()
@@ -33,12 +33,11 @@ class _Phase(Enum):
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection; it ends where its client takes more time or memory than it may.
+    """One connection; it is closed if its client takes more time or memory than allowed.
 
-    There is one deadline at a time: for a request's head, or the rest of a request that has been
-    answered already; then for the answer, until the client has taken all of it. Between requests
-    Uvicorn's own time of keeping alive counts. What a client sends slowly byte by byte gets no more
-    time than what it does not send.
+    There is one deadline at a time: for a request's head, or for the rest of a request that was
+    already answered; then for the answer, until the client has read all of it. Between requests
+    Uvicorn's keep-alive timeout applies. Sending slowly, byte by byte, gets no extra time.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class BoundedProtocol(H11Protocol):
         table: ConnectionTable,
         pending: Connection,
     ) -> None:
-        """Prepare it; ``pending`` is what stands for it in ``table`` until it is made."""
+        """Prepare it; ``pending`` is its entry in ``table`` until the connection is made."""
         super().__init__(config, server_state, {})
         self.logger = _log
         self._bounds = bounds
@@ -62,30 +61,30 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def claim(self) -> Claim:
-        """How good its claim to its place is now."""
+        """How strong its claim to its place is now."""
         if self._is_busy or self.transport.get_write_buffer_size() > 0:
             return Claim.ANSWERING
         return Claim.NONE if self._answered is None else Claim.IDLE
 
     def abort(self) -> None:
-        """Close it at once, whatever is still to be sent."""
+        """Close it immediately, without sending the rest."""
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Wait for the first request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
         self._enter(_Phase.REQUEST)
         self._table.replace(self._pending, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Leave the table."""
         self._table.leave(self)
         self._enter(_Phase.NOTHING)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, if that is not too much."""
+        """Process received data, unless it is too much."""
         if self._is_head_too_large(data):
             self.transport.write(_TOO_LARGE)
             self.transport.close()
@@ -99,13 +98,13 @@ class BoundedProtocol(H11Protocol):
         self._look()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, where the client has sent it already."""
+        """Continue with the next request, if the client has already sent it."""
         super().on_response_complete()
         self._unasked_bytes = 0
         self._look(is_request_expected=self._has_unasked_body)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request, if it is not within one that is being answered."""
+        """Answer a malformed request, unless another one is being answered."""
         if self.conn.our_state is h11.IDLE:
             super().send_400_response(msg)
             return
@@ -120,7 +119,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def _has_unasked_body(self) -> bool:
-        """Whether more of a request comes that has been answered already."""
+        """Whether the rest of an answered request is still coming."""
         cycle: RequestResponseCycle | None = self.cycle
         return (
             cycle is not None and cycle.response_complete and self.conn.their_state is h11.SEND_BODY
@@ -134,7 +133,7 @@ class BoundedProtocol(H11Protocol):
         return len(buffered) + len(data) > most and _HEAD_END not in (buffered + data)[:most]
 
     def _look(self, *, is_request_expected: bool = True) -> None:
-        """See what is waited for now."""
+        """Update the phase."""
         if self._is_busy:
             if self._phase is not _Phase.ANSWER or self._answered is not self.cycle:
                 self._answered = self.cycle
@@ -158,5 +157,5 @@ class BoundedProtocol(H11Protocol):
     def _end_answer(self) -> None:
         if self.claim is Claim.ANSWERING:
             self.abort()
-        else:  # it took the last of it some time after that was written
+        else:  # the client read the rest after it was written
             self._enter(_Phase.NOTHING)

@@ -1,4 +1,4 @@
-"""What it means where the file of the cache cannot be used: its own fault, or that of its place."""
+"""Why the cache file cannot be used: it is damaged, or its place cannot be read or written."""
 
 import os
 import sqlite3
@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.domain.errors import CacheDamagedError, CacheUnfitError, CacheUnusableError, mend_of
+from exporter.domain.errors import (
+    CacheDamagedError,
+    CacheUnfitError,
+    CacheUnusableError,
+    remedy_for,
+)
 
 ELSEWHERE = "give another --cache.path"
 
@@ -21,16 +26,16 @@ _SURROUNDINGS = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Not the file's fault."""
+"""Errors that are not the file's fault."""
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise as CacheDamagedError or CacheUnusableError what SQLite says of the file ``path``."""
+    """Raise errors of SQLite for the file ``path`` as CacheDamagedError or CacheUnusableError."""
     try:
         yield
-    except UnicodeDecodeError as error:  # of a message that quotes what is in the file
-        raise CacheDamagedError("what it says is no text") from error
+    except UnicodeDecodeError as error:  # from a message that quotes the file's content
+        raise CacheDamagedError("its text is not UTF-8") from error
     except sqlite3.Error as error:
         raise _meaning_of(error, path) from error
 
@@ -39,19 +44,19 @@ def _meaning_of(error: sqlite3.Error, path: Path) -> CacheDamagedError | CacheUn
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     code = extended & 0xFF
     if code in _LOCKED:
-        mend = f"where that is not for a moment, {ELSEWHERE}"
-        return CacheUnusableError(f"another process has locked it; {mend}")
-    # where the system allows it, it is the file that says that only a newer SQLite may write it
+        remedy = f"if that lasts, {ELSEWHERE}"
+        return CacheUnusableError(f"another process has locked it; {remedy}")
+    # if the system allows writing, the file says that only a newer SQLite may write it
     is_newer = extended == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK, effective_ids=True)
     if code in _SURROUNDINGS and not is_newer:
-        mend = f"is there room in its directory, and may uid {os.geteuid()} write to it?"
-        return CacheUnusableError(f"{error}; {mend}")
+        remedy = f"is there room in its directory, and may uid {os.geteuid()} write to it?"
+        return CacheUnusableError(f"{error}; {remedy}")
     return CacheDamagedError(str(error))
 
 
 @contextmanager
-def told_as_damage() -> Iterator[None]:
-    """Raise as CacheDamagedError what makes no sense."""
+def raised_as_damage() -> Iterator[None]:
+    """Raise CacheUnfitError as CacheDamagedError."""
     try:
         yield
     except CacheUnfitError as error:
@@ -59,6 +64,6 @@ def told_as_damage() -> Iterator[None]:
 
 
 def not_allowed(error: OSError) -> str:
-    """Say why the file may not be touched, and what helps."""
-    mend = mend_of(error, f"give a --cache.path that uid {os.geteuid()} may write to")
-    return f"{error.strerror}; {mend}"
+    """Return why the file may not be used, and the remedy."""
+    remedy = remedy_for(error, f"give a --cache.path that uid {os.geteuid()} may write to")
+    return f"{error.strerror}; {remedy}"

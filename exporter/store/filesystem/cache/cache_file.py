@@ -1,7 +1,7 @@
-"""What a scan knows, kept over a restart of ``serve``: one generation of it, in an SQLite file.
+"""The cache file: what a scan knows, kept over a restart of ``serve`` in SQLite.
 
-Knows when what is in the file is of use, and nothing of what a scan does with it. Where it is not,
-or cannot be read or written, the log says why, each reason once, and everything is read anew.
+Decides whether its content is of use, and knows nothing about how a scan uses it. If it is not, or
+cannot be read or written, the log gives each reason once, and everything is read again.
 """
 
 import logging
@@ -25,7 +25,7 @@ from exporter.store.filesystem.cache.cache_errors import (
     ELSEWHERE,
     explained,
     not_allowed,
-    told_as_damage,
+    raised_as_damage,
 )
 from exporter.store.filesystem.cache.packing import (
     MACHINE,
@@ -41,7 +41,7 @@ from exporter.support.logs import fields
 _log = logging.getLogger(__name__)
 
 _FORMAT = 2
-"""To be raised with every change of what is kept that has the same fields as before."""
+"""To be raised whenever the meaning of the content changes."""
 
 _APPLICATION = 0x52535843
 _NO_APPLICATION = 0
@@ -49,7 +49,7 @@ _FILE_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _OPEN_TO_OTHERS = 0o077
 _LOCK_SECONDS = 1.0
-"""Another exporter may be writing just now, in a rolling update."""
+"""Another exporter may be writing, during a rolling update."""
 
 _ABOUT, _KNOWN, _FIGURES = "about", "known", "figures"
 _TABLE = (
@@ -75,7 +75,7 @@ class CacheContent(Generic[Kept]):
 
 
 class _About(msgspec.Struct, forbid_unknown_fields=True):
-    """What must be the same for the rest to be of use; times are Unix seconds."""
+    """What must match for the rest to be of use; times are Unix seconds."""
 
     format: int
     program: str
@@ -93,7 +93,7 @@ class _Format(msgspec.Struct):
 
 
 class InventoryCache(Generic[Kept]):
-    """The file, for one store."""
+    """The cache file of one store."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class InventoryCache(Generic[Kept]):
         self._is_damaged = False
 
     def load(self) -> CacheContent[Kept] | None:
-        """Read what was kept; None where that is nothing, or of no use."""
+        """Return the kept content; None if there is none or it cannot be used."""
         try:
             place = self._place()
             if place is None or not self._is_there():
@@ -122,20 +122,20 @@ class InventoryCache(Generic[Kept]):
             return self._read(*place)
         except CacheUnfitError as error:
             self._is_damaged = isinstance(error, CacheDamagedError)
-            self._say_once(f"the cache {self._name} {error}: everything is read anew")
+            self._say_once(f"the cache {self._name} {error}: everything is read again")
         except CacheUnusableError as error:
             self._say_once(f"the cache {self._name} is not used: {error}")
         return None
 
     def save(self, content: CacheContent[Kept]) -> bool:
-        """Write all of it or nothing; tell whether it is written."""
+        """Write everything or nothing; return whether it was written."""
         try:
             place = self._place()
             if place is None:
                 return False
             started = time.monotonic()
             try:
-                if self._is_damaged:  # perhaps where nothing shows before it is read again
+                if self._is_damaged:  # SQLite may not notice the damage when it writes
                     self._remove()
                     self._is_damaged = False
                 size = self._write(content, *place)
@@ -162,18 +162,18 @@ class InventoryCache(Generic[Kept]):
     # the place
 
     def _place(self) -> tuple[str, int, int] | None:
-        """Give what tells the store from others; None where there is none now."""
+        """Return what identifies the store; None if there is none now."""
         try:
             status = os.stat(self._root.joinpath(*VERSION_PATH))
         except OSError:
-            return None  # the scan says so
+            return None  # the scan reports it
         return printable(os.path.realpath(self._root)), status.st_dev, status.st_ino
 
     def _is_there(self) -> bool:
-        """Tell whether there is a file. Raises CacheUnusableError where it may not be touched."""
+        """Return whether the file exists. Raises CacheUnusableError if it may not be used."""
         if is_in_store(self._path, self._root):
             store = printable(str(self._root))
-            message = f"it is in the store {store}, where nothing is ever written; {ELSEWHERE}"
+            message = f"it is in the store {store}, which is never written to; {ELSEWHERE}"
             raise CacheUnusableError(message)
         try:
             status = os.stat(self._path)
@@ -186,7 +186,7 @@ class InventoryCache(Generic[Kept]):
         return True
 
     def _make_file(self) -> None:
-        """Make an empty one that nobody else may read, and the directory for it."""
+        """Create an empty file that only its owner may read, and its directory."""
         try:
             self._path.parent.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -195,7 +195,7 @@ class InventoryCache(Generic[Kept]):
             raise CacheUnusableError(not_allowed(error)) from error
 
     def _remove(self) -> None:
-        """Remove what is damaged, with what SQLite would mend it by."""
+        """Remove the damaged file, and the files that SQLite would repair it from."""
         try:
             for suffix in ("-journal", "-wal", "-shm", ""):
                 with suppress(FileNotFoundError):
@@ -205,10 +205,10 @@ class InventoryCache(Generic[Kept]):
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file, which is there.
+        """Open the existing file.
 
-        Raises CacheUnusableError where that is not possible, or it is another program's;
-        CacheDamagedError where it is damaged.
+        Raises CacheUnusableError if that is not possible, or it belongs to another program;
+        CacheDamagedError if it is damaged.
         """
         address = f"{self._path.absolute().as_uri()}?mode=rw"
         with (
@@ -227,12 +227,12 @@ class InventoryCache(Generic[Kept]):
     # what is in it
 
     def _read(self, root: str, device: int, inode: int) -> CacheContent[Kept]:
-        """Read it all. Raises CacheUnfitError, CacheUnusableError."""
+        """Read everything. Raises CacheUnfitError, CacheUnusableError."""
         with self._open() as database:
             rows = database.execute("SELECT name FROM sqlite_master").fetchall()
             if not rows:
                 raise CacheUnfitError("is empty")
-            database.execute("BEGIN")  # all that follows is of one moment
+            database.execute("BEGIN")  # everything below is read at one moment
             about = self._about(_part(database, _ABOUT))
             if (about.root, about.device, about.inode) != (root, device, inode):
                 where = "" if about.root == root else f", {printable(about.root)}"
@@ -240,10 +240,10 @@ class InventoryCache(Generic[Kept]):
             reader = KnownReader()
             for piece in range(about.pieces):
                 packed = _part(database, _piece_name(piece))
-                with told_as_damage():
+                with raised_as_damage():
                     reader.add(packed)
             packed = _part(database, _FIGURES)
-        with told_as_damage():
+        with raised_as_damage():
             known = reader.known()
             kept = self._codec.unpack(packed, known.inventory) if packed else None
         details = fields(
@@ -257,25 +257,27 @@ class InventoryCache(Generic[Kept]):
     def _about(self, encoded: bytes) -> _About:
         try:
             if msgspec.msgpack.decode(encoded, type=_Format).format != _FORMAT:
-                raise CacheUnfitError("is of another version of this program")
+                raise CacheUnfitError("was written by another version of this program")
             about = msgspec.msgpack.decode(encoded, type=_About)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CacheDamagedError(str(error)) from error
         if about.program != __version__:
-            raise CacheUnfitError(f"is of version {printable(about.program)} of this program")
+            raise CacheUnfitError(
+                f"was written by version {printable(about.program)} of this program"
+            )
         if about.machine != MACHINE:
-            raise CacheUnfitError("is of another build of Python")
+            raise CacheUnfitError("was written by another build of Python")
         if not about.saved_at <= self._clock():
-            raise CacheUnfitError("was written in the future; has the clock been set back?")
+            raise CacheUnfitError("was written in the future; was the clock set back?")
         return about
 
     def _write(self, content: CacheContent[Kept], root: str, device: int, inode: int) -> int:
-        """Replace what is in the file, in one transaction; give how many bytes that were."""
+        """Replace the content in one transaction; return its size in bytes."""
         if not self._is_there():
             self._make_file()
         size = 0
         with self._open() as database:
-            database.execute("PRAGMA auto_vacuum = FULL")  # heeded while it is empty
+            database.execute("PRAGMA auto_vacuum = FULL")  # takes effect while it is empty
             database.execute("BEGIN IMMEDIATE")
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(_TABLE)

@@ -1,7 +1,7 @@
-"""What a scan leaves, as bytes that can be kept; and from there, with nothing taken on trust.
+"""Pack what a scan leaves into bytes, and unpack it again, trusting nothing in them.
 
-Numbers lie side by side as they do in memory, and the rest as MessagePack: 100,000 blobs take about
-8 MB, and a tenth of a second to read.
+Numbers are stored as in memory, the rest as MessagePack: 100,000 blobs take about 8 MB, and a tenth
+of a second to read.
 """
 
 import gc
@@ -38,10 +38,10 @@ from exporter.store.format.layout import is_repository_name
 _SHA256_BYTES = 32
 
 MACHINE = f"{sys.byteorder} {hash((1, 2**40, -3, 2**62 + 1, 5))}"
-"""Tells byte order, and how stamps come about: another build of Python may have other ones."""
+"""Byte order, and how stamps are hashed: another build of Python may differ."""
 
 PIECE_BLOBS = 16_384
-"""So many in a piece take about 1.3 MB."""
+"""Blobs in a piece, which then takes about 1.3 MB."""
 
 _PACKED = ("digests", "sizes")
 _UNPACKED = tuple(each.name for each in fields(Inventory) if each.name not in _PACKED)
@@ -54,7 +54,7 @@ else:
         "_Rest",
         [(each.name, each.type) for each in fields(Inventory) if each.name not in _PACKED],
     )
-"""An inventory but for what is packed: each of its fields is kept, also those to come."""
+"""An inventory without its packed fields: every other field is kept, also future ones."""
 
 
 class _Stamps(msgspec.Struct, array_like=True):
@@ -70,7 +70,7 @@ class _Stamps(msgspec.Struct, array_like=True):
 class _Content(msgspec.Struct):
     """:class:`Known`, packed.
 
-    ``digests`` are the joined bytes of those that are sha256, ``others`` the rest by number.
+    ``digests`` are the joined sha256 digests, ``others`` all others by number.
     """
 
     digests: bytes
@@ -83,9 +83,9 @@ class _Content(msgspec.Struct):
 
 
 def pack_known(known: Known) -> Iterator[bytes]:
-    """Write what a scan left, in pieces: all at once would take more room than the scan does.
+    """Yield what a scan left in pieces: all at once would take more memory than the scan.
 
-    Raises CacheUnusableError where it holds names that are no text.
+    Raises CacheUnusableError if it holds names that are not UTF-8.
     """
     pieces = max(-(-len(known.inventory.digests) // PIECE_BLOBS), 1)
     try:
@@ -96,7 +96,7 @@ def pack_known(known: Known) -> Iterator[bytes]:
 
 
 def _content(known: Known, piece: int, pieces: int) -> _Content:
-    """Give one piece: a share of all that there is much of, and in the first one the rest."""
+    """Return one piece: a share of the large tables, and in the first piece the rest."""
     inventory = known.inventory
     start, end = piece * PIECE_BLOBS, (piece + 1) * PIECE_BLOBS
     source = _NOTHING if piece else inventory
@@ -143,8 +143,8 @@ class KnownReader:
         self._first: _Content | None = None
 
     def add(self, packed: bytes) -> None:
-        """Take in the next piece. Raises CacheUnfitError where it makes no sense."""
-        with _collector_off(), _told_as_unfit():
+        """Add the next piece. Raises CacheUnfitError if it makes no sense."""
+        with _collector_off(), _raised_as_unfit():
             content = msgspec.msgpack.decode(packed, type=_Content)
             self._digests += _digests_of(content, len(self._digests))
             self._sizes += _numbers_of(content.sizes)
@@ -154,8 +154,8 @@ class KnownReader:
         self._first = self._first or content
 
     def known(self) -> Known:
-        """Give it all, once. Raises CacheUnfitError where it makes no sense."""
-        with _collector_off(), _told_as_unfit():
+        """Return everything, once. Raises CacheUnfitError if it makes no sense."""
+        with _collector_off(), _raised_as_unfit():
             if self._first is None:
                 raise ValueError("nothing is there")
             rest = msgspec.structs.asdict(self._first.rest)
@@ -174,7 +174,7 @@ class KnownReader:
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    """Keep Python's collector from looking through all that comes to be, again and again."""
+    """Keep Python's garbage collector from traversing new objects again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -185,7 +185,7 @@ def _collector_off() -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_unfit() -> Iterator[None]:
+def _raised_as_unfit() -> Iterator[None]:
     try:
         yield
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -193,7 +193,7 @@ def _told_as_unfit() -> Iterator[None]:
 
 
 def _digests_of(content: _Content, first: BlobNumber) -> list[Digest]:
-    """Give the digests of one piece, the numbers of which begin with ``first``."""
+    """Return the digests of one piece; their numbers begin with ``first``."""
     joined, others = content.digests, content.others
     if len(joined) % _SHA256_BYTES:
         raise ValueError("a digest is cut off")
@@ -228,7 +228,7 @@ def _stamps_of(packed: _Stamps) -> RepositoryStamps:
 
 
 def _check(known: Known) -> None:
-    """Raise ValueError where a scan could stumble over something, or take one for another."""
+    """Raise ValueError if a scan could fail on the content, or confuse one thing with another."""
     inventory = known.inventory
     if len(inventory.sizes) != len(inventory.digests):
         raise ValueError("not one size for each digest")
@@ -247,7 +247,7 @@ def _check(known: Known) -> None:
 
 
 def _numbers_in(inventory: Inventory) -> set[BlobNumber]:
-    """Give every number that stands for a blob."""
+    """Return every number that identifies a blob."""
     numbers: set[BlobNumber] = {*inventory.manifests, *inventory.misfits}
     for manifest in inventory.manifests.values():
         numbers.update(manifest.children, manifest.blobs, manifest.foreign, manifest.unmarked)
@@ -291,21 +291,21 @@ def _check_digests(digests: Iterable[Digest]) -> None:
         if len(digest) != _SHA256_BYTES and not (
             digest.isascii() and parse_digest(digest.decode("ascii")) == digest
         ):
-            raise ValueError("something that is no digest")
+            raise ValueError("something that is not a digest")
 
 
 def _check_names(inventory: Inventory, known: Known) -> None:
-    """Names become paths, which must stay in the store and hold no NUL."""
+    """Raise ValueError for names that would leave the store as paths, or hold NUL."""
     repositories = chain(
         (each.name for each in inventory.repositories),
         known.repositories,
         () if known.found is None else known.found.marks,
     )
     if not all(map(is_repository_name, repositories)):
-        raise ValueError("something that is no name of a repository")
+        raise ValueError("something that is not a repository name")
     tags = (each.name for repository in inventory.repositories for each in repository.tags)
     if not {*chain.from_iterable(tags)}.isdisjoint("/\0"):
-        raise ValueError("something that is no tag")
+        raise ValueError("something that is not a tag")
     places = chain.from_iterable(each.directories for each in known.repositories.values())
     if any("\0" in place or ".." in place for place in places):
-        raise ValueError("something that is no place in a repository")
+        raise ValueError("something that is not a path in a repository")

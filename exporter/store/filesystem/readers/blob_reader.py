@@ -1,4 +1,4 @@
-"""Reading ``blobs``: which are there, how large they are, and what those say that are manifests."""
+"""Read ``blobs``: which exist, how large they are, and the content of those that are manifests."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ from exporter.store.filesystem.readers.safe_files import (
     GONE,
     WRONG_KIND,
     IssueLog,
-    directory_mend,
+    directory_remedy,
     is_directory,
     open_directory,
     read_file,
@@ -60,10 +60,10 @@ class PrefixBlobs:
     Attributes:
         digests: those whose size is known.
         sizes: their sizes, bytes.
-        unknown: those that are there but could not be measured.
+        unknown: those that exist but could not be measured.
         stamp: of the directory, before it was listed.
-        young: those that have just been written, and may not be whole yet.
-        is_plain: whether there is nothing but blobs in it, all of them measured.
+        young: those that were just written, and may not be complete.
+        is_plain: whether it contains only blobs, and all were measured.
 
     """
 
@@ -79,9 +79,9 @@ class ManifestBlob(NamedTuple):
     """A blob that should be a manifest.
 
     Attributes:
-        size: bytes; None where it could not be opened.
-        content: what it references; None where it cannot be understood.
-        is_damaged: whether that is so because of what it holds, not because it cannot be read.
+        size: bytes; None if it could not be opened.
+        content: what it references; None if it cannot be understood.
+        is_damaged: whether the reason is its content, not that it cannot be read.
 
     """
 
@@ -96,9 +96,9 @@ class BlobReader:
     def __init__(
         self, store: int, issues: IssueLog, strays: StrayCounter, settled_before: int = 0
     ) -> None:
-        """Begin; what has changed since ``settled_before``, nanoseconds since 1970, is young.
+        """Prepare it; blobs changed since ``settled_before``, nanoseconds since 1970, are young.
 
-        With 0 that is not told.
+        With 0, none is.
         """
         self._store = store
         self._issues = issues
@@ -107,7 +107,7 @@ class BlobReader:
         self._young_from = settled_before or sys.maxsize
 
     def prefixes(self) -> list[Prefix]:
-        """List the directories of blobs. Raises StoreUnreadableError where that is not allowed."""
+        """List the directories of blobs. Raises StoreUnreadableError if that fails."""
         return sorted(
             (algorithm, prefix)
             for algorithm in self._subdirectories(BLOBS, is_algorithm)
@@ -115,7 +115,7 @@ class BlobReader:
         )
 
     def _subdirectories(self, path: str, accept: Callable[[str], bool]) -> list[str]:
-        """List a main directory; what does not belong there is counted as stray."""
+        """List a main directory; count what does not belong there as stray."""
         found = []
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
@@ -127,19 +127,19 @@ class BlobReader:
         except FileNotFoundError:
             return []  # nothing was pushed yet
         except OSError as error:
-            message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
+            message = f"cannot list {path}: {error.strerror}; {directory_remedy(error)}"
             raise StoreUnreadableError(message) from error
         return found
 
     def scan_prefix(
         self, prefix: Prefix, size_of: Callable[[Digest], int | None] = lambda _: None
     ) -> PrefixBlobs | None:
-        """Measure the blobs of one directory; None where it could not be listed.
+        """Measure the blobs of one directory; None if it could not be listed.
 
-        Those of which ``size_of`` gives the size are not measured.
+        Blobs whose size ``size_of`` returns are not measured.
 
-        A digest's own directory is not opened, which would cost five times the rest: one ``stat``
-        of ``<hex>/data`` tells all.
+        A digest's own directory is not opened, which would cost five times as much: one ``stat``
+        of ``<hex>/data`` is enough.
         """
         algorithm, start = prefix
         path = f"{BLOBS}/{algorithm}/{start}"
@@ -171,12 +171,12 @@ class BlobReader:
         return found
 
     def stamp(self, prefix: Prefix) -> Stamp | None:
-        """Give the stamp of one directory as it is now; None where it cannot be looked at."""
+        """Return the stamp of one directory as it is now; None if it cannot be looked at."""
         return stamp_at(f"{BLOBS}/{'/'.join(prefix)}", self._store)
 
     def _note_unsupported(self, algorithm: str, digests: list[Digest]) -> None:
-        """Note blobs whose digests the registry does not know: its collector refuses them."""
-        if algorithm != _USUAL_ALGORITHM:  # of that the digests are known to be right
+        """Record blobs whose digests the registry does not know: its collector refuses them."""
+        if algorithm != _USUAL_ALGORITHM:  # its digests have been checked
             self._strays.misplaced += [
                 Misplaced(f"{blob_directory(text)}/{DATA}")
                 for text in map(format_digest, digests)
@@ -211,7 +211,7 @@ class BlobReader:
                 self._issues.add(IssueCause.IO_ERROR, where, "not a regular file", hides=False)
 
     def _look_for_leftovers(self, name: str, parent: int, path: str) -> None:
-        """Count what a crash left in a digest's directory that has no data.
+        """Count what a crash left in a digest's directory without data.
 
         Version 3 of the registry writes ``data.<uuid>.tmp`` first.
         """
@@ -226,9 +226,9 @@ class BlobReader:
             self._issues.add_error(error, path, hides=False)
 
     def measure(self, digest: Digest) -> int:
-        """Give the size in bytes of a blob that no scan of its directory saw.
+        """Return the size in bytes of a blob that no scan of its directory saw.
 
-        It came since, or is ABSENT, or UNKNOWN where it cannot be looked at.
+        It was written since; or it is ABSENT, or UNKNOWN if it cannot be looked at.
         """
         directory = blob_directory(format_digest(digest))
         path = f"{directory}/{DATA}"
@@ -246,7 +246,7 @@ class BlobReader:
         return status.st_size
 
     def read_manifest(self, digest: Digest) -> ManifestBlob | None:
-        """Read one manifest; None where the blob is not there."""
+        """Read one manifest; None if the blob does not exist."""
         path = blob_data(digest)
         try:
             content, status = read_file(path, self._store, MAX_MANIFEST_BYTES)
@@ -275,7 +275,7 @@ def _parse_other(algorithm: str, hexadecimal: str) -> Digest | None:
 
 
 def prefix_of(digest: Digest) -> Prefix:
-    """Give the directory that a blob is in."""
+    """Return the directory that a blob is in."""
     algorithm, _, hexadecimal = format_digest(digest).partition(":")
     return algorithm, hexadecimal[:_PREFIX_LENGTH]
 

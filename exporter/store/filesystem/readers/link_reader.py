@@ -1,4 +1,4 @@
-"""Reading links: the small files that name a digest, which the registry writes in place."""
+"""Read links: the small files that hold a digest, which the registry writes in place."""
 
 import os
 import time
@@ -12,21 +12,21 @@ _RETRY_SECONDS = 0.001
 """A link is empty for about 0.2 ms while version 2 of the registry writes it."""
 
 PATIENCE_SECONDS = 0.25
-"""On a busy disk it takes up to so long, and until then has its old time of change; and a new tag's
-directory is there as long before its link. Nothing tells such a link from a damaged one."""
+"""On a busy disk a write takes up to this long, and until then the link has its old change time; a
+new tag's directory exists this long before its link. Such a link looks like a damaged one."""
 
 
 class LinkReader:
-    """Reads the links of one scan, again where they are being rewritten.
+    """Reads the links of one scan, again if they are being rewritten.
 
-    In all it waits for a little longer than its patience, however many links are to be waited for,
-    and hardly at all for those that were damaged before.
+    All waiting together takes little longer than its patience, however many links it waits for. It
+    hardly waits for links that were damaged in the last scan.
     """
 
     def __init__(
         self, damaged: Collection[str] = (), patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
-        """Begin; ``damaged`` are the places of those of which the scan before said so."""
+        """Prepare it; ``damaged`` are the paths of links that were damaged in the last scan."""
         self._damaged = damaged
         self._patience = patience_seconds
 
@@ -40,9 +40,9 @@ class LinkReader:
         return link, status
 
     def pause(self, where: str, tries: int) -> bool:
-        """Wait before a link is read once more; tell whether that is worth while.
+        """Wait before a link is read again; return False if no further try is worth it.
 
-        ``tries`` is how often it has been read in vain.
+        ``tries`` is how often it has been read without success.
         """
         is_long = tries > _RETRIES
         if is_long and (self._patience <= 0 or where in self._damaged):

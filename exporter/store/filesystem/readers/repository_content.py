@@ -1,4 +1,4 @@
-"""One repository as it was read, in digests; and what shows whether that is still so."""
+"""One repository as it was read, in digests, and the stamps that show whether it has changed."""
 
 from array import array
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class LinkedTag(NamedTuple):
     Attributes:
         name: the tag.
         target: see :class:`exporter.domain.model.Tag`, but as a digest.
-        updated_at: see there.
+        updated_at: likewise.
         stamp: of its link.
 
     """
@@ -51,10 +51,10 @@ class RepositoryContent:
         directories: see :attr:`exporter.domain.model.RepositoryLayout.directories`.
         tags: in any order.
         revisions: in any order.
-        deleted: digests of which there is a directory and no link.
+        deleted: digests that have a directory without a link.
         mislinked: see :attr:`exporter.domain.model.RepositoryLayout.mislinked`.
         tag_obstacles: see :attr:`exporter.domain.model.RepositoryLayout.tag_obstacles`.
-        unlisted: which of ``revisions`` and ``tags`` could not be listed whole.
+        unlisted: which of ``revisions`` and ``tags`` could not be listed completely.
         unread_tags: tags whose link could not be read.
         stamps: of the directories that were listed, by their path below ``_manifests``.
 
@@ -72,21 +72,21 @@ class RepositoryContent:
     stamps: dict[str, Stamp] = field(default_factory=dict)
 
     def adrift(self) -> set[Digest]:
-        """Give what tags point to and the repository has no link to."""
+        """Return the targets of tags that the repository has no link to."""
         targets = {tag.target for tag in self.tags if tag.target is not None}
         return targets.difference(revision.digest for revision in self.revisions)
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryStamps:
-    """What showed of a repository how it was: NO_STAMP where that may not be relied on.
+    """The change stamps of a repository; NO_STAMP if one may not be relied on.
 
     Attributes:
         directories: stamps by path below ``_manifests``.
         tags: stamps of their links, in the order of the repository's tags.
         revisions: likewise.
-        deleted: digests of which there is a directory and no link.
-        is_clean: whether all could be read, and nothing needs to be said again.
+        deleted: digests that have a directory without a link.
+        is_clean: whether everything was read, and there is nothing to report again.
 
     """
 
@@ -98,7 +98,7 @@ class RepositoryStamps:
 
     @classmethod
     def of(cls, content: RepositoryContent, *, is_clean: bool) -> "RepositoryStamps":
-        """Keep those of what was read; tags are sorted by name in the end, as they are here."""
+        """Return the stamps of what was read; tags are sorted by name, as in the repository."""
         tags = array("q", [tag.stamp for tag in sorted(content.tags)])
         revisions = array("q", [revision.stamp for revision in content.revisions])
         return cls(
@@ -111,7 +111,7 @@ class RepositoryStamps:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all may be relied on besides."""
+        """Whether it is clean and every stamp may be relied on."""
         return (
             self.is_clean
             and NO_STAMP not in self.directories.values()
@@ -126,7 +126,7 @@ class KnownLinks:
     def __init__(
         self, repository: Repository, stamps: RepositoryStamps, digests: DigestTable
     ) -> None:
-        """Take those of ``repository``, whose numbers are those of ``digests``."""
+        """Collect the links of ``repository``, numbered as in ``digests``."""
         self.tags = {
             tag.name: LinkedTag(
                 tag.name, None if tag.target is None else digests[tag.target], tag.updated_at, stamp

@@ -1,6 +1,6 @@
-"""Finding the repositories of a store: their names, and what keeps the registry from finding them.
+"""Find the repositories of a store, and what keeps the registry from finding them.
 
-The registry tells them by a walk of its own (``Enumerate`` in its ``registry/storage/catalog.go``),
+The registry finds them by a walk of its own (``Enumerate`` in its ``registry/storage/catalog.go``),
 in which version 2 stops at a file whose name begins with an underscore.
 """
 
@@ -12,7 +12,7 @@ from exporter.domain.model import IssueCause
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
     IssueLog,
-    directory_mend,
+    directory_remedy,
     is_directory,
     open_directory,
 )
@@ -25,15 +25,15 @@ from exporter.store.format.layout import (
 )
 
 _PRIVATE = "_"
-"""Begins the names of what belongs to a repository itself; no repository's name begins so."""
+"""Starts the names of a repository's own directories; no repository's name starts with it."""
 
 
 @dataclass(slots=True)
 class FoundRepositories:
-    """What lies below ``repositories``.
+    """What is below ``repositories``.
 
     Attributes:
-        marks: by name of the repository, which directories it has that make it one.
+        marks: by repository name, the directories that make it a repository.
         unlisted: directories that could not be listed: repositories may be below them.
         walk_ends: see :attr:`exporter.domain.model.StoreLayout.walk_ends`.
         is_missing: whether there is no ``repositories`` directory at all.
@@ -54,7 +54,7 @@ class FoundRepositories:
 def find_repositories(store: int, issues: IssueLog, strays: StrayCounter) -> FoundRepositories:
     """Find the repositories of the store whose version directory is open as ``store``.
 
-    Raises StoreUnreadableError where ``repositories`` itself cannot be listed.
+    Raises StoreUnreadableError if ``repositories`` itself cannot be listed.
     """
     search = _Search(store, issues, strays)
     search.run()
@@ -80,7 +80,7 @@ class _Search:
                 self.found.is_missing |= not name
             except OSError as error:
                 if not name:
-                    message = f"cannot list {path}: {error.strerror}; {directory_mend(error)}"
+                    message = f"cannot list {path}: {error.strerror}; {directory_remedy(error)}"
                     raise StoreUnreadableError(message) from error
                 if not isinstance(error, GONE):
                     self._issues.add_error(error, path)
@@ -89,7 +89,7 @@ class _Search:
                 pending += nested
 
     def _look_into(self, parent: int, name: str, path: str) -> list[str]:
-        """Look into one directory; give the names of those below it that may be repositories."""
+        """Look into one directory; return the names below it that may be repositories."""
         nested = []
         marks: set[str] = set()
         with os.scandir(parent) as entries:

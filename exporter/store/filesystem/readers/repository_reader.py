@@ -1,4 +1,4 @@
-"""Reading a repository: revisions and tags. Blobs are not touched."""
+"""Read one repository: its tags and revisions. How a deleted tag or manifest is noticed."""
 
 import os
 import stat
@@ -61,9 +61,9 @@ from exporter.store.format.layout import (
 _LINK = "link"
 _CURRENT = "current"
 _DELETION_SECONDS = 0.02
-"""Far more than the registry takes from the deletion of a manifest to that of its tags."""
+"""Far longer than the registry takes between deleting a manifest and its tags."""
 _NEVER = 0.0
-"""Stands for the time of a link that is there and is no file of a link's size."""
+"""The time of a link that exists but is not a file of a link's size."""
 
 
 class RepositoryReader:
@@ -78,9 +78,9 @@ class RepositoryReader:
         known: KnownLinks | None = None,
         settled_before: int = 0,
     ) -> None:
-        """Begin; links that are ``known`` are not read again while their stamps are the same.
+        """Prepare it; ``known`` links are not read again while their stamps are unchanged.
 
-        Stamps are kept of what has not changed since ``settled_before``, nanoseconds since 1970.
+        Stamps are kept for what has not changed since ``settled_before``, nanoseconds since 1970.
         """
         self._store = store
         self._issues = issues
@@ -90,11 +90,11 @@ class RepositoryReader:
         self._settled_before = settled_before
 
     def read(self, name: str, marks: AbstractSet[str]) -> RepositoryContent:
-        """Read it; ``marks`` are the directories that it was found by."""
+        """Read a repository; ``marks`` are the directories that it was found by."""
         content = RepositoryContent(name, set(marks & ALL_DIRECTORIES))
         manifests = f"{REPOSITORIES}/{name}/{MANIFESTS}"
         parts: set[str] = set()
-        # listed first: what lies below a symbolic link would be followed unseen
+        # listed first: a symbolic link would be followed unnoticed
         for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
             if entry.name not in (REVISIONS, TAGS):
                 self._misplaced(entry, parent, manifests)
@@ -104,7 +104,7 @@ class RepositoryReader:
                 where = f"{manifests}/{entry.name}"
                 self._strays.add(entry.name, parent, where)
                 self._issues.add(IssueCause.IO_ERROR, where, "not a directory")
-        # a push writes the tag last: read first, each tag then has its revision
+        # a push writes the tag last: if tags are read first, each has its revision
         if TAGS in parts:
             content.directories.add(TAGS_DIRECTORY)
             self._read_tags(content, f"{manifests}/{TAGS}")
@@ -116,9 +116,9 @@ class RepositoryReader:
     def is_unchanged(
         self, repository: Repository, stamps: RepositoryStamps, digests: DigestTable
     ) -> bool:
-        """Tell whether all below ``_manifests`` is as it was; numbers are those of ``digests``.
+        """Return whether nothing below ``_manifests`` has changed; numbers are of ``digests``.
 
-        Each link is looked at: the registry writes them in place, which no directory shows.
+        Each link is checked: the registry writes links in place, which no directory shows.
         """
         directory = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}"
         tags = (f"{tag.name}/{_CURRENT}/{_LINK}" for tag in repository.tags)
@@ -141,9 +141,9 @@ class RepositoryReader:
             return False
 
     def _look_again(self, content: RepositoryContent, manifests: str) -> None:
-        """Read anew the tags that point to a manifest that is not there: it was just deleted.
+        """Read again the tags that point to a missing manifest: it may just have been deleted.
 
-        A deletion takes the manifest first and its tags then.
+        The registry deletes a manifest first and its tags afterwards.
         """
         lost = content.adrift()
         if REVISIONS in content.unlisted or not lost:
@@ -161,7 +161,7 @@ class RepositoryReader:
         except OSError as error:
             self._issues.add_error(error, f"{manifests}/{TAGS}")
             content.unlisted.add(TAGS)
-        for digest in content.adrift():  # perhaps it moved on to a new manifest
+        for digest in content.adrift():  # the tag may have moved to a new manifest
             algorithm, _, name = format_digest(digest).partition(":")
             directory = f"{manifests}/{REVISIONS}/{algorithm}"
             with suppress(OSError), open_directory(directory, self._store) as parent:
@@ -170,9 +170,9 @@ class RepositoryReader:
     def _entries(
         self, content: RepositoryContent, path: str, *parts: str
     ) -> Iterator[tuple[int, "os.DirEntry[str]"]]:
-        """Give a directory's descriptor with each of its entries.
+        """Yield a directory's descriptor with each of its entries.
 
-        Where it is unreadable, that is noted, and ``parts`` of the repository are not known.
+        If it is unreadable, that is recorded, and ``parts`` of the repository are unknown.
         """
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
@@ -188,7 +188,7 @@ class RepositoryReader:
             content.unlisted.update(parts)
 
     def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
-        """Note what has a name that nothing in this directory can have."""
+        """Record an entry whose name nothing in this directory can have."""
         where = f"{path}/{entry.name}"
         if is_directory(entry):
             self._issues.add(IssueCause.BAD_NAME, where, "not a name that can stand here")
@@ -210,10 +210,10 @@ class RepositoryReader:
     def _read_revision(
         self, content: RepositoryContent, digest: Digest, name: str, parent: int, path: str
     ) -> None:
-        """Read one revision link; a directory without one is a manifest that was deleted.
+        """Read one revision link; a directory without a link is a deleted manifest.
 
-        Where the link is damaged the directory's name still tells the digest, so the manifest and
-        what it references stay accounted for.
+        If the link is damaged, the directory's name still gives the digest: the manifest and what
+        it references stay counted.
         """
         known = None if self._known is None else self._known.revisions.get(digest)
         if known is not None and stamp_at(f"{name}/{_LINK}", parent) == known.stamp:
@@ -229,7 +229,7 @@ class RepositoryReader:
             is_damaged = self._note_link_error(error, where)
             status_now = look_at(f"{name}/{_LINK}", parent, where, self._issues)
             if status_now is not None and stat.S_ISDIR(status_now.st_mode):
-                return  # to the registry no link at all
+                return  # not a link to the registry
             if is_damaged:
                 content.mislinked[digest] = None
             content.revisions.append(LinkedRevision(digest, None))
@@ -248,7 +248,7 @@ class RepositoryReader:
     def _read_tags(self, content: RepositoryContent, path: str) -> None:
         for parent, entry in self._entries(content, path, TAGS):
             if is_tag_name(entry.name) and is_directory(entry):
-                # repositories have many names in common
+                # repositories share many tag names
                 self._read_tag(content, sys.intern(entry.name), parent, path)
             else:
                 self._misplaced(entry, parent, path)
@@ -256,10 +256,10 @@ class RepositoryReader:
                     content.tag_obstacles.append(entry.name)
 
     def _read_tag(self, content: RepositoryContent, tag: str, parent: int, path: str) -> None:
-        """Read where a tag points.
+        """Read a tag.
 
-        The directory is what makes a tag, as it does for the registry's own list of tags; where
-        its link cannot be understood, its target is unknown.
+        Its directory makes it a tag, as in the registry's own list of tags; if its link cannot be
+        understood, its target is unknown.
         """
         known = None if self._known is None else self._known.tags.get(tag)
         if known is not None and stamp_at(f"{tag}/{_CURRENT}/{_LINK}", parent) == known.stamp:
@@ -289,7 +289,7 @@ class RepositoryReader:
         content.tags.append(LinkedTag(tag, target, updated_at, stamp))
 
     def _await_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
-        """Read a tag's link; where it is missing, wait for a push or a deletion that is under way.
+        """Read a tag's link; if it is missing, wait for a push or a deletion that is under way.
 
         Raises OSError.
         """
@@ -307,7 +307,7 @@ class RepositoryReader:
         return self._links.read(f"{current}/{_LINK}", parent, where)
 
     def _note_link_error(self, error: OSError, path: str) -> bool:
-        """Note why a link could not be read; tell whether that is because it is no link."""
+        """Record why a link could not be read; return whether it is because it is not a link."""
         is_damaged = error.errno in WRONG_KIND
         if is_damaged:
             self._issues.add(IssueCause.INVALID_LINK, path, error.strerror or "")
@@ -317,8 +317,8 @@ class RepositoryReader:
 
 
 def _link_of(digest: Digest) -> str:
-    """Give the place of a revision's link below ``revisions``."""
-    if is_sha256(digest):  # as nearly all are, in a third of the time
+    """Return the place of a revision's link below ``revisions``."""
+    if is_sha256(digest):  # nearly all are, and this takes a third of the time
         return f"sha256/{digest.hex()}/{_LINK}"
     return f"{format_digest(digest).replace(':', '/')}/{_LINK}"
 
@@ -326,7 +326,7 @@ def _link_of(digest: Digest) -> str:
 def _are_unchanged(
     directory: str, parent: int, links: Iterable[str], stamps: Collection[Stamp]
 ) -> bool:
-    """Tell whether links below a directory have the stamps that they had. Raises OSError."""
+    """Return whether the stamps of links below a directory are unchanged. Raises OSError."""
     if not stamps:
         return True
     with open_directory(directory, parent) as descriptor:

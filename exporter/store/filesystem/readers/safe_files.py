@@ -1,4 +1,4 @@
-"""Opening directories and small files of a store that may be damaged, hostile or changing.
+"""Open directories and small files safely in a store that may be damaged, hostile or changing.
 
 Symbolic links are never followed, FIFOs never block, and nothing is read without a limit.
 """
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporter.domain.errors import mend_of
+from exporter.domain.errors import remedy_for
 from exporter.domain.model import NOT_READ, IssueCause, ScanIssue
 from exporter.domain.text import printable
 
@@ -17,13 +17,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 GONE = (FileNotFoundError, NotADirectoryError)
-"""What a place raises that vanished, or became something else, since it was listed."""
+"""Raised by a path that vanished, or became something else, since it was listed."""
 
 WRONG_KIND = frozenset({errno.EFBIG, errno.EINVAL})
-"""What :func:`read_file` answers for a file that is too large, or no file at all."""
+"""Error numbers of :func:`read_file` for a file that is too large, or not a file."""
 
 _SMALL = 4096
-"""So much is asked for in any case: a file may grow between being measured and being read."""
+"""Smallest read: a file may grow between being measured and being read."""
 
 _FAILED = frozenset(
     {errno.ECONNABORTED, errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESTALE}
@@ -43,52 +43,52 @@ class IssueLog:
         self.hides_references = False
         """Whether something unread may reference blobs."""
         self.unread = False
-        """Whether that, or how large a blob is, is not known because it could not be read."""
+        """Whether references or the size of a blob are unknown because something is unread."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether all could be read so far."""
+        """Whether everything could be read so far."""
         return not self._issues
 
     def merge(self, other: "IssueLog") -> None:
-        """Take over what another log has collected of other places."""
+        """Add what another log has collected."""
         for path, issue in other._issues.items():  # noqa: SLF001 - of this class
             self._issues.setdefault(path, issue)
         self.hides_references |= other.hides_references
         self.unread |= other.unread
 
     def add(self, cause: IssueCause, path: str, detail: str, *, hides: bool = True) -> None:
-        """Note one issue of a place; ``hides`` tells whether references may be behind it."""
+        """Record one issue of a path; ``hides``: it may hide references."""
         self._issues.setdefault(path, ScanIssue(cause, printable(path), printable(detail)))
         self.hides_references |= hides
         self.unread |= hides and cause in NOT_READ
 
     def add_error(self, error: OSError, path: str, *, hides: bool = True) -> None:
-        """Note what the operating system said of a path."""
+        """Record an error of the operating system for a path."""
         cause = _CAUSES.get(error.errno or 0, IssueCause.IO_ERROR)
         self.add(cause, path, error.strerror or str(error), hides=hides)
 
     def add_unmeasured(self, error: OSError, path: str) -> None:
-        """Note that blobs could not be looked at; those that are manifests are read elsewhere."""
+        """Record that blobs could not be measured; manifests among them are read elsewhere."""
         self.add_error(error, path, hides=False)
         self.unread = True
 
     def sorted(self) -> tuple[ScanIssue, ...]:
-        """Give the issues in a stable order."""
+        """Return the issues in a stable order."""
         return tuple(sorted(self._issues.values(), key=lambda issue: (issue.cause, issue.path)))
 
 
-def directory_mend(error: OSError) -> str:
-    """Say what to do about a directory that cannot be read."""
+def directory_remedy(error: OSError) -> str:
+    """Return what to do about a directory that cannot be read."""
     if error.errno in _FAILED:
-        return "its disk or its mount has failed; mend that, unmount it and mount it again"
-    return mend_of(error, f"it must be a directory that uid {os.geteuid()} may read")
+        return "its disk or its mount has failed; repair it, unmount it and mount it again"
+    return remedy_for(error, f"it must be a directory that uid {os.geteuid()} may read")
 
 
 def identity_of(
     path: str, parent: int | None = None, *, follow_symlinks: bool = True
 ) -> tuple[int, int] | None:
-    """Tell which file or directory is at a path, whatever its name; None where none can be seen."""
+    """Return the identity of the file or directory at a path; None if there is none."""
     try:
         status = os.stat(path, dir_fd=parent, follow_symlinks=follow_symlinks)
     except OSError:
@@ -97,9 +97,9 @@ def identity_of(
 
 
 def is_directory(entry: "os.DirEntry[str]") -> bool:
-    """Tell whether an entry is a directory; what cannot be told is none.
+    """Return whether an entry is a directory; False if that is unknown.
 
-    On a filesystem that does not give the type with the name, this is a system call that can fail.
+    On a filesystem that does not list types, this is a system call that can fail.
     """
     try:
         return entry.is_dir(follow_symlinks=False)
@@ -108,7 +108,7 @@ def is_directory(entry: "os.DirEntry[str]") -> bool:
 
 
 def look_at(name: str, parent: int, path: str, issues: IssueLog) -> os.stat_result | None:
-    """Stat a place; None where it is gone, or unreadable, which is noted in ``issues``."""
+    """Stat a path; None if it is gone, or unreadable, which is recorded in ``issues``."""
     try:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except GONE:
@@ -120,9 +120,9 @@ def look_at(name: str, parent: int, path: str, issues: IssueLog) -> os.stat_resu
 
 @contextmanager
 def open_directory(path: str, parent: int | None = None) -> Iterator[int]:
-    """Open a directory below ``parent`` and give its descriptor.
+    """Open a directory below ``parent`` and yield its descriptor.
 
-    Raises OSError: ELOOP where it is a symbolic link.
+    Raises OSError: ELOOP if it is a symbolic link.
     """
     try:
         descriptor = os.open(path, _DIRECTORY, dir_fd=parent)
@@ -136,16 +136,16 @@ def open_directory(path: str, parent: int | None = None) -> Iterator[int]:
 
 
 def refuse_symlink(path: str, parent: int | None) -> None:
-    """Raise OSError (ELOOP) where the last component of ``path`` is a symbolic link."""
+    """Raise OSError (ELOOP) if the last component of ``path`` is a symbolic link."""
     if stat.S_ISLNK(os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode):
         raise OSError(errno.ELOOP, "a symbolic link; not followed")
 
 
 @contextmanager
 def open_file(path: str, parent: int) -> Iterator[tuple[int, os.stat_result]]:
-    """Open a regular file below ``parent``; give its descriptor and status.
+    """Open a regular file below ``parent``; yield its descriptor and status.
 
-    Raises OSError: EINVAL where it is no regular file, ELOOP where it is a symbolic link.
+    Raises OSError: EINVAL if it is not a regular file, ELOOP if it is a symbolic link.
     """
     descriptor = os.open(path, _FILE, dir_fd=parent)
     try:
@@ -157,14 +157,14 @@ def open_file(path: str, parent: int) -> Iterator[tuple[int, os.stat_result]]:
 def read_file(path: str, parent: int, limit: int) -> tuple[bytes, os.stat_result]:
     """Read a regular file of at most ``limit`` bytes.
 
-    Raises OSError: EFBIG where it is larger, and what :func:`open_file` raises.
+    Raises OSError: EFBIG if it is larger, and what :func:`open_file` raises.
     """
     descriptor = os.open(path, _FILE, dir_fd=parent)
     try:
         status = _status_of(descriptor)
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {limit} make sense here")
-        # not so much as the limit: room for all that is asked for is made before it is read
+        # not the limit: a buffer for all that is requested is allocated before reading
         wanted = max(status.st_size, _SMALL) + 1
         content = os.read(descriptor, wanted)
         while len(content) < status.st_size and (more := os.read(descriptor, wanted)):

@@ -1,4 +1,4 @@
-"""Counting files that are no part of the layout."""
+"""Count stray files: files that are not part of the layout."""
 
 import os
 import stat
@@ -17,27 +17,27 @@ class StrayCounter:
         self._issues = issues
         self._sizes: list[int] = []
         self.misplaced: list[Misplaced] = []
-        """What the registry's collector would stumble on."""
+        """What the registry's collector would trip over."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was none so far."""
+        """Whether none was found so far."""
         return not (self._sizes or self.misplaced)
 
     def merge(self, other: "StrayCounter") -> None:
-        """Take over what another one has counted elsewhere."""
+        """Add what another counter has counted."""
         self._sizes += other._sizes  # noqa: SLF001 - of this class
         self.misplaced += other.misplaced
 
     def total(self) -> Strays:
-        """Give what was counted so far."""
+        """Return the count so far."""
         return Strays(len(self._sizes), sum(self._sizes))
 
     def add(self, name: str, parent: int, path: str) -> None:
-        """Count ``name``, an entry of the directory ``parent``, with all that is below it.
+        """Count ``name``, an entry of the directory ``parent``, and everything below it.
 
-        A directory that looks like a repository may reference blobs although its name is none
-        that the registry can serve: that is noted, so that nothing is called garbage meanwhile.
+        A directory that looks like a repository may reference blobs, although the registry cannot
+        serve its name. That is recorded, so that nothing is called garbage meanwhile.
         """
         pending = [(name, path)]
         while pending:
@@ -55,7 +55,7 @@ class StrayCounter:
             pending += [(f"{place}/{each}", f"{where}/{each}") for each in names]
 
     def _add_entry(self, name: str, parent: int, path: str) -> bool:
-        """Count one entry; tell whether it is a directory to look into."""
+        """Count one entry; return whether it is a directory to look into."""
         try:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except OSError as error:
@@ -66,14 +66,14 @@ class StrayCounter:
         elif not stat.S_ISDIR(status.st_mode):
             self._sizes.append(status.st_size)
             if path.startswith(f"{BLOBS}/") and path.endswith(f"/{DATA}"):
-                # the registry's collector takes every such file for a blob
+                # the registry's collector regards every such file as a blob
                 self.misplaced.append(Misplaced(printable(path)))
         return stat.S_ISDIR(status.st_mode)
 
     def note_misnamed(self, path: str, names: Iterable[str]) -> None:
-        """Note a directory that looks like a repository, ``names`` being what it holds.
+        """Record a directory that looks like a repository; ``names`` are its entries.
 
-        Where the registry's collector would take it for one, it refuses to run.
+        If the registry's collector would regard it as a repository, it refuses to run.
         """
         self._issues.add(IssueCause.BAD_NAME, path, "not the name of a repository")
         start, *components = path.split("/")

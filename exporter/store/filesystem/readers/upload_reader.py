@@ -1,4 +1,4 @@
-"""Reading the unfinished uploads of a repository."""
+"""Read the unfinished uploads of a repository."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ _MAX_STARTED_AT_BYTES = 64
 class UploadReader:
     """Reads the uploads of the store whose version directory is open as ``store``.
 
-    They are read each time: no directory shows that their files grow.
+    They are read in every scan: no directory shows that their files grow.
     """
 
     def __init__(self, store: int, issues: IssueLog, strays: StrayCounter) -> None:
@@ -31,7 +31,7 @@ class UploadReader:
         self._strays = strays
 
     def read(self, name: str) -> tuple[Upload, ...] | None:
-        """Read those of one repository; None where they could not be listed whole."""
+        """Read the uploads of one repository; None if they could not be listed completely."""
         path = f"{REPOSITORIES}/{name}/{UPLOADS}"
         uploads = []
         try:
@@ -51,7 +51,7 @@ class UploadReader:
         return tuple(uploads)
 
     def _read_upload(self, upload_id: str, parent: int, path: str) -> Upload | None:
-        """Measure one unfinished upload; None where it has just been finished or cancelled."""
+        """Measure one unfinished upload; None if it has just been finished or cancelled."""
         started_at = self._read_started_at(upload_id, parent, path)
         directory = look_at(upload_id, parent, path, self._issues)
         if directory is None:

@@ -1,4 +1,4 @@
-"""Places that may have changed, handed from whoever notices to the loop that looks."""
+"""Queue of places that may have changed, from the watcher to the loop that scans."""
 
 import threading
 import time
@@ -6,10 +6,10 @@ import time
 from exporter.store.filesystem.rescan.scan_memory import Places
 
 QUIET_SECONDS = 0.5
-"""So long nothing more must come before what came is handed over: a push is many changes."""
+"""Changes are handed over once none has come for this long: a push is many changes."""
 
 LONGEST_SECONDS = 2.0
-"""What has come waits no longer, however much more comes."""
+"""A change waits no longer than this, even if more keep coming."""
 
 
 class Changes:
@@ -27,7 +27,7 @@ class Changes:
         self._is_closed = False
 
     def note(self, places: Places) -> None:
-        """Take in places."""
+        """Record places."""
         with self._condition:
             self._places |= places
             self._last_at = time.monotonic()
@@ -36,15 +36,15 @@ class Changes:
                 self._condition.notify_all()
 
     def take(self) -> Places:
-        """Give what came since the last time."""
+        """Return and clear the collected places."""
         with self._condition:
             places, self._places, self._first_at = self._places, Places(), None
             return places
 
     def wait(self, seconds: float) -> None:
-        """Wait until places should be looked at, at most so long.
+        """Wait until places should be looked at, for ``seconds`` at most.
 
-        Changes that go on and on are handed over now and then.
+        If changes never stop, they are handed over now and then.
         """
         end = time.monotonic() + seconds
         with self._condition:

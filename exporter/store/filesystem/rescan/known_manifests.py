@@ -1,4 +1,4 @@
-"""Manifests that need not be read again, because their digests say that they are the same."""
+"""Manifests that need not be read again: the same digest means the same content."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ from exporter.store.format.layout import BLOBS, DATA
 
 
 class KnownManifests:
-    """What the previous scan read of manifests, in the numbers of this one."""
+    """The manifests that the previous scan read, in the numbers of this scan."""
 
     def __init__(self, previous: Inventory, table: BlobTable, *, same_numbers: bool) -> None:
-        """Use ``previous``; with ``same_numbers`` ``table`` went on from its numbers and sizes."""
+        """Use ``previous``; ``same_numbers``: ``table`` continues its numbers and sizes."""
         self._previous = previous
         self._table = table
         self._same_numbers = same_numbers
         self._doubtful = doubtful_manifests(previous)
 
     def find(self, number: BlobNumber) -> Manifest | None:
-        """Give a manifest as it was read; None where it must be read."""
+        """Return a manifest as it was read; None if it must be read."""
         if self._table.sizes[number] < 0:
             return None
         before: BlobNumber | None = number
@@ -39,10 +39,9 @@ class KnownManifests:
         return self._renumbered(manifest)
 
     def _renumbered(self, manifest: Manifest) -> Manifest | None:
-        """Give it in this scan's numbers; None where something it references changed its size.
+        """Return it in this scan's numbers; None if something it references has changed size.
 
-        Whether a manifest tells the sizes of what it references rightly is compared when it is
-        read.
+        The sizes that a manifest states are compared only when it is read.
         """
         renumbered = renumber(manifest, self._previous.digests, self._table.digests)
         self._table.make_room()
@@ -55,7 +54,7 @@ class KnownManifests:
 
 
 def renumber(manifest: Manifest, before: DigestTable, now: DigestTable) -> Manifest:
-    """Give a manifest of one table in the numbers of another."""
+    """Return a manifest with the numbers of another table."""
 
     def renumbered(numbers: Sequence[BlobNumber]) -> tuple[BlobNumber, ...]:
         return tuple(now.intern(before[number]) for number in numbers)
@@ -70,7 +69,7 @@ def renumber(manifest: Manifest, before: DigestTable, now: DigestTable) -> Manif
 
 
 def doubtful_manifests(inventory: Inventory) -> frozenset[BlobNumber]:
-    """Give the manifests of which there was something to say, and is again each time."""
+    """Return the manifests with issues, which are read in each scan to report them again."""
     doubtful = {*inventory.unreadable, *inventory.senseless, *inventory.misfits}
     for issue in inventory.issues:
         kind, *parts = issue.path.split("/")

@@ -1,8 +1,7 @@
-"""What a scan leaves for the next one, so that it reads only what has changed.
+"""The memory of a scan: what the next one needs in order to read only what has changed.
 
-Kept is only what had been still for a while when it was read. The rest is read anew, as is
-everything once in a while: what the registry does shows in the stamps of what was looked at, but
-damage to a blob's file shows nowhere else than in that file.
+Only what had not changed for a while when it was read is kept. Everything is read again once an
+hour: what the registry does shows in change stamps, but damage in a blob shows only in the blob.
 """
 
 import time
@@ -24,12 +23,12 @@ _NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class PrefixStamp:
-    """What showed of a directory of blobs how it was; there was nothing but blobs in it.
+    """The state of a directory that contained only blobs.
 
     Attributes:
-        stamp: of the directory; NO_STAMP where it must be listed again.
-        blobs: how many were in it.
-        young: those of them that must be measured again.
+        stamp: of the directory; NO_STAMP if it must be listed again.
+        blobs: how many it contained.
+        young: those that must be measured again.
 
     """
 
@@ -46,7 +45,7 @@ class Known:
         inventory: its result.
         prefixes: directories of blobs.
         repositories: by name.
-        found: what lay below ``repositories``; None where that must be looked for again.
+        found: what was below ``repositories``; None if it must be searched again.
 
     """
 
@@ -63,8 +62,8 @@ class Places:
     Attributes:
         prefixes: directories of blobs.
         repositories: names of repositories.
-        names: whether repositories may have come or gone.
-        everywhere: whether it may be anywhere else too.
+        names: whether repositories may have been added or removed.
+        everywhere: whether anything else may have changed too.
 
     """
 
@@ -74,11 +73,11 @@ class Places:
     everywhere: bool = False
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to look at."""
+        """Return whether there is anything to look at."""
         return bool(self.prefixes or self.repositories or self.names or self.everywhere)
 
     def __or__(self, other: "Places") -> "Places":
-        """Give the places of both."""
+        """Return the places of both."""
         return Places(
             self.prefixes | other.prefixes,
             self.repositories | other.repositories,
@@ -92,13 +91,13 @@ EVERYWHERE = Places(everywhere=True)
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What one scan goes by.
+    """What one scan may rely on.
 
     Attributes:
-        known: what the one before left; nothing, where all is to be read.
-        places: where to look for changes of that.
-        settled_before: what has not changed since, nanoseconds since 1970, is kept for the next
-            scan; 0 where nothing is.
+        known: what the last scan left; empty if everything is to be read.
+        places: where to look for changes.
+        settled_before: nanoseconds since 1970; what has not changed since is kept for the next
+            scan. 0 if nothing is.
 
     """
 
@@ -108,7 +107,7 @@ class Recollection:
 
     @property
     def is_full(self) -> bool:
-        """Whether everything is to be read, as nothing is known."""
+        """Whether everything is to be read, because nothing is known."""
         return not (self.known.prefixes or self.known.repositories)
 
 
@@ -116,8 +115,8 @@ class StoreMemory:
     """Holds what the last scan of one store left.
 
     Attributes:
-        known: that; nothing at first.
-        full_at: when the last scan of everything began, Unix seconds; None where none is known.
+        known: what it left; empty at first.
+        full_at: when the last scan of everything began, Unix seconds; None if none is known.
 
     """
 
@@ -126,15 +125,15 @@ class StoreMemory:
     ) -> None:
         """Begin with nothing.
 
-        ``settled_seconds``: how long a place must have been still to be kept. ``full_seconds``:
-        how long what is kept may be relied on before everything is read again.
+        ``settled_seconds``: how long a place must have been unchanged to be kept.
+        ``full_seconds``: how long it may be relied on before everything is read again.
         """
         self.known = Known()
         self.full_at: float | None = None
         self._settled = int(settled_seconds * _NANOSECONDS)
         self._full_seconds = full_seconds
         self._full_tick: float | None = None
-        """The same moment by the clock that nobody sets."""
+        """The same moment by the monotonic clock."""
         self._begun: tuple[float, float] | None = None
         self._is_restored = False
 
@@ -145,7 +144,7 @@ class StoreMemory:
         return tick is None or time.monotonic() - tick >= self._full_seconds
 
     def recall(self, previous: Inventory | None, places: Places = EVERYWHERE) -> Recollection:
-        """Give what a scan after ``previous`` goes by, which looks at ``places``."""
+        """Return what a scan of ``places`` after ``previous`` may rely on."""
         settled_before = time.time_ns() - self._settled
         is_due = places.everywhere and self.is_full_due and not self._is_restored
         self._is_restored = False
@@ -156,16 +155,16 @@ class StoreMemory:
         return Recollection(settled_before=settled_before)
 
     def keep(self, known: Known) -> None:
-        """Keep what a scan left that went by what was recalled last."""
+        """Keep what a scan left that relied on the last recollection."""
         self.known = known
         if self._begun is not None:
             self._full_tick, self.full_at = self._begun
 
     def restore(self, known: Known, full_at: float) -> None:
-        """Take over what another process kept.
+        """Use what another process kept.
 
-        The first scan after it relies on that, even where everything should have been read since:
-        it is soon done, and what is due comes after it. A time in the future counts as long past.
+        The first scan relies on it even if a full scan is due: it is done soon, and the full scan
+        follows. A time in the future counts as long past.
         """
         age = time.time() - full_at
         self.known, self.full_at = known, full_at
@@ -173,5 +172,5 @@ class StoreMemory:
         self._is_restored = True
 
     def forget(self) -> None:
-        """Begin anew with nothing."""
+        """Forget everything."""
         self.known, self.full_at, self._full_tick = Known(), None, None

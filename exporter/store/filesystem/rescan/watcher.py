@@ -1,9 +1,9 @@
-"""Watching a store for changes: hints where to look, never data.
+"""Watch a store for changes: hints where to look, never data.
 
-Not watched is what would take one watch per blob: directories of blobs and of manifests. Watched
-are the 256 directories that blobs come and go in, a few of each repository, and the directory of
-each tag's link, which the registry rewrites in place. What happens elsewhere is seen by the next
-sweep, a scan that looks everywhere.
+Watched are the 256 directories in which blobs are added and removed, a few directories of each
+repository, and the directory of each tag's link, which the registry rewrites in place. Directories
+of single blobs and manifests would take a watch each, and are not watched: the next sweep, a scan
+that looks everywhere, finds changes there.
 """
 
 import errno
@@ -40,9 +40,9 @@ MAX_WATCHES = 50_000
 _REMOTE = frozenset(
     {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs", "virtiofs"}
 )
-"""Filesystems that others change too, which raises no event here."""
+"""Filesystems that other hosts change without an event here."""
 
-_BY_SWEEP = "what it misses shows at the next sweep, every scan.interval"
+_BY_SWEEP = "other changes show at the next sweep, every scan.interval"
 _REPOSITORY_DIRECTORIES = (
     MANIFESTS,
     TAGS_DIRECTORY,
@@ -52,11 +52,11 @@ _REPOSITORY_DIRECTORIES = (
 )
 _VERSION = f"/{'/'.join(VERSION_PATH)}"
 _Owner = str
-"""What a watch is for: a path from the root that begins with a slash, or a repository's name."""
+"""Owner of a watch: a path below the root that begins with a slash, or a repository's name."""
 
 
 class Watcher:
-    """Watches one store, and notes in ``changes`` where something happened."""
+    """Watches one store, and records changed places in ``changes``."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class Watcher:
         self._main: tuple[tuple[int, int] | None, ...] = ()
 
     def follow(self, inventory: Inventory) -> Places:
-        """Watch what a scan has found; give the places that were not watched before.
+        """Watch what a scan has found; return the places that were not watched before.
 
         They may have changed between the scan and now.
         """
         if not self._is_off:
             self._leave_replaced()
         if self._is_off or not self._begin():
-            self._listener.tell(0, is_whole=False)
+            self._listener.record_watches(0, is_whole=False)
             return Places()
         new = Places()
         with self._lock:
@@ -106,7 +106,7 @@ class Watcher:
             changed = [
                 each for each in inventory.repositories if self._followed.get(each.name) is not each
             ]
-            # where not all can be watched, what every push changes comes before what a retag does
+            # if not all can be watched: first what every push changes, then what a retag changes
             for repository in changed:
                 places = {part: part for part in _REPOSITORY_DIRECTORIES}
                 new |= self._follow(repository, places)
@@ -115,20 +115,20 @@ class Watcher:
                 places = {tag: f"{TAGS_DIRECTORY}/{tag}/current" for tag in tags}
                 new |= self._follow(repository, places)
                 self._followed[repository.name] = repository
-        self._listener.tell(len(self._owners), is_whole=self._is_whole)
+        self._listener.record_watches(len(self._owners), is_whole=self._is_whole)
         return new
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         self._is_off = True
         if self._notify is not None:
             self._notify.stop()
 
     def _leave_replaced(self) -> None:
-        """Begin anew where another store has come to the place of the one that is watched.
+        """Start again if another store has replaced the one that is watched.
 
-        Watches stay with the directories, and none tells of a mount over them, or of a link on the
-        way to them that now points elsewhere.
+        Watches stay with directories: none reports a mount over them, or a changed symbolic link
+        on the way to them.
         """
         main = tuple(identity_of(f"{self._root}{path}") for path in _main_paths())
         if main == self._main:
@@ -142,19 +142,19 @@ class Watcher:
             self._followed.clear()
         if old is not None:
             old.stop()
-            old.join()  # what it still tells has the numbers of watches that are gone
+            old.join()  # its remaining events have the numbers of watches that are gone
 
-    # what watchdog calls, in a thread of its own
+    # called by watchdog, in its own thread
 
     def on_event(self, event: "InotifyEvent") -> None:
-        """Note where something happened."""
+        """Record where something happened."""
         with self._lock:
             owner = self._owners.get(event.wd)
         if owner is not None:
             self._changes.note(_places_of(owner))
 
     def on_watch_deleted(self, wd: "WatchDescriptor") -> None:
-        """Forget a directory that is gone; one that takes its place is watched anew."""
+        """Forget a directory that is gone; its successor will be watched."""
         with self._lock:
             owner = self._owners.pop(wd, None)
             if owner is None or self._is_off:
@@ -167,15 +167,15 @@ class Watcher:
         self._changes.note(_places_of(owner))
 
     def on_queue_overflow(self) -> None:
-        """Look everywhere: nobody knows what was lost."""
-        self._listener.overflowed()
+        """Look everywhere: it is unknown which changes were lost."""
+        self._listener.record_overflow()
         self._say_once("more changes came than fs.inotify.max_queued_events; the store is swept")
         self._changes.note(EVERYWHERE)
 
     # the watches; the lock is held
 
     def _follow(self, repository: Repository, places: Mapping[str, str]) -> Places:
-        """Watch places of one repository; give it where a watch was added."""
+        """Watch places of one repository; return it if a watch was added."""
         name = repository.name
         watches = self._repositories.setdefault(name, {})
         before = len(watches)
@@ -187,14 +187,14 @@ class Watcher:
     def _watch(
         self, path: str, owner: _Owner, watches: dict[str, int], key: str | None = None
     ) -> bool:
-        """Add one watch, noted in ``watches``; tell whether it was added."""
+        """Add one watch, recorded in ``watches``; return whether it was added."""
         if self._notify is None or not self._is_whole:
             return False
         if len(self._owners) >= self._max_watches:
             self._is_whole = False
-            self._say_once(f"watching only {self._max_watches} directories; {_BY_SWEEP}")
+            self._say_once(f"only {self._max_watches} directories are watched; {_BY_SWEEP}")
             return False
-        self._added += 1  # a number for each, as a directory that was moved is met twice
+        self._added += 1  # a number for each, because a directory that was moved is met twice
         try:
             wd = self._notify.add_callback(
                 os.fsencode(path), _mask(), self, cast("CallbackId", self._added)
@@ -202,8 +202,8 @@ class Watcher:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 self._is_whole = False
-                mend = f"raise fs.inotify.max_user_watches; {_BY_SWEEP}"
-                self._say_once(f"too few watches allowed, {len(self._owners)} in use: {mend}")
+                remedy = f"raise fs.inotify.max_user_watches; {_BY_SWEEP}"
+                self._say_once(f"too few watches allowed, {len(self._owners)} in use: {remedy}")
             return False
         if wd < 0:  # not permitted
             return False
@@ -212,7 +212,7 @@ class Watcher:
         return True
 
     def _wanted_paths(self, names: set[str]) -> Iterator[_Owner]:
-        """Give what is watched beside the insides of repositories."""
+        """Yield the watched paths outside repositories."""
         yield from _main_paths()
         path = _VERSION
         for algorithm in _directories(f"{self._store}/{BLOBS}"):
@@ -234,7 +234,7 @@ class Watcher:
             return True
         mount = mount_of(os.path.realpath(self._root))
         if mount is not None and (mount.kind in _REMOTE or mount.kind.startswith("fuse")):
-            self._give_up(f"it is on {mount.kind}, which tells nothing of others' changes")
+            self._give_up(f"it is on {mount.kind}, which does not report changes by other hosts")
             return False
         try:
             from watchdog.observers.inotify_c import InotifyFD  # noqa: PLC0415 - only Linux has it
@@ -257,7 +257,7 @@ class Watcher:
 
 
 def _main_paths() -> Iterator[_Owner]:
-    """Give the way to the store and its two halves."""
+    """Yield the paths down to the store, and its two halves."""
     yield "/"
     for depth in range(len(VERSION_PATH)):
         yield f"/{'/'.join(VERSION_PATH[: depth + 1])}"
@@ -266,7 +266,7 @@ def _main_paths() -> Iterator[_Owner]:
 
 
 def _places_of(owner: _Owner) -> Places:
-    """Give where to look for what happened in a directory that is watched for ``owner``."""
+    """Return the places to look at after an event in a directory of ``owner``."""
     if not owner.startswith("/"):
         return Places(repositories=frozenset({owner}))
     parts = tuple(owner.split("/")[1:])
@@ -282,7 +282,7 @@ def _places_of(owner: _Owner) -> Places:
 
 
 def _directories(path: str) -> list[str]:
-    """List the directories in a directory; none where that cannot be listed."""
+    """List the directories in a directory; none if that cannot be listed."""
     with suppress(OSError), os.scandir(path) as entries:
         return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     return []

@@ -8,7 +8,7 @@ from exporter.domain.model import ABSENT, Inventory
 
 
 class BlobTable:
-    """Gives digests their numbers, and keeps a size for each."""
+    """Numbers digests, and keeps a size for each."""
 
     __slots__ = ("digests", "sizes")
 
@@ -17,28 +17,28 @@ class BlobTable:
         self.sizes = array("q")
 
     @classmethod
-    def going_on(cls, inventory: Inventory) -> "BlobTable":
-        """Give a table that begins with the numbers and sizes of another scan."""
+    def continuing(cls, inventory: Inventory) -> "BlobTable":
+        """Return a table that continues the numbers and sizes of another scan."""
         table = cls()
         table.digests = inventory.digests.copy()
         table.sizes = inventory.sizes[:]
         return table
 
     def set_size(self, digest: Digest, size: int) -> None:
-        """Note the size of a blob, in bytes, ABSENT or UNKNOWN."""
+        """Record the size of a blob, in bytes, ABSENT or UNKNOWN."""
         number = self.digests.intern(digest)
         self.make_room()
         self.sizes[number] = size
 
     def set_sizes(self, digests: Sequence[Digest], sizes: Sequence[int]) -> None:
-        """Note the sizes of many blobs."""
+        """Record the sizes of many blobs."""
         numbers = self.digests.intern_all(digests)
         self.make_room()
         for number, size in zip(numbers, sizes, strict=True):
             self.sizes[number] = size
 
     def make_room(self) -> None:
-        """Give every digest that has a number a size: ABSENT until it is known better."""
+        """Give every numbered digest a size: ABSENT until it is known."""
         missing = len(self.digests) - len(self.sizes)
         if missing:
             self.sizes.extend([ABSENT] * missing)

@@ -1,4 +1,4 @@
-"""The walk over the blobs of a store, into a numbered table."""
+"""Walk over the blobs of a store, into a numbered table."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -14,11 +14,11 @@ from exporter.store.filesystem.walk.workers import Workers
 
 
 class BlobWalk:
-    """Measures blobs, or takes over the directories of which nothing has changed.
+    """Measures blobs; directories that have not changed keep what is known.
 
     Attributes:
         table: what was found.
-        goes_on: whether that has the numbers of the previous scan, and nothing of that is gone.
+        continues: whether the table has the numbers of the previous scan, and no blob is gone.
 
     """
 
@@ -31,23 +31,23 @@ class BlobWalk:
         self._found: dict[Prefix, PrefixBlobs | PrefixStamp | None] = {}
         self._stamps: dict[Prefix, PrefixStamp | None] = {}
         self.table = BlobTable()
-        self.goes_on = False
+        self.continues = False
 
     def run(self, workers: Workers, report: Callable[[int, int], None]) -> None:
-        """Do it all; ``report`` is told how many directories are done, of how many."""
+        """Walk; ``report`` is called with the number of directories done, and of all."""
         prefixes = self._reader.prefixes()
         scans = workers.map(self._read_prefix, prefixes, self._operations)
         for done, (prefix, found) in enumerate(scans, 1):
             self._found[prefix] = found
             report(done, len(prefixes))
-        table = self._going_on()
-        self.goes_on = table is not None
+        table = self._continued()
+        self.continues = table is not None
         self.table = table or self._new_table()
         self._stamps = {prefix: _stamp_of(each) for prefix, each in self._found.items()}
-        self._found.clear()  # it takes room that is wanted for manifests now
+        self._found.clear()  # its memory is needed for manifests now
 
     def to_be_known(self, inventory: Inventory) -> Mapping[Prefix, PrefixStamp]:
-        """Give what the next scan need not read again unless its stamps have changed."""
+        """Return what the next scan need not read again while its stamps are unchanged."""
         doubtful: set[BlobNumber] = {*doubtful_manifests(inventory)}
         doubtful.update(part for parts in inventory.misfits.values() for part in parts)
         watched = {prefix_of(inventory.digests[number]) for number in doubtful}
@@ -78,7 +78,7 @@ class BlobWalk:
         return self._reader.scan_prefix(prefix, size_of)
 
     def _operations(self, prefix: Prefix, found: PrefixBlobs | PrefixStamp | None) -> int:
-        """Count what reading one directory took: a listing or a stat, and one for each blob."""
+        """Return the operations that a directory took: a listing or stat, a stat per blob."""
         if not isinstance(found, PrefixBlobs):
             return 1
         known = self._known.prefixes.get(prefix)
@@ -88,12 +88,12 @@ class BlobWalk:
             measured = [each for each in measured if find(each) is None or each in known.young]
         return 1 + len([*measured]) + len(found.unknown)
 
-    def _going_on(self) -> BlobTable | None:
-        """Go on with the previous scan's numbers, where no blob of that is gone or different."""
+    def _continued(self) -> BlobTable | None:
+        """Return a table that continues the previous scan; None if a blob is gone or different."""
         before = self._previous
         if not before.all_measured or not before.repositories:
             return None
-        table = BlobTable.going_on(before)
+        table = BlobTable.continuing(before)
         present = 0
         for blobs in self._found.values():
             if isinstance(blobs, PrefixStamp):
@@ -123,7 +123,7 @@ class BlobWalk:
 
     @cached_property
     def _previous_blobs(self) -> dict[Prefix, list[Digest]]:
-        """Digests of the previous scan by their directory: only made where that is needed."""
+        """Digests of the previous scan by directory; computed only if it is needed."""
         by_prefix: dict[Prefix, list[Digest]] = {}
         for digest in self._previous.digests:
             by_prefix.setdefault(prefix_of(digest), []).append(digest)

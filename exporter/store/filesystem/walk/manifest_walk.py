@@ -1,4 +1,4 @@
-"""Reading the manifests of a store: those that revisions and tags name, then what indexes list."""
+"""Walk over the manifests of a store: those that revisions and tags name, and their children."""
 
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ class ManifestWalk:
         indexes: those of ``manifests`` that list others.
         unusual: see :attr:`exporter.domain.model.Inventory.unusual`.
         senseless: see :attr:`exporter.domain.model.Inventory.senseless`.
-        has_missing: whether one that a revision or a tag names is not on disk.
+        has_missing: whether a manifest that a revision or a tag names is not on disk.
 
     """
 
@@ -40,7 +40,7 @@ class ManifestWalk:
         previous: Inventory,
         find_known: Callable[[BlobNumber], Manifest | None] = lambda _: None,
     ) -> None:
-        """Walk into ``table``; what ``find_known`` gives is not read.
+        """Walk into ``table``; manifests that ``find_known`` returns are not read.
 
         What cannot be read now is taken from ``previous``.
         """
@@ -57,10 +57,10 @@ class ManifestWalk:
         self.senseless: set[BlobNumber] = set()
         self.has_missing = False
 
-    def carry_on(self, named: Mapping[BlobNumber, None]) -> dict[BlobNumber, None]:
-        """Take over what the previous scan read, which had the same numbers.
+    def continue_from_previous(self, named: Mapping[BlobNumber, None]) -> dict[BlobNumber, None]:
+        """Take what the previous scan read, which had the same numbers; return what to read.
 
-        All that was named then still is, and besides what is ``named``. Gives what is to be read.
+        Everything that was named then still is, and ``named`` as well.
         """
         doubtful = doubtful_manifests(self._previous)
         self.manifests = dict(self._previous.manifests)
@@ -72,9 +72,9 @@ class ManifestWalk:
         return new | dict.fromkeys(doubtful)
 
     def run(self, named: Mapping[BlobNumber, None], report: Callable[[int, int], None]) -> None:
-        """Read all that is named and all that is listed below it.
+        """Read every named manifest, and every manifest listed below.
 
-        ``report`` is told how many are done, of how many that are known so far.
+        ``report`` is called with the number of manifests done, and of those known so far.
         """
         pending: Collection[BlobNumber] = named
         listed: set[BlobNumber] = set()
@@ -105,7 +105,7 @@ class ManifestWalk:
     def _take_known(
         self, numbers: Iterable[BlobNumber], note: Callable[[Iterable[BlobNumber]], None]
     ) -> "array[int]":
-        """Keep those that need not be read, and ``note`` what they list; give the others."""
+        """Keep known manifests, and ``note`` their children; return the others."""
         unknown = array("i")
         for number in numbers:
             manifest = self._find_known(number)
@@ -116,7 +116,7 @@ class ManifestWalk:
         return unknown
 
     def measure_late(self) -> None:
-        """Measure what a manifest references and its directory's scan did not see."""
+        """Measure blobs that a manifest references and that the scan of their directory missed."""
         table = self._table
         table.make_room()
         if ABSENT not in table.sizes:
@@ -129,7 +129,7 @@ class ManifestWalk:
         return self._reader.measure(self._table.digests[number])
 
     def misfits(self) -> dict[BlobNumber, tuple[BlobNumber, ...]]:
-        """Give the manifests that state a size that a blob on disk does not have, with those."""
+        """Return the manifests that state a size which a blob does not have, with those blobs."""
         found: dict[BlobNumber, tuple[BlobNumber, ...]] = {}
         for manifest, part, stated in self._doubtful:
             size = self._table.sizes[part]
@@ -141,7 +141,7 @@ class ManifestWalk:
         return [self._read(self._table.digests[number], number) for number in numbers]
 
     def _read(self, digest: Digest, number: BlobNumber) -> ManifestBlob | None:
-        # measured first: that leaves out what lies behind a symbolic link
+        # measured first: that excludes blobs behind a symbolic link
         if self._table.sizes[number] == ABSENT:
             size = self._reader.measure(digest)
             if size < 0:
@@ -151,7 +151,7 @@ class ManifestWalk:
     def _take(
         self, number: BlobNumber, blob: ManifestBlob | None, *, named: bool
     ) -> tuple[BlobNumber, ...]:
-        """Keep one manifest; give the manifests that it lists."""
+        """Keep one manifest; return its children."""
         if blob is None:
             self.has_missing |= named
             return ()
@@ -189,17 +189,17 @@ class ManifestWalk:
     def _compare_sizes(
         self, number: BlobNumber, manifest: Manifest, stated_sizes: Sequence[int]
     ) -> None:
-        """Note what has another size than the manifest states, or none that is known yet."""
+        """Record blobs whose size differs from the manifest's statement, or is not known yet."""
         sizes, known = self._table.sizes, len(self._table.sizes)
         parts = (*manifest.children, *manifest.blobs)
         if max(parts, default=0) < known and tuple([sizes[part] for part in parts]) == stated_sizes:
-            return  # as nearly always
+            return  # nearly always
         for part, stated in zip(parts, stated_sizes, strict=True):
             if stated >= 0 and (part >= known or sizes[part] != stated):
                 self._doubtful.append((number, part, stated))
 
     def _previous_manifest(self, number: BlobNumber) -> Manifest | None:
-        """Give what the previous scan read of a manifest that cannot be read now."""
+        """Return what the previous scan read of a manifest that cannot be read now."""
         before = self._previous.digests.find(self._table.digests[number])
         manifest = None if before is None else self._previous.manifests.get(before)
         if manifest is None:

@@ -1,4 +1,4 @@
-"""The walk over the repositories of a store, into numbered tables."""
+"""Walk over the repositories of a store, into numbered tables."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,17 +34,17 @@ from exporter.store.filesystem.walk.workers import Workers
 from exporter.store.format.layout import REVISIONS, TAGS
 
 _LISTINGS = 6
-"""Of its name, ``_manifests``, ``tags``, ``revisions``, ``revisions/sha256`` and ``_uploads``."""
+"""Its directory, ``_manifests``, ``tags``, ``revisions``, ``revisions/sha256``, ``_uploads``."""
 _PER_TAG = 2
-"""A stat of ``current``, and its link is read."""
+"""A stat of ``current``, and reading its link."""
 _PER_UPLOAD = 3
 
 
 class RepositoryWalk:
-    """Reads repositories, or takes those over of which nothing has changed.
+    """Reads repositories; those that have not changed keep what is known.
 
     Attributes:
-        found: what lies below ``repositories``.
+        found: what is below ``repositories``.
         repositories: by name.
 
     """
@@ -56,12 +56,12 @@ class RepositoryWalk:
         previous: Inventory,
         recollection: Recollection,
         *,
-        goes_on: bool,
+        continues: bool,
     ) -> None:
         """Walk the store that is open as ``store``, numbering digests in ``table``.
 
-        ``goes_on`` tells whether that table has the numbers of ``previous``. What cannot be read
-        now is taken from there.
+        ``continues``: the table has the numbers of ``previous``. What cannot be read now is taken
+        from there.
         """
         self._store = store
         self._table = table
@@ -69,7 +69,7 @@ class RepositoryWalk:
         self._known = recollection.known
         self._places = recollection.places
         self._settled_before = recollection.settled_before
-        self._goes_on = goes_on
+        self._continues = continues
         self._stamps: dict[str, RepositoryStamps] = {}
         self._has_oddities = True
         self._before = {each.name: each for each in previous.repositories}
@@ -84,7 +84,7 @@ class RepositoryWalk:
         workers: Workers,
         report: Callable[[int, int], None],
     ) -> None:
-        """Do it all; ``report`` is told how many are done, of how many."""
+        """Walk; ``report`` is called with the number of repositories done, and of all."""
         self._find(issues, strays)
         names = self.found.names
         reads = workers.map(self._read_repository, names, self._operations)
@@ -110,11 +110,11 @@ class RepositoryWalk:
         strays.merge(own_strays)
 
     def in_order(self) -> tuple[Repository, ...]:
-        """Give the repositories sorted by name."""
+        """Return the repositories sorted by name."""
         return tuple(sorted(self.repositories.values(), key=lambda each: each.name))
 
     def to_be_known(self) -> tuple[Mapping[str, RepositoryStamps], FoundRepositories | None]:
-        """Give what the next scan need not read again unless its stamps have changed."""
+        """Return what the next scan need not read again while its stamps are unchanged."""
         return self._stamps, None if self._has_oddities else self.found
 
     def _read_repository(self, name: str) -> "_RepositoryRead":
@@ -143,7 +143,7 @@ class RepositoryWalk:
         return _RepositoryRead(name, content, uploads.read(name), issues, strays)
 
     def _operations(self, name: str, read: "_RepositoryRead") -> int:
-        """Count what finding and reading a repository took."""
+        """Return the operations that finding and reading a repository took."""
         if read.content is not None:
             links = _PER_TAG * len(read.content.tags) + len(read.content.revisions)
             links += len(read.content.deleted)
@@ -157,7 +157,7 @@ class RepositoryWalk:
             uploads = () if before is None else before.uploads
         if content is None and before is not None:
             self._keep_stamps(read, self._known.repositories[read.name])
-            repository = before if self._goes_on else self._renumbered(before)
+            repository = before if self._continues else self._renumbered(before)
         else:
             content = content or RepositoryContent(read.name)
             repository = self._repository(content)
@@ -167,7 +167,7 @@ class RepositoryWalk:
                 self._keep_stamps(read, RepositoryStamps.of(content, is_clean=read.is_clean))
         if uploads != repository.uploads:
             repository = replace(repository, uploads=uploads)
-        return before if self._goes_on and repository == before else repository
+        return before if self._continues and repository == before else repository
 
     def _keep_stamps(self, read: "_RepositoryRead", stamps: RepositoryStamps) -> None:
         if stamps.is_clean and not read.is_clean:
@@ -200,7 +200,7 @@ class RepositoryWalk:
     def _keep_unread(
         self, repository: Repository, content: RepositoryContent, before: Repository
     ) -> Repository:
-        """Take from the previous scan what of a repository could not be read in this one."""
+        """Take the parts of a repository that could not be read from the previous scan."""
         known = self._renumbered(before)
         known_tags = {tag.name: tag for tag in known.tags}
         tags = [
@@ -214,7 +214,7 @@ class RepositoryWalk:
         )
 
     def _renumbered(self, repository: Repository) -> Repository:
-        """Give a repository of the previous scan with this scan's numbers."""
+        """Return a repository of the previous scan with this scan's numbers."""
         tags = [
             tag
             if tag.target is None
@@ -225,7 +225,7 @@ class RepositoryWalk:
             msgspec.structs.replace(revision, manifest=self._renumber(revision.manifest))
             for revision in repository.revisions
         ]
-        # what is kept could not be read, and the collector is not foretold then
+        # it could not be read, and then the collector is not simulated
         layout = replace(repository.layout, mislinked={})
         return replace(repository, tags=tuple(tags), revisions=tuple(revisions), layout=layout)
 
@@ -235,12 +235,12 @@ class RepositoryWalk:
 
 @dataclass(frozen=True, slots=True)
 class _RepositoryRead:
-    """A repository, and what was to be said of it.
+    """A repository as read, with its issues.
 
     Attributes:
         name: its name.
-        content: what it holds below ``_manifests``; None where that is as it was.
-        uploads: None where they could not be read.
+        content: what it holds below ``_manifests``; None if that has not changed.
+        uploads: None if they could not be read.
         issues: of this repository alone.
         strays: likewise.
 
@@ -254,7 +254,7 @@ class _RepositoryRead:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing of it needs to be said again."""
+        """Whether there is nothing to report again."""
         return self.issues.is_empty and self.strays.is_empty
 
 

@@ -1,4 +1,4 @@
-"""Accounts that are kept from one inventory to the next equal accounts drawn up from nothing."""
+"""Accounts that are kept from one inventory to the next equal summaries drawn up from nothing."""
 
 import random
 from array import array
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.blob_states import Ledger
+from exporter.analysis.blob_states import BlobStates
 from exporter.domain.model import Inventory, Revision, Tag
 from exporter.store.filesystem.scanner import scan_store
 
@@ -26,25 +26,25 @@ def inventory(tmp_path: Path) -> Inventory:
     return scan_store(tmp_path)
 
 
-def told(ledger: Ledger) -> tuple[object, ...]:
+def told(states: BlobStates) -> tuple[object, ...]:
     return (
-        dict(ledger.blobs),
-        ledger.shared_bytes,
-        ledger.logical_bytes,
-        list(ledger.repositories()),
-        ledger.lost_below_indexes,
-        [each.over_untagged for each in ledger.accounts],
-        ledger.is_plain,
-        ledger.has_sound_links,
-        list(ledger.reaches),
+        dict(states.blobs),
+        states.shared_bytes,
+        states.logical_bytes,
+        list(states.repositories()),
+        states.lost_below_indexes,
+        [each.over_untagged for each in states.summaries],
+        states.is_plain,
+        states.has_sound_links,
+        list(states.reaches),
     )
 
 
 def assert_follows(first: Inventory, *others: Inventory) -> None:
-    ledger = Ledger.of(first)
+    states = BlobStates.of(first)
     for each in others:
-        ledger.follow(each)
-        assert told(ledger) == told(Ledger.of(each))
+        states.follow(each)
+        assert told(states) == told(BlobStates.of(each))
 
 
 def test_a_manifest_that_cannot_be_read_any_more_is_noticed_in_repositories_as_they_were(
@@ -73,12 +73,12 @@ def test_blobs_of_another_size_or_with_other_numbers_are_accounted_for_anew(
 
 
 def test_what_was_begun_and_failed_is_not_gone_on_with(inventory: Inventory) -> None:
-    ledger = Ledger.of(inventory)
+    states = BlobStates.of(inventory)
     broken = replace(inventory, digests=inventory.digests.copy(), repositories=(None,))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
-        ledger.follow(broken)
-    ledger.follow(inventory)
-    assert told(ledger) == told(Ledger.of(inventory))
+        states.follow(broken)
+    states.follow(inventory)
+    assert told(states) == told(BlobStates.of(inventory))
 
 
 @pytest.mark.parametrize("seed", range(20))
