@@ -79,8 +79,9 @@ def names_in(text: str) -> set[str]:
 
 
 def test_the_alerts_are_those_that_operators_rely_on() -> None:
-    assert {(each.short_name, each.severity, each.lasting) for each in ALERTS} == CONTRACT
-    assert len(ALERTS) == len(CONTRACT)
+    alerts = [(each.short_name, each.severity, each.lasting) for each in ALERTS]
+    assert set(alerts) >= CONTRACT
+    assert len({each[:2] for each in alerts}) == len(alerts)
     assert all(each.name == f"DockerRegistry{each.short_name}" for each in ALERTS)
 
 

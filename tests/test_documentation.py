@@ -22,6 +22,7 @@ DOCS = REPOSITORY / "docs"
 README = REPOSITORY / "README.md"
 INDEX = DOCS / "README.md"
 CONFIGURATION = DOCS / "configuration.md"
+DEVELOPMENT = DOCS / "development.md"
 MOST_README_LINES = 200
 
 PAGES = sorted(
@@ -41,8 +42,6 @@ SETTINGS = [path for path in setting_paths() if path != ("registry", "password")
 ODD_WORDS = re.compile(
     r"\b(?:foretell|foretold|anew|mend|mends|mended|is told of|get on|gets on)\b", re.IGNORECASE
 )
-# Their wording follows the move of the modules that they describe.
-SECTIONS_IN_WORK = {"docs/development.md": ("The house", "Decisions worth knowing")}
 
 _FENCE = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 _CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
@@ -76,12 +75,6 @@ def anchors_of(text: str) -> set[str]:
         anchors.add(f"{slug}-{times[slug]}" if times[slug] else slug)
         times[slug] += 1
     return anchors
-
-
-def without_sections(text: str, headings: tuple[str, ...]) -> str:
-    """Leave out the sections of these second-level headings."""
-    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    return "".join(part for part in parts if part.partition("\n")[0][3:] not in headings)
 
 
 def documented_defaults() -> dict[str, str]:
@@ -180,6 +173,50 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PROSE, ids=short_name)
 def test_no_page_has_the_odd_words_of_old(page: Path) -> None:
-    name = short_name(page)
-    text = without_sections(page.read_text("utf-8"), SECTIONS_IN_WORK.get(name, ()))
-    assert ODD_WORDS.findall(" ".join(text.split())) == []
+    assert ODD_WORDS.findall(" ".join(page.read_text("utf-8").split())) == []
+
+
+def section(page: Path, heading: str) -> str:
+    """Return the text below a heading, up to the next heading of its level or a higher one."""
+    level = len(heading) - len(heading.lstrip("#"))
+    text = page.read_text("utf-8").partition(f"\n{heading}\n")[2]
+    assert text, f"{short_name(page)} has no {heading}"
+    return re.split(rf"^#{{1,{level}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def mapped_files() -> list[str]:
+    """Return the modules on the map of the house, as paths, in its order."""
+    (block,) = re.findall(
+        r"^```\n(.*?)^```$", section(DEVELOPMENT, "### Every module"), re.MULTILINE | re.DOTALL
+    )
+    folders: list[str] = []
+    files = []
+    for line in block.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders[depth:] = [name]
+        if not name.endswith("/"):
+            files.append("".join(folders))
+    return files
+
+
+def test_the_map_has_every_module_once_with_a_description() -> None:
+    modules = [
+        short_name(path)
+        for path in (REPOSITORY / "exporter").rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    assert sorted(mapped_files()) == sorted(modules)
+    lines = section(DEVELOPMENT, "### Every module").splitlines()
+    assert [line for line in lines if line.endswith(".py")] == []
+
+
+def test_every_question_leads_to_a_file() -> None:
+    rows = re.findall(
+        r"^\| (.+\?) \| (.+) \|$", section(DEVELOPMENT, "### Where is it?"), re.MULTILINE
+    )
+    assert len(rows) >= 14
+    for question, answer in rows:
+        (first, *others) = re.findall(r"`([\w/]+\.py)`", answer)
+        for path in (first, *others):
+            assert (REPOSITORY / path).is_file(), question
