@@ -1,9 +1,9 @@
-"""Grafana dashboards, rendered from a small typed builder.
+"""Grafana dashboards, rendered by a small typed builder.
 
-``python -m dashboards`` writes them beside this file as the JSON that Grafana 9.4 to 13 import.
+``python -m dashboards`` writes them next to this file as JSON for Grafana 9.4 to 13.
 """
 
 from dashboards import exporter, repository, storage
 
 DASHBOARDS = (storage.DASHBOARD, repository.DASHBOARD, exporter.DASHBOARD)
-"""All of them, in the order in which they are read."""
+"""All dashboards, in the order in which an operator reads them."""

@@ -1,4 +1,4 @@
-"""``python -m dashboards``: write the dashboards' JSON beside this file, or check what is there."""
+"""``python -m dashboards``: write the dashboards' JSON next to this file, or check the files."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""*Registry storage exporter*: whether the other dashboards can be believed."""
+"""*Registry storage exporter*: whether the figures on the other dashboards are reliable."""
 
 from dashboards.expressions import BY_EXPORTER, ON_EXPORTER, selector, series
 from dashboards.fields import GREEN, ONE_IS_GOOD, RED, Override, Query, mapping
@@ -40,31 +40,31 @@ _NUMBERS = Band(
     panels=(
         _yes_or_no(
             "Exporter",
-            "Whether Prometheus can scrape it. Down: everything here is old, and no alert but "
-            "ExporterDown can fire.",
+            "Whether Prometheus can scrape the exporter. If it is down, everything here is old, "
+            "and no alert except ExporterDown can fire.",
             selector("up"),
             ("up", "down"),
         ),
         _yes_or_no(
             "Last scan",
-            "Whether the last scan of the store succeeded. After one that failed the numbers of "
-            "the last good one stay.",
+            "Whether the last scan of the store succeeded. After a failed scan, the figures of the "
+            "last successful one stay.",
             series("scan_success"),
             ("succeeded", "failed"),
             no_value="none yet",
         ),
         _yes_or_no(
             "Scan complete",
-            "Whether the last successful scan could read all that it found. If not, see Scan "
-            "issues; what may be hidden counts as needed.",
+            "Whether the last successful scan could read everything that it found. If not, see "
+            "Scan issues. Anything that may be hidden counts as needed.",
             series("scan_complete"),
             ("complete", "incomplete"),
             no_value="none yet",
         ),
         Stat(
-            title="Numbers are from",
-            description="When the last successful scan ended: how old the numbers of the store "
-            "are.",
+            title="Last successful scan",
+            description="When the last successful scan ended. This is the age of the figures about "
+            "the store.",
             queries=(Query(f"1000 * {_LAST_SUCCESS}"),),
             unit="dateTimeFromNow",
             past=False,
@@ -72,22 +72,22 @@ _NUMBERS = Band(
         ),
         _yes_or_no(
             "Registry API",
-            "Whether the registry's HTTP API gave a whole answer when last asked.",
+            "Whether the registry's HTTP API answered the last query completely.",
             series("api_up"),
             ("up", "down"),
             no_value="not configured",
         ),
         _yes_or_no(
             "CapRover configuration",
-            "Whether CapRover's configuration was read and lists apps. If not, what was read last "
-            "stays in use.",
+            "Whether CapRover's configuration was read and lists apps. If not, the last "
+            "configuration that was read stays in use.",
             series("caprover_up"),
             ("read", "not read"),
             no_value="not configured",
         ),
         Stat(
-            title="Certificate ends",
-            description="When the certificate ends that the registry serves.",
+            title="Certificate expires",
+            description="When the certificate that the registry serves expires.",
             queries=(Query(f"1000 * {_CERTIFICATE_ENDS}"),),
             unit="dateTimeFromNow",
             past=False,
@@ -96,9 +96,8 @@ _NUMBERS = Band(
         Stat(
             title="Repositories omitted",
             description="Repositories that metrics.include-repositories or "
-            "metrics.exclude-repositories keep out, or that are beyond metrics.max-repositories: "
-            "they count in all totals, have no series of their own and raise no alert of their "
-            "own.",
+            "metrics.exclude-repositories leave out, or that exceed metrics.max-repositories. They "
+            "count in all totals, but have no series and raise no alerts of their own.",
             queries=(Query(series("repositories_omitted")),),
             unit="short",
             decimals=0,
@@ -108,22 +107,23 @@ _NUMBERS = Band(
 )
 
 _SCANS = Band(
-    heading="Scanning the store",
+    heading="Scans of the store",
     height=7,
     panels=(
         Stat(
             title="Full scan",
-            description="How far the scan of everything is that runs now: the first one, and one "
-            "an hour. There are no numbers of the store before the first one is done.",
+            description="Progress of the full scan that is running. The first scan is a full one, "
+            "and so is one an hour. There are no figures about the store before the first one "
+            "ends.",
             queries=(Query(series("scan_progress_ratio")),),
             unit="percentunit",
             width=4,
             decimals=0,
-            no_value="none runs",
+            no_value="not running",
         ),
         TimeSeries(
             title="Age of the last successful scan",
-            description="Dashed: where ScanStale fires.",
+            description="Dashed: threshold of ScanStale.",
             queries=(Query(f"time() - {_LAST_SUCCESS}"),),
             alert="ScanStale",
             unit="s",
@@ -132,7 +132,7 @@ _SCANS = Band(
         ),
         TimeSeries(
             title="Duration of a scan",
-            description="How long the last successful scan took, reading and analysing.",
+            description="How long the last successful scan took, including the analysis.",
             queries=(Query(series("scan_duration_seconds")),),
             unit="s",
             width=5,
@@ -140,8 +140,8 @@ _SCANS = Band(
         ),
         TimeSeries(
             title="Scans",
-            description="Scans that ended per minute, and those of them that failed. With "
-            "scan.watch, each change in the store begins one.",
+            description="Scans that ended per minute, and how many of them failed. With "
+            "scan.watch, each change in the store starts a scan.",
             queries=(
                 Query(
                     f"60 * rate({series('scans_total')}[$__rate_interval])", "ended {{instance}}"
@@ -157,8 +157,8 @@ _SCANS = Band(
         ),
         TimeSeries(
             title="Scan issues",
-            description="Things in the store that could not be read as what they should be, by "
-            "cause. The exporter's log names each.",
+            description="Parts of the store that are unreadable or invalid, by cause. The "
+            "exporter's log names each of them.",
             queries=(Query(series("scan_issues"), "{{cause}} {{instance}}"),),
             unit="short",
             width=5,
@@ -170,13 +170,13 @@ _SCANS = Band(
 )
 
 _API = Band(
-    heading="Asking the registry",
+    heading="Requests to the registry",
     height=7,
     panels=(
         TimeSeries(
             title="Requests",
-            description="The exporter's own requests to the registry's API, by endpoint and "
-            "status code; code error where there was no answer.",
+            description="The exporter's own requests to the registry's API, by endpoint and status "
+            "code. The code is error if there was no answer.",
             queries=(
                 Query(
                     "sum by (job, instance, endpoint, code) "
@@ -190,7 +190,7 @@ _API = Band(
         ),
         TimeSeries(
             title="Duration of requests",
-            description="Within this time half of the requests, and 95 % of them, were answered.",
+            description="The times within which 50 % and 95 % of the requests were answered.",
             queries=(_quantile(0.5), _quantile(0.95)),
             unit="s",
             width=6,
@@ -198,9 +198,9 @@ _API = Band(
         ),
         TimeSeries(
             title="Tags on disk and in the API",
-            description="All tags as each has them, and the pairs of repository and tag that only "
-            "one of them has. Differences that last mean that the exporter and the registry don't "
-            "see the same store.",
+            description="The number of tags on disk and in the API, and the pairs of repository "
+            "and tag that only one of them has. Lasting differences mean that the exporter and the "
+            "registry do not see the same store.",
             queries=(
                 Query(series("tags"), "disk {{instance}}"),
                 Query(series("api_tags"), "API {{instance}}"),
@@ -214,8 +214,8 @@ _API = Band(
         ),
         TimeSeries(
             title="Certificate: time left",
-            description="Until the certificate ends that the registry serves; nothing without "
-            "TLS. Dashed: where CertificateExpiring fires.",
+            description="Time until the certificate that the registry serves expires. Empty "
+            "without TLS. Dashed: thresholds of CertificateExpiring.",
             queries=(Query(f"{_CERTIFICATE_ENDS} - time()"),),
             alert="CertificateExpiring",
             unit="s",
@@ -239,7 +239,7 @@ _PROCESS = Band(
         ),
         TimeSeries(
             title="CPU",
-            description="Share of one core that the exporter's process takes.",
+            description="Share of one core that the exporter's process uses.",
             queries=(Query(f"rate({selector('process_cpu_seconds_total')}[$__rate_interval])"),),
             unit="percentunit",
             width=6,
@@ -247,8 +247,8 @@ _PROCESS = Band(
         ),
         Table(
             title="Alert thresholds",
-            description="What the alert rules compare with, from the exporter's configuration, "
-            "each in the unit of its alert: seconds, bytes, shares or counts.",
+            description="The thresholds of the alert rules, from the exporter's configuration. "
+            "Each is in the unit of its alert: seconds, bytes, shares or counts.",
             queries=(
                 Query(f"max by (job, instance, alert, severity) ({series('alert_threshold')})"),
             ),
@@ -266,7 +266,7 @@ _PROCESS = Band(
         ),
         Table(
             title="Versions",
-            description="The exporter's version, that of Python, and when the process started.",
+            description="The versions of the exporter and of Python, and when the process started.",
             queries=(
                 Query(
                     "1000 * max by (job, instance, version, python_version) "
@@ -292,7 +292,7 @@ _PROCESS = Band(
 
 DASHBOARD = Dashboard(
     uid=EXPORTER,
-    description="Whether the numbers of the other dashboards are fresh and whole: scans, the "
+    description="Whether the figures on the other dashboards are fresh and complete: scans, the "
     "registry's API, the exporter itself.",
     bands=(_NUMBERS, _SCANS, _API, _PROCESS),
     file="exporter.json",

@@ -1,7 +1,7 @@
-"""PromQL that several panels are made of.
+"""PromQL that several panels share.
 
-Every selector is held to the job and the instance that are chosen above the dashboard, and every
-sum keeps them apart, so that several exporters never add up to one store that does not exist.
+Every selector is limited to the job and the instance chosen at the top of the dashboard. Every sum
+keeps them apart, so that several exporters never add up to one store that does not exist.
 """
 
 from exporter.metrics.catalogue import PREFIX
@@ -15,18 +15,21 @@ MATCHING_REPOSITORY = 'repository="$repository"'
 
 
 def selector(name: str, *matchers: str) -> str:
-    """Give a selector of any metric of the chosen exporters."""
+    """Return a selector of any metric of the chosen exporters."""
     return f"{name}{{{','.join((CHOSEN, *matchers))}}}"
 
 
 def series(name: str, *matchers: str, **labels: str) -> str:
-    """Give a selector of one of the exporter's metrics, named without its prefix."""
+    """Return a selector of one of the exporter's own metrics, named without its prefix."""
     exact = (f'{label}="{value}"' for label, value in labels.items())
     return selector(f"{PREFIX}{name}", *matchers, *exact)
 
 
 def store_bytes(offset: str = "") -> str:
-    """Give the bytes of blobs and uploads, what a budget counts; ``offset`` as `` offset 1d``."""
+    """Return the bytes of blobs and uploads, as a budget counts them.
+
+    ``offset`` is empty or an offset such as `` offset 1d``.
+    """
     return (
         f"sum {BY_EXPORTER} ({series('blob_bytes')}{offset})"
         f" + {ON_EXPORTER} {series('upload_bytes')}{offset}"
@@ -34,7 +37,7 @@ def store_bytes(offset: str = "") -> str:
 
 
 def store_growth() -> str:
-    """Give the growth of the store in 24 hours, or since it is watched where that is later."""
+    """Return the growth of the store in 24 hours, or since monitoring began if that is later."""
     since_it_is_watched = (
         f"sum {BY_EXPORTER} (delta({series('blob_bytes')}[1d]))"
         f" + {ON_EXPORTER} delta({series('upload_bytes')}[1d])"
@@ -47,11 +50,11 @@ def store_growth() -> str:
 
 
 def repository_growth(*matchers: str) -> str:
-    """Give the growth of repositories in 24 hours, or since they are watched.
+    """Return the growth of repositories in 24 hours, or since they were first seen.
 
-    A repository that is younger than a day grew by all it has, if the exporter ran a day ago and
-    gave every repository its series, as in the alert rules. The multiplication takes the metric's
-    name away, so that one line stays one line.
+    A repository younger than a day grew by its whole size, if the exporter ran a day ago and
+    exported series for every repository then. The alert rules do the same. The multiplication
+    removes the metric's name, so that one line stays one line.
     """
     own = series("repository_exclusive_bytes", *matchers)
     return (
@@ -63,10 +66,10 @@ def repository_growth(*matchers: str) -> str:
 
 
 def seconds_to_full(most: int) -> str:
-    """Give when the filesystem is full at the growth of the last 6 hours, ``most`` at the most.
+    """Return the seconds until the filesystem is full at the growth of the last 6 hours.
 
-    Where nothing grows it gives ``most``, so that the series does not come and go; and 0 where the
-    filesystem is full already.
+    The result is at most ``most``. It is ``most`` if nothing grows, so that the series does not
+    come and go, and 0 if the filesystem is already full.
     """
     available = series("filesystem_avail_bytes")
     share_a_second = f"-deriv({available}[6h]) / {available}"
@@ -76,5 +79,5 @@ def seconds_to_full(most: int) -> str:
 
 
 def largest_repositories(count: int) -> str:
-    """Give the repositories that alone take the most bytes."""
+    """Return the repositories with the most exclusive bytes."""
     return f"topk({count}, {series('repository_exclusive_bytes')})"

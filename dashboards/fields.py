@@ -1,4 +1,4 @@
-"""What panels are made of: queries, and what the fields look like that they give."""
+"""The parts of a panel: its queries, and the appearance of the fields that they return."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Query:
     """One PromQL expression of a panel.
 
     Attributes:
-        expr: the expression, with the dashboard's variables in it.
-        legend: the name of its series, ``{{label}}`` standing for a label's value.
+        expr: the expression, which may use the dashboard's variables.
+        legend: the name of its series; ``{{label}}`` stands for a label's value.
 
     """
 
@@ -30,7 +30,10 @@ class Query:
     legend: str = "{{instance}}"
 
     def to_json(self, ref: str, *, instant: bool, form: str) -> JsonObject:
-        """Give it as target ``ref`` of a panel: ``instant`` asks for now, not for a range."""
+        """Return the query as target ``ref`` of a panel.
+
+        ``instant`` asks for the current value, not for a range.
+        """
         return {
             "datasource": DATASOURCE,
             "editorMode": "code",
@@ -45,13 +48,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What some fields of a panel have of their own.
+    """Properties that differ for some fields of a panel.
 
     Attributes:
         matcher: ``byName`` with a field's name, ``byRegexp`` with a pattern of names, or
             ``byFrameRefID`` with a query's letter.
         which: the name, the pattern or the letter.
-        properties: by Grafana's names of them, such as ``unit`` and ``custom.lineStyle``.
+        properties: values by Grafana's property names, such as ``unit`` and ``custom.lineStyle``.
 
     """
 
@@ -60,7 +63,7 @@ class Override:
     properties: Mapping[str, Json]
 
     def to_json(self) -> JsonObject:
-        """Give it as one of a field configuration's overrides."""
+        """Return the override as Grafana's field configuration expects it."""
         return {
             "matcher": {"id": self.matcher, "options": self.which},
             "properties": [{"id": name, "value": each} for name, each in self.properties.items()],
@@ -69,7 +72,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From ``value`` upwards a field has this colour; from the smallest number where it is None."""
+    """The colour of a field from ``value`` upwards; None means from the smallest number."""
 
     value: float | None
     color: str
@@ -82,7 +85,7 @@ ONE_IS_GOOD = (Step(None, RED), Step(1, GREEN))
 
 
 def steps_to_json(steps: Sequence[Step]) -> JsonObject:
-    """Give the colours of a field by its value."""
+    """Return the colours of a field by its value."""
     return {
         "mode": "absolute",
         "steps": [{"color": step.color, "value": step.value} for step in steps],
@@ -90,7 +93,7 @@ def steps_to_json(steps: Sequence[Step]) -> JsonObject:
 
 
 def mapping(texts: Mapping[str, tuple[str, str]]) -> Json:
-    """Give the texts and colours that stand for some values."""
+    """Return a mapping that shows texts and colours instead of some values."""
     return [
         {
             "type": "value",
@@ -103,7 +106,7 @@ def mapping(texts: Mapping[str, tuple[str, str]]) -> Json:
 
 
 def mapping_from(least: float, text: str) -> Json:
-    """Give a text that stands for all values from ``least`` upwards."""
+    """Return a mapping that shows a text instead of all values from ``least`` upwards."""
     return [
         {
             "type": "range",
@@ -113,12 +116,12 @@ def mapping_from(least: float, text: str) -> Json:
 
 
 def link(title: str, url: str) -> Json:
-    """Give a link of a field's values."""
+    """Return a link on a field's values."""
     return [{"title": title, "url": url, "targetBlank": False}]
 
 
 def named(**colors: str) -> tuple[Override, ...]:
-    """Give series whose name begins with a word the colour of that word."""
+    """Return overrides that colour each series by the first word of its name."""
     return tuple(
         Override("byRegexp", f"/^{word} /", {"color": {"fixedColor": color, "mode": "fixed"}})
         for word, color in colors.items()

@@ -1,4 +1,4 @@
-"""A dashboard as bands of panels, and its JSON: places, identities, variables and links."""
+"""A dashboard as bands of panels, and its JSON: positions, ids, variables and links."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from dashboards.fields import DATASOURCE, Json, JsonObject
 from dashboards.panels import Panel
 
 WIDTH = 24
-# Grafana 9.4's: it imports no later one, and all later ones bring this one up to theirs.
+# The schema of Grafana 9.4, which imports no later one. Later Grafana versions migrate it.
 SCHEMA_VERSION = 37
 TAG = "docker-registry"
 
@@ -25,12 +25,13 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Panels side by side, all as high as the band.
+    """Panels side by side, each as high as the band.
 
     Attributes:
         panels: from left to right; their widths add up to 24.
         height: in Grafana's units of 38 pixels.
-        heading: a line above it that folds it and the bands below, up to the next heading.
+        heading: title of a row above the band. The row folds this band and the bands below it,
+            up to the next heading.
 
     """
 
@@ -39,7 +40,7 @@ class Band:
     heading: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a band that leaves a hole or breaks into two."""
+        """Reject a band that leaves a gap or wraps onto a second line."""
         width = sum(panel.width for panel in self.panels)
         if width != WIDTH:
             titles = ", ".join(panel.title for panel in self.panels)
@@ -48,12 +49,12 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice above the dashboard, of the values that a label has.
+    """A variable at the top of the dashboard, to choose among the values of a label.
 
     Attributes:
-        name: the label, and what queries call it.
+        name: the label, and the variable's name in queries.
         metric: the selector of the series whose label is read.
-        several: any number of values can be chosen, and are all at first.
+        several: whether several values can be chosen; all of them are chosen at first.
 
     """
 
@@ -62,7 +63,7 @@ class Variable:
     several: bool = True
 
     def to_json(self) -> JsonObject:
-        """Give it as one of the dashboard's variables."""
+        """Return the variable as Grafana imports it."""
         query = f"label_values({self.metric}, {self.name})"
         shared: JsonObject = {
             "datasource": DATASOURCE,
@@ -111,12 +112,12 @@ class Dashboard:
     """A page of panels.
 
     Attributes:
-        uid: its identity in Grafana and in links to it, which never changes.
+        uid: its id in Grafana and in links to it, which never changes.
         description: the question it answers.
         bands: from top to bottom.
-        file: what its JSON is called.
-        variables: beside the data source.
-        since: how long back it looks at first, such as ``7d``.
+        file: the name of its JSON file.
+        variables: all variables except the data source.
+        since: the initial time range, up to now, such as ``7d``.
 
     """
 
@@ -128,11 +129,11 @@ class Dashboard:
     since: str = "24h"
 
     def render(self) -> str:
-        """Give it as the text of a JSON file."""
+        """Return the dashboard as the text of a JSON file."""
         return json.dumps(self.to_json(), indent=2) + "\n"
 
     def to_json(self) -> JsonObject:
-        """Give it as Grafana imports it."""
+        """Return the dashboard as Grafana imports it."""
         variables = [_CHOOSE_DATASOURCE, *(each.to_json() for each in self.variables)]
         return {
             "annotations": {"list": []},
@@ -157,7 +158,7 @@ class Dashboard:
         }
 
     def placed(self) -> Iterator[JsonObject]:
-        """Give its panels and headings with their identities and places, from top to bottom."""
+        """Return the panels and headings with their ids and positions, from top to bottom."""
         identity = top = 0
         for band in self.bands:
             if band.heading is not None:

@@ -1,6 +1,6 @@
-"""The kinds of panels, each as the JSON that Grafana 9.4 to 13 import.
+"""The kinds of panels, each as JSON that Grafana 9.4 to 13 import.
 
-Where they stand, and the dashboard around them, is the business of ``dashboards.layout``.
+``dashboards.layout`` places them and builds the dashboard around them.
 """
 
 from collections.abc import Mapping
@@ -35,24 +35,24 @@ def _letter(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What all panels have.
+    """The attributes that all panels share.
 
     Attributes:
         title: unique on its dashboard.
-        description: what it says and what to do about it; behind the title's ``i``.
-        queries: what it shows.
-        unit: Grafana's name of it.
-        width: of 24.
+        description: what the panel means and what to do about it; behind the title's ``i``.
+        queries: the queries that it shows.
+        unit: Grafana's name of the unit.
+        width: out of 24.
         overrides: fields that differ.
         steps: the colours by value.
-        decimals: how many, where Grafana's choice is wrong.
+        decimals: the number of decimals, where Grafana's choice is wrong.
         least: the low end of the scale.
         most: the high end of the scale.
-        no_value: what stands there when the queries give nothing.
-        mappings: texts for values.
+        no_value: the text to show if the queries return nothing.
+        mappings: texts to show instead of values.
 
-    And of each kind: what Grafana calls it, whether it shows the value now or a range, and in
-    what form it wants that.
+    Each kind also sets Grafana's name of it, whether it queries the current value or a range, and
+    the format of the result.
     """
 
     kind: ClassVar[str]
@@ -73,7 +73,7 @@ class Panel:
     mappings: Json = None
 
     def to_json(self) -> JsonObject:
-        """Give it without its identity and place."""
+        """Return the panel without its id and position."""
         shown: JsonObject = {
             "datasource": DATASOURCE,
             "description": self.description,
@@ -133,7 +133,7 @@ class Panel:
 def _severities_of(alert: str) -> tuple[str, ...]:
     found = tuple(severity for each, severity in _THRESHOLDS if each == alert)
     if not found:
-        raise ValueError(f"{alert}: no alert that has a threshold")
+        raise ValueError(f"{alert} is not an alert with a threshold")
     return found
 
 
@@ -151,7 +151,7 @@ _LAST: JsonObject = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 @dataclass(frozen=True, slots=True)
 class Stat(Panel):
-    """One number for each series, large, in the colour of its step, over a line of its past."""
+    """A large number for each series in the colour of its step, with its history behind it."""
 
     kind: ClassVar[str] = "stat"
 
@@ -172,7 +172,7 @@ class Stat(Panel):
 
 @dataclass(frozen=True, slots=True)
 class Gauge(Panel):
-    """One number for each series, on the arc between its least and its most."""
+    """A number for each series, on an arc from ``least`` to ``most``."""
 
     kind: ClassVar[str] = "gauge"
 
@@ -208,12 +208,12 @@ class BarGauge(Panel):
 
 @dataclass(frozen=True, slots=True)
 class TimeSeries(Panel):
-    """Lines over time, and dashed ones where an alert fires.
+    """Lines over time, with a dashed line at each alert threshold.
 
     Attributes:
-        alert: the alert whose thresholds are drawn, without ``DockerRegistry``.
-        stacked: areas on top of each other.
-        stepped: no slopes between two values.
+        alert: the alert whose thresholds are drawn, without the prefix ``DockerRegistry``.
+        stacked: draw areas on top of each other.
+        stepped: draw steps instead of slopes between two values.
 
     """
 
@@ -280,10 +280,10 @@ class Table(Panel):
 
     Attributes:
         columns: the fields in their order, each with its heading. A field is a label, or
-            ``Value #A`` for what query A gives (``Value`` where it is alone).
-        dropped: fields that are no column.
+            ``Value #A`` for the result of query A (``Value`` if there is only one query).
+        dropped: fields that are not shown.
         sort_by: the heading to sort by.
-        falling: the largest first.
+        falling: sort the largest first.
 
     """
 
@@ -297,7 +297,7 @@ class Table(Panel):
     falling: bool = True
 
     def _custom(self) -> JsonObject:
-        # As in version 37 of the schema: what is later makes cellOptions of it.
+        # As in version 37 of the schema. Later versions migrate it to cellOptions.
         return {"align": "auto", "displayMode": "auto", "inspect": False}
 
     def _options(self) -> JsonObject:

@@ -1,4 +1,4 @@
-"""A command that writes rendered files, or says which of those that are there are stale."""
+"""A command that writes rendered files, or reports which files are stale."""
 
 import argparse
 import sys
@@ -9,10 +9,10 @@ from pathlib import Path
 def write_or_check(
     program: str, description: str, texts: Mapping[Path, str], arguments: Sequence[str] | None
 ) -> int:
-    """Write ``texts`` to their files, or with ``--check`` compare them; give the exit code."""
+    """Write ``texts`` to their files, or with ``--check`` compare them; return the exit code."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 where a file is stale"
+        "--check", action="store_true", help="write nothing; exit 1 if a file is stale"
     )
     if not parser.parse_args(arguments).check:
         for path, text in texts.items():

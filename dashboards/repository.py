@@ -32,22 +32,22 @@ _NUMBERS = Band(
             decimals=0,
         ),
         Stat(
-            title="Frees if deleted",
-            description="Bytes of blobs that only this repository references: what deleting it "
-            "and a garbage collection would free.",
+            title="Freed if deleted",
+            description="Bytes of blobs that only this repository references. Deleting it and then "
+            "running the garbage collector would free them.",
             queries=(Query(_EXCLUSIVE),),
             unit="bytes",
         ),
         Stat(
             title="Referenced",
-            description="Bytes of all blobs that its manifests reference, shared ones included.",
+            description="Bytes of all blobs that its manifests reference, including shared blobs.",
             queries=(Query(_REFERENCED),),
             unit="bytes",
         ),
         Stat(
             title="Growth in 24 h",
-            description="By how much its exclusive bytes are more than 24 hours ago; in the first "
-            "day, than when they were first seen.",
+            description="Change of its exclusive bytes in the last 24 hours. On the first day, the "
+            "change since the repository was first seen.",
             queries=(Query(repository_growth(MATCHING_REPOSITORY)),),
             unit="bytes",
             past=False,
@@ -61,8 +61,8 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Pushes in 24 h",
-            description="Scans of the last 24 hours that found a push since the one before: "
-            "pushes between two scans count as one.",
+            description="Scans in the last 24 hours that found a push since the previous scan. "
+            "Several pushes between two scans count as one.",
             queries=(Query(f"changes({_PUSHED}[1d])"),),
             unit="short",
             decimals=0,
@@ -71,17 +71,17 @@ _NUMBERS = Band(
         Stat(
             title="Untagged manifests now",
             description="Manifests that no tag of the repository reaches. Garbage collection with "
-            "--delete-untagged removes them, and may break others: see Reclaimable by garbage "
-            "collection on Registry storage first.",
+            "--delete-untagged removes them and may break others. First see Reclaimable by garbage "
+            "collection on Registry storage.",
             queries=(Query(_own("untagged_manifests")),),
             unit="short",
             decimals=0,
             steps=ANY_IS_DOUBTFUL,
         ),
         Stat(
-            title="Its app",
-            description="Orphaned: CapRover no longer has the app that this repository was for. "
-            "Something else may still pull from it.",
+            title="CapRover app",
+            description="Orphaned: CapRover no longer has the app of this repository. Something "
+            "else may still pull from it.",
             queries=(
                 Query(
                     f"1 * {series('repository_orphaned', MATCHING_REPOSITORY)}"
@@ -102,8 +102,8 @@ _COURSE = Band(
     panels=(
         TimeSeries(
             title="Tags",
-            description="Tags on disk, and as the registry's API lists them. "
-            "Dashed: where TagCountHigh fires.",
+            description="Tags on disk, and tags that the registry's API lists. Dashed: threshold "
+            "of TagCountHigh.",
             queries=(
                 Query(_TAGS, "on disk {{instance}}"),
                 Query(_API_TAGS, "API {{instance}}"),
@@ -117,8 +117,8 @@ _COURSE = Band(
         ),
         TimeSeries(
             title="Bytes",
-            description="Bytes of the blobs that its manifests reference, and of those that no "
-            "other repository references.",
+            description="Bytes of the blobs that its manifests reference, and bytes of the blobs "
+            "that no other repository references.",
             queries=(
                 Query(_REFERENCED, "referenced {{instance}}"),
                 Query(_EXCLUSIVE, "exclusive {{instance}}"),
@@ -134,16 +134,17 @@ _CHANGES = Band(
     height=9,
     panels=(
         TimeSeries(
-            title="Growth in the 24 h before",
-            description="By how much its exclusive bytes grew in the 24 hours before. "
-            "Dashed: where RepositoryGrowthHigh fires.",
+            title="Growth in 24 h over time",
+            description="Growth of its exclusive bytes in the 24 hours before each point. Dashed: "
+            "threshold of RepositoryGrowthHigh.",
             queries=(Query(repository_growth(MATCHING_REPOSITORY)),),
             alert="RepositoryGrowthHigh",
             unit="bytes",
         ),
         TimeSeries(
-            title="Pushes in the hour before",
-            description="Scans of the hour before that found a push since the one before.",
+            title="Pushes per hour",
+            description="Scans in the hour before each point that found a push since the previous "
+            "scan.",
             queries=(Query(f"changes({_PUSHED}[1h])"),),
             unit="short",
             decimals=0,
@@ -152,8 +153,8 @@ _CHANGES = Band(
         ),
         TimeSeries(
             title="Manifests",
-            description="Manifests that the repository holds, and those of them that none of its "
-            "tags reaches. An index and each of its images count one by one.",
+            description="All manifests of the repository, and those that none of its tags reaches. "
+            "An index and each of its images count separately.",
             queries=(
                 Query(_own("manifests"), "all {{instance}}"),
                 Query(_own("untagged_manifests"), "untagged {{instance}}"),
@@ -168,7 +169,7 @@ _CHANGES = Band(
 
 DASHBOARD = Dashboard(
     uid=REPOSITORY,
-    description="One repository: its tags, its bytes, how it grows and when it is pushed to.",
+    description="One repository: its tags, its bytes, its growth and its pushes.",
     bands=(_NUMBERS, _COURSE, _CHANGES),
     file="repository.json",
     variables=(JOB, INSTANCE, ONE_REPOSITORY),

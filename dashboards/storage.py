@@ -1,4 +1,4 @@
-"""*Registry storage*: how full, when full, what grows, whose it is, and what can go."""
+"""*Registry storage*: how full, when full, what grows, who owns it, and what can be deleted."""
 
 from dashboards.expressions import (
     BY_EXPORTER,
@@ -37,7 +37,7 @@ from dashboards.storage_details import DETAILS
 RUNBOOKS = (
     "https://github.com/registry-storage-exporter/registry-storage-exporter/blob/main/docs/runbooks"
 )
-"""Where the pages are that say what to do about each alert."""
+"""The address of the pages that explain what to do about each alert."""
 
 _TO_REPOSITORY = (
     f"/d/{REPOSITORY}?${{datasource:queryparam}}&var-job=${{__data.fields.job}}"
@@ -59,8 +59,8 @@ _NUMBERS = Band(
     panels=(
         Gauge(
             title="Filesystem used",
-            description="Share of the filesystem of the store that is not available to everybody "
-            "but root, whatever takes it: the store, other data, reserved blocks.",
+            description="Share of the store's filesystem that is not available to users other than "
+            "root, whatever uses it: the store, other data or reserved blocks.",
             queries=(Query(f"1 - {_AVAILABLE} / {_SIZE}"),),
             unit="percentunit",
             decimals=1,
@@ -69,17 +69,17 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Full in",
-            description="When the filesystem is full if it goes on filling as in the last "
-            "6 hours. Younger than that, it is told from what is there.",
+            description="Time until the filesystem is full if it continues to fill as in the last "
+            "6 hours. With less than 6 hours of data, the estimate uses the data there is.",
             queries=(Query(seconds_to_full(_NEVER_SECONDS)),),
             unit="s",
             decimals=1,
-            # One less, as 1 / (1 / x) may be a little less than x.
+            # One less, because 1 / (1 / x) may be slightly less than x.
             mappings=mapping_from(_NEVER_SECONDS - 1, "not filling"),
         ),
         Stat(
             title="Store",
-            description="Bytes of all blobs and unfinished uploads, each blob once.",
+            description="Bytes of all blobs and unfinished uploads. Each blob counts once.",
             queries=(Query(store_bytes()),),
             unit="bytes",
         ),
@@ -94,17 +94,17 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Growth in 24 h",
-            description="By how much blobs and uploads are more than 24 hours ago; in the first "
-            "day, than when they were first seen.",
+            description="Change of the bytes of blobs and uploads in the last 24 hours. On the "
+            "first day, the change since they were first seen.",
             queries=(Query(store_growth()),),
             unit="bytes",
             past=False,
         ),
         Stat(
             title="Reclaimable by garbage collection",
-            description="What a run of the registry's garbage collector would free, without and "
-            "with --delete-untagged. Where tags are at risk, that run leaves them without "
-            "manifests or layers: don't run it with --delete-untagged, see the runbook of "
+            description="Bytes that a run of the registry's garbage collector would free, without "
+            "and with --delete-untagged. If tags are at risk, a run leaves them without manifests "
+            "or layers: do not run it with --delete-untagged, and see the runbook of "
             "DockerRegistryGarbageCollectionUnsafe.",
             queries=(
                 Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{instance}}"),
@@ -131,7 +131,7 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Orphaned",
-            description="Bytes that only apps need which CapRover no longer has.",
+            description="Bytes needed only by apps that CapRover no longer has.",
             queries=(Query(series("use_bytes", use="orphaned")),),
             unit="bytes",
             width=2,
@@ -140,8 +140,8 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Broken",
-            description="Tags that cannot be pulled whole, and images that CapRover runs or can "
-            "roll back to and that this store cannot serve.",
+            description="Tags that cannot be pulled completely, and images that CapRover runs or "
+            "can roll back to but this store cannot serve.",
             queries=(
                 Query(series("broken_tags"), "tags {{instance}}"),
                 Query(f"sum {BY_EXPORTER} ({series('missing_images')})", "images {{instance}}"),
@@ -158,8 +158,8 @@ _COURSE = Band(
     panels=(
         TimeSeries(
             title="Space available",
-            description="Share of the filesystem that is available. "
-            "Dashed: where StorageAlmostFull fires.",
+            description="Share of the filesystem that is available. Dashed: thresholds of "
+            "StorageAlmostFull.",
             queries=(Query(f"{_AVAILABLE} / {_SIZE}"),),
             alert="StorageAlmostFull",
             unit="percentunit",
@@ -168,8 +168,9 @@ _COURSE = Band(
         ),
         TimeSeries(
             title="Time until full",
-            description="At the growth of the 6 hours before; more than 30 days are drawn as 30. "
-            "Dashed: where StorageFillingUp fires, if less than 40 % is left.",
+            description="Time until full at the growth of the 6 hours before each point, at most "
+            "30 days. Dashed: thresholds of StorageFillingUp, which fires only if less than 40 % "
+            "is left.",
             queries=(Query(seconds_to_full(_SOON_SECONDS)),),
             alert="StorageFillingUp",
             unit="s",
@@ -178,9 +179,9 @@ _COURSE = Band(
         ),
         TimeSeries(
             title="Bytes by state",
-            description="Blobs that a tag reaches; that only manifests without a tag reach; that "
-            "no manifest references, which the next garbage collection frees; and unfinished "
-            "uploads.",
+            description="Tagged: blobs that a tag reaches. Untagged: blobs that only manifests "
+            "without a tag reach. Unreferenced: blobs that no manifest references; the next "
+            "garbage collection frees them. Uploads: unfinished uploads.",
             queries=(
                 Query(
                     f"sum by (job, instance, state) ({series('blob_bytes')})",
@@ -196,9 +197,10 @@ _COURSE = Band(
         ),
         TimeSeries(
             title="Tagged bytes by use",
-            description="What tags reach, by what CapRover needs it for: apps that run, versions "
-            "to roll back to, older ones, repositories that no app ever had, and apps that are "
-            "gone. Without caprover.config-dir there is nothing here.",
+            description="Bytes that tags reach, by their use in CapRover. Running: apps that run. "
+            "Rollback: versions to roll back to. Superseded: older versions. Unmanaged: "
+            "repositories that never belonged to an app. Orphaned: apps that no longer exist. "
+            "Empty without caprover.config-dir.",
             queries=(Query(series("use_bytes"), "{{use}} {{instance}}"),),
             unit="bytes",
             width=6,
@@ -216,10 +218,10 @@ _WHOSE = Band(
     panels=(
         Table(
             title="Largest repositories",
-            description="By the bytes that deleting the repository and a garbage collection would "
-            "free. Referenced counts what it shares with others, too: its sum is more than the "
-            "disk holds. Repositories without series of their own are not among them. A click on a "
-            "repository shows it alone.",
+            description="Sorted by exclusive bytes: the bytes that deleting the repository and "
+            "then collecting garbage would free. Referenced includes bytes shared with other "
+            "repositories, so the sum of that column can exceed the bytes on disk. Repositories "
+            "without series of their own are not listed. Click a repository to open its dashboard.",
             queries=(
                 Query(
                     f"topk({_ROWS}, sum {BY_REPOSITORY} ({series('repository_exclusive_bytes')}))"
@@ -255,14 +257,14 @@ _WHOSE = Band(
                 Override("byName", "tags", {"unit": "short", "custom.width": 60}),
                 Override("byName", "growth in 24 h", {"decimals": 1}),
                 Override("byName", "last push", {"unit": "dateTimeFromNow"}),
-                # The link needs it.
+                # The link needs the job.
                 Override("byName", "job", {"custom.hidden": True}),
             ),
         ),
         BarGauge(
             title="Fastest growing repositories",
-            description="Exclusive bytes gained in 24 hours; in the first day, since they were "
-            "first seen.",
+            description="Exclusive bytes gained in the last 24 hours. On the first day, since the "
+            "repository was first seen.",
             queries=(
                 Query(
                     f"topk(10, sum {BY_REPOSITORY} ({repository_growth()}) > 0)",
@@ -272,18 +274,19 @@ _WHOSE = Band(
             unit="bytes",
             width=6,
             least=0,
-            no_value="none grew",
+            no_value="no growth",
         ),
         Table(
             title="Firing alerts",
-            description="Alerts of this registry that fire now; a click on one opens its runbook. "
-            "Only those that Prometheus evaluates: see Alerting for rules that Grafana does.",
+            description="Alerts of this registry that are firing. Click an alert to open its "
+            "runbook. Only rules that Prometheus evaluates are listed; for rules that Grafana "
+            "evaluates, see Alerting.",
             queries=(
                 Query(f"max by (job, instance, alertname, severity, repository) ({_FIRING})"),
             ),
             unit="none",
             width=7,
-            no_value="none fires",
+            no_value="none firing",
             columns={
                 "alertname": "alertname",
                 "severity": "severity",
@@ -321,8 +324,8 @@ _WHOSE = Band(
 
 DASHBOARD = Dashboard(
     uid=STORAGE,
-    description="How full the registry's disk is, when it will be full, what grows, whose it is, "
-    "and what can go.",
+    description="How full the registry's disk is, when it will be full, what grows, who owns it, "
+    "and what can be deleted.",
     bands=(_NUMBERS, _COURSE, _WHOSE, *DETAILS),
     file="registry-storage.json",
     since="7d",

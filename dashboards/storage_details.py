@@ -1,4 +1,4 @@
-"""The lower part of *Registry storage*: what one looks at after the first screen."""
+"""The lower part of *Registry storage*: details below the first screen."""
 
 from dashboards.expressions import BY_EXPORTER, ON_EXPORTER, series, store_bytes, store_growth
 from dashboards.fields import Override, Query
@@ -8,13 +8,13 @@ from dashboards.panels import Table, TimeSeries
 _BLOBS = f"sum {BY_EXPORTER} ({series('blob_bytes')})"
 
 _GROWTH = Band(
-    heading="Growth and room",
+    heading="Growth and free space",
     height=7,
     panels=(
         TimeSeries(
-            title="Growth in 24 h, of the filesystem",
-            description="By how much blobs and uploads grew in the 24 hours before, as a share of "
-            "the filesystem. Dashed: where StorageGrowthHigh fires.",
+            title="Growth in 24 h as a share of the filesystem",
+            description="Growth of blobs and uploads in the 24 hours before each point, as a share "
+            "of the filesystem. Dashed: thresholds of StorageGrowthHigh.",
             queries=(
                 Query(f"({store_growth()}) / {ON_EXPORTER} {series('filesystem_size_bytes')}"),
             ),
@@ -23,17 +23,18 @@ _GROWTH = Band(
         ),
         TimeSeries(
             title="Budget used over time",
-            description="Blobs and uploads as a share of storage.limit; nothing without one. "
-            "Dashed: where StorageLimitApproaching fires.",
+            description="Blobs and uploads as a share of storage.limit. Empty without a limit. "
+            "Dashed: thresholds of StorageLimitApproaching.",
             queries=(Query(f"({store_bytes()}) / {ON_EXPORTER} {series('storage_limit_bytes')}"),),
             alert="StorageLimitApproaching",
             unit="percentunit",
             least=0,
         ),
         TimeSeries(
-            title="Room for a backup",
-            description="How often the store fits into the space available. CapRover's backup "
-            "needs it twice. Dashed: where BackupHeadroomLow fires, if CapRover is configured.",
+            title="Space for a backup",
+            description="How many times the store fits into the available space. CapRover's backup "
+            "needs room for two copies. Dashed: threshold of BackupHeadroomLow, which fires only "
+            "if CapRover is configured.",
             queries=(
                 Query(f"{series('filesystem_avail_bytes')} / {ON_EXPORTER} ({store_bytes()})"),
             ),
@@ -45,14 +46,14 @@ _GROWTH = Band(
 )
 
 _WHAT_CAN_GO = Band(
-    heading="What can go",
+    heading="What can be deleted",
     height=7,
     panels=(
         TimeSeries(
             title="Reclaimable share",
             description="Share of all blob bytes that a run of the registry's garbage collector "
-            "would free, without and with --delete-untagged. Dashed: where ReclaimableHigh fires "
-            "for the latter, if it is more than 1 GiB.",
+            "would free, without and with --delete-untagged. Dashed: threshold of ReclaimableHigh, "
+            "which fires for the run with --delete-untagged if that frees more than 1 GiB.",
             queries=(
                 Query(
                     f"{series('gc_reclaimable_bytes')} / {ON_EXPORTER} group_left () {_BLOBS}",
@@ -66,8 +67,8 @@ _WHAT_CAN_GO = Band(
         ),
         TimeSeries(
             title="Garbage collection: risks",
-            description="Blockers: links and manifests on which a run aborts and frees nothing. "
-            "At risk: tags that can be pulled now and could not after a run of that mode.",
+            description="Blockers: links and manifests that make a run abort and free nothing. At "
+            "risk: tags that can be pulled now but not after a run in that mode.",
             queries=(
                 Query(series("gc_blockers"), "blockers {{instance}}"),
                 Query(series("gc_endangered_tags"), "at risk, {{mode}} {{instance}}"),
@@ -80,9 +81,9 @@ _WHAT_CAN_GO = Band(
         ),
         Table(
             title="Retention policies",
-            description="What deleting all but the newest tags of each repository would free "
-            "after a garbage collection, on top of what it frees anyway; tags that run always "
-            "stay. Policies come from retention.keep-last.",
+            description="Bytes that deleting all but the newest tags of each repository would free "
+            "after a garbage collection, beyond the bytes that the collection frees anyway. Tags "
+            "that apps run always stay. Policies come from retention.keep-last.",
             queries=(
                 Query(f"sum by (job, instance, policy) ({series('retention_candidate_tags')})"),
                 Query(f"sum by (job, instance, policy) ({series('retention_reclaimable_bytes')})"),
@@ -92,18 +93,18 @@ _WHAT_CAN_GO = Band(
             columns={
                 "policy": "policy",
                 "Value #A": "tags to delete",
-                "Value #B": "frees",
+                "Value #B": "freed",
                 "instance": "instance",
             },
             dropped=("Time", "job"),
-            sort_by="frees",
+            sort_by="freed",
             no_value="no policy",
             overrides=(Override("byName", "tags to delete", {"unit": "short"}),),
         ),
         TimeSeries(
             title="Orphaned bytes",
-            description="Bytes that only apps need which CapRover no longer has. "
-            "Dashed: where OrphanedRepositories fires.",
+            description="Bytes needed only by apps that CapRover no longer has. Dashed: threshold "
+            "of OrphanedRepositories.",
             queries=(Query(series("use_bytes", use="orphaned")),),
             alert="OrphanedRepositories",
             unit="bytes",
@@ -119,8 +120,8 @@ _LIMITS = Band(
     panels=(
         TimeSeries(
             title="Inodes free",
-            description="Share of the filesystem's inodes that is free. "
-            "Dashed: where InodesAlmostExhausted fires.",
+            description="Share of the filesystem's inodes that are free. Dashed: thresholds of "
+            "InodesAlmostExhausted.",
             queries=(Query(f"{series('filesystem_files_free')} / {series('filesystem_files')}"),),
             alert="InodesAlmostExhausted",
             unit="percentunit",
@@ -128,20 +129,20 @@ _LIMITS = Band(
         ),
         TimeSeries(
             title="Age of the oldest upload",
-            description="Time since the oldest unfinished upload began; nothing without one. The "
-            "registry purges uploads after 7 days, if it can. Dashed: where UploadsAbandoned "
-            "fires.",
+            description="Time since the oldest unfinished upload began. Empty if there is none. "
+            "The registry purges uploads after 7 days, if it can. Dashed: threshold of "
+            "UploadsAbandoned.",
             queries=(Query(f"time() - {series('upload_oldest_start_timestamp_seconds')}"),),
             alert="UploadsAbandoned",
             unit="s",
             least=0,
         ),
         TimeSeries(
-            title="Broken and left behind",
-            description="Tags that cannot be pulled whole, blobs that are referenced and not on "
-            "disk, images that CapRover counts on and this store cannot serve; unfinished uploads "
-            "that the registry never purges, files that are no part of its layout; 1 where the "
-            "filesystem is read-only.",
+            title="Damage and leftovers",
+            description="Tags that cannot be pulled completely. Blobs that are referenced but not "
+            "on disk. Images that CapRover needs but this store cannot serve. Unfinished uploads "
+            "that the registry never purges. Files that are not part of the registry's layout. "
+            "Read-only: 1 if the filesystem is read-only.",
             queries=(
                 Query(series("broken_tags"), "broken tags {{instance}}"),
                 Query(series("missing_blobs"), "missing blobs {{instance}}"),

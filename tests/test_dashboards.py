@@ -125,7 +125,7 @@ def test_a_band_that_leaves_a_hole_is_refused() -> None:
 
 def test_a_line_for_an_alert_without_a_threshold_is_refused() -> None:
     panel = TimeSeries(title="", description="", queries=(), unit="none", alert="APIDown")
-    with pytest.raises(ValueError, match="APIDown: no alert that has a threshold"):
+    with pytest.raises(ValueError, match="APIDown is not an alert with a threshold"):
         panel.to_json()
 
 
