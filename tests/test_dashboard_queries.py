@@ -1,9 +1,9 @@
-"""Every query of every dashboard, asked of a real Prometheus that scrapes real exporters.
+"""Every query of every dashboard, run on a real Prometheus that scrapes real exporters.
 
-The store is the sample's, served by a real registry over TLS and pushed to while it is watched, and
-a rule fires: so all that a dashboard can show is there. A second exporter watches another store,
-so that a join or a sum that mixes the two fails; a third is in the middle of its first scan. What
-needs a day of history is asked of promtool.
+The store is the sample store. A real registry serves it over TLS, the test pushes to it while the
+exporter watches it, and a rule fires. So there is data for everything that a dashboard can show.
+A second exporter watches another store, so that a join or a sum that mixes the two fails. A third
+is in the middle of its first scan. Queries that need a day of history run in promtool.
 """
 
 import json
@@ -45,14 +45,14 @@ groups:
         expr: docker_registry_exporter_build_info == 1
         labels: {severity: warning}
 """
-# What a full scan that is over shows nothing of; one that is slow does.
+# Panels that are empty after a full scan. The slow exporter has data for them.
 ONLY_DURING_A_FULL_SCAN = {("exporter.json", "Full scan")}
 SCRAPED = f'docker_registry_repository_tags{{repository="{REPOSITORY}"}}'
 API_ANSWERED = 'changes(docker_registry_api_requests_total{endpoint="tags"}[1m]) > 1'
 
 
-class Asked(NamedTuple):
-    """One query of a panel, as it is in the dashboard's file."""
+class PanelQuery(NamedTuple):
+    """One query of a panel, as written in the dashboard's file."""
 
     file: str
     panel: str
@@ -60,7 +60,7 @@ class Asked(NamedTuple):
     expr: str
 
     def substituted(self, instance: str = ".+", repository: str = REPOSITORY) -> str:
-        """Put the values in for the variables, as Grafana does."""
+        """Return the expression with values instead of variables, as Grafana substitutes them."""
         values = {
             "$__rate_interval": "1m",
             "$__interval": "15s",
@@ -83,14 +83,14 @@ def rendered() -> dict[str, dict[str, Any]]:
 
 
 ALL = [
-    Asked(file, panel["title"], target["refId"], target["expr"])
+    PanelQuery(file, panel["title"], target["refId"], target["expr"])
     for file, dashboard in rendered().items()
     for panel in dashboard["panels"]
     for target in panel.get("targets", ())
 ]
 
 
-def query_of(file: str, panel: str, ref: str = "A") -> Asked:
+def query_of(file: str, panel: str, ref: str = "A") -> PanelQuery:
     (found,) = (each for each in ALL if (each.file, each.panel, each.ref) == (file, panel, ref))
     return found
 
@@ -100,32 +100,32 @@ def query_of(file: str, panel: str, ref: str = "A") -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What runs, and where each exporter is."""
+    """The running Prometheus and the exporters that it scrapes."""
 
     prometheus: Prometheus
     sample: Exporter
     other: Exporter
     slow: Exporter
 
-    def values(self, asked: Asked) -> dict[str, float]:
-        """Ask a query whose series have one value for each exporter."""
-        vector = self.prometheus.query(asked.substituted())
+    def values(self, query: PanelQuery) -> dict[str, float]:
+        """Run a query that returns one series for each exporter; return the values by instance."""
+        vector = self.prometheus.query(query.substituted())
         found = {each["metric"]["instance"]: float(each["value"][1]) for each in vector}
         assert len(found) == len(vector)
         return found
 
-    def lacks(self, asked: Asked) -> bool:
-        """Tell whether a query gives no number for the exporter of the sample."""
-        is_short = asked[:2] in ONLY_DURING_A_FULL_SCAN
+    def lacks(self, query: PanelQuery) -> bool:
+        """Return whether a query returns no number for the exporter of the sample store."""
+        is_short = query[:2] in ONLY_DURING_A_FULL_SCAN
         instance = self.slow.address if is_short else self.sample.address
-        vector = self.prometheus.query(asked.substituted())
+        vector = self.prometheus.query(query.substituted())
         own = [each for each in vector if each["metric"].get("instance") == instance]
         return not any(math.isfinite(float(each["value"][1])) for each in own)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Run all of it, push when the store has been scraped, and wait until that was scraped."""
+    """Start all servers, push after the first scrape, and wait until the push is scraped."""
     home = tmp_path_factory.mktemp("dashboards")
     build_sample(home / "registry", time.time())
     write_captain_config(home / "captain", time.time())
@@ -160,7 +160,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def make_certificate(home: Path) -> tuple[Path, Path, Path]:
-    """Give a certificate chain, its key, and the authority that both are trusted by."""
+    """Write a certificate chain, its key and the authority that issued it; return the files."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1", not_after=NOT_AFTER)
     certificate, key, ca_file = home / "certificate.pem", home / "key.pem", home / "ca.pem"
@@ -171,33 +171,33 @@ def make_certificate(home: Path) -> tuple[Path, Path, Path]:
     return certificate, key, ca_file
 
 
-def test_every_query_gives_data(scene: Scene) -> None:
+def test_every_query_returns_data(scene: Scene) -> None:
     missing = list(ALL)
 
     def nothing_is_missing() -> bool:
-        missing[:] = [asked for asked in missing if scene.lacks(asked)]
+        missing[:] = [query for query in missing if scene.lacks(query)]
         return not missing
 
     try:
-        wait_until(nothing_is_missing, "queries give nothing", DATA_SECONDS)
+        wait_until(nothing_is_missing, "queries return nothing", DATA_SECONDS)
     except TimeoutError:
-        assert [asked[:3] for asked in missing] == []
+        assert [query[:3] for query in missing] == []
 
 
 def test_a_chosen_instance_is_the_only_one_shown(scene: Scene) -> None:
     for chosen in (scene.sample.address, scene.other.address):
-        for asked in ALL:
-            vector = scene.prometheus.query(asked.substituted(instance=chosen))
-            assert {each["metric"]["instance"] for each in vector} <= {chosen}, asked[:3]
+        for query in ALL:
+            vector = scene.prometheus.query(query.substituted(instance=chosen))
+            assert {each["metric"]["instance"] for each in vector} <= {chosen}, query[:3]
 
 
-def test_variables_offer_the_values_there_are(scene: Scene) -> None:
+def test_variables_offer_the_existing_values(scene: Scene) -> None:
     offered = {}
     for variable in rendered()["repository.json"]["templating"]["list"]:
         if variable["type"] == "query":
             call = variable["definition"].removeprefix("label_values(").removesuffix(")")
             selector, _, label = call.rpartition(", ")
-            vector = scene.prometheus.query(Asked("", "", "", selector).substituted())
+            vector = scene.prometheus.query(PanelQuery("", "", "", selector).substituted())
             offered[variable["name"]] = {each["metric"][label] for each in vector}
     assert offered["job"] == {JOB}
     everyone = (scene.sample, scene.other, scene.slow)
@@ -205,7 +205,7 @@ def test_variables_offer_the_values_there_are(scene: Scene) -> None:
     assert offered["repository"] >= {REPOSITORY, "tools/backup"}
 
 
-def test_two_stores_are_two_numbers(scene: Scene) -> None:
+def test_two_stores_are_shown_as_two_numbers(scene: Scene) -> None:
     expected = {}
     for exporter in (scene.sample, scene.other):
         page = exporter.metrics()
@@ -217,7 +217,7 @@ def test_two_stores_are_two_numbers(scene: Scene) -> None:
 
 
 def test_a_push_shows_as_growth_of_the_store_and_of_its_repository(scene: Scene) -> None:
-    # Prometheus extrapolates a delta to the edges of its range, by one scrape at the most.
+    # Prometheus extrapolates a delta to the edges of its range, by at most one scrape.
     store = scene.values(query_of("registry-storage.json", "Growth in 24 h"))
     assert PUSHED_BYTES < store[scene.sample.address] < 2 * PUSHED_BYTES
     assert store[scene.other.address] == 0
@@ -246,9 +246,9 @@ def test_a_row_of_the_table_has_all_columns(scene: Scene) -> None:
     assert all(column == columns[0] for column in columns)
 
 
-# With a past, as promtool makes it up: one exporter for 30 hours, another for the last 3
+# With a history that promtool simulates: one exporter for 30 hours, another for the last 3
 
-PAST = {
+HISTORY = {
     'scan_success{instance="long"}': "1x30",
     'scan_success{instance="short"}': "_x27 1x3",
     'repository_exclusive_bytes{instance="long",repository="grows"}': "100+10x30",
@@ -267,17 +267,17 @@ PAST = {
 AT = "30h"
 
 
-def exactly(tmp_path: Path, asked: Asked, expected: dict[str, float]) -> None:
-    """Fail where an expression gives other series or values than these, at the end of ``PAST``."""
+def assert_samples(tmp_path: Path, query: PanelQuery, expected: dict[str, float]) -> None:
+    """Assert that a query returns exactly these series and values at the end of ``HISTORY``."""
     samples = [{"labels": labels, "value": value} for labels, value in expected.items()]
     test = {
         "interval": "1h",
         "input_series": [
             {"series": f'docker_registry_{name[:-1]},job="{JOB}"}}', "values": values}
-            for name, values in PAST.items()
+            for name, values in HISTORY.items()
         ],
         "promql_expr_test": [
-            {"expr": asked.substituted(), "eval_time": AT, "exp_samples": samples}
+            {"expr": query.substituted(), "eval_time": AT, "exp_samples": samples}
         ],
     }
     (tmp_path / "test.yml").write_text(json.dumps({"tests": [test]}))
@@ -286,10 +286,12 @@ def exactly(tmp_path: Path, asked: Asked, expected: dict[str, float]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_growth_is_told_from_a_day_ago_and_of_a_new_repository_it_is_all(tmp_path: Path) -> None:
+def test_growth_compares_with_a_day_ago_and_a_new_repository_grew_by_its_size(
+    tmp_path: Path,
+) -> None:
     expected = {("long", "grows"): 240, ("long", "shrinks"): -240}
     expected |= {("long", "new"): 70, ("short", "there before"): 0}
-    exactly(
+    assert_samples(
         tmp_path,
         query_of("registry-storage.json", "Largest repositories", "D"),
         {
@@ -300,7 +302,7 @@ def test_growth_is_told_from_a_day_ago_and_of_a_new_repository_it_is_all(tmp_pat
 
 
 def test_only_what_grew_is_among_the_fastest_growing(tmp_path: Path) -> None:
-    exactly(
+    assert_samples(
         tmp_path,
         query_of("registry-storage.json", "Fastest growing repositories"),
         {
@@ -310,22 +312,22 @@ def test_only_what_grew_is_among_the_fastest_growing(tmp_path: Path) -> None:
     )
 
 
-def test_growth_of_the_store_is_that_of_blobs_and_uploads(tmp_path: Path) -> None:
-    exactly(
+def test_growth_of_the_store_counts_blobs_and_uploads(tmp_path: Path) -> None:
+    assert_samples(
         tmp_path,
         query_of("registry-storage.json", "Growth in 24 h"),
         of_exporters(long=24 * (20 - 5) + 7, short=0),
     )
 
 
-def test_the_time_until_full_is_that_of_the_last_six_hours(tmp_path: Path) -> None:
-    # 504 MB are left and 2,000 bytes go each second; one empties, one is full already.
-    exactly(
+def test_the_time_until_full_uses_the_growth_of_the_last_six_hours(tmp_path: Path) -> None:
+    # One has 504 MB left and loses 2,000 bytes each second, one gains space, one is already full.
+    assert_samples(
         tmp_path,
         query_of("registry-storage.json", "Full in"),
         of_exporters(long=504_000_000 / 2000, short=5 * 365 * 24 * HOUR, full=0),
     )
-    exactly(
+    assert_samples(
         tmp_path,
         query_of("registry-storage.json", "Time until full"),
         of_exporters(long=504_000_000 / 2000, short=30 * 24 * HOUR, full=0),
@@ -333,5 +335,5 @@ def test_the_time_until_full_is_that_of_the_last_six_hours(tmp_path: Path) -> No
 
 
 def of_exporters(**values: float) -> dict[str, float]:
-    """Give the series of exporters by their instance."""
+    """Return expected samples, one for each instance."""
     return {f'{{job="{JOB}",instance="{name}"}}': value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The dashboards keep the rules of dashboard-linter, and lead only to what exists."""
+"""The dashboards follow the rules of dashboard-linter, and all their links have a target."""
 
 import json
 import re
@@ -32,10 +32,10 @@ TEMPLATED = {"type": "prometheus", "uid": "${datasource}"}
 KINDS = {"stat", "gauge", "bargauge", "timeseries", "table"}
 MOST_PANELS = 25
 SCREEN_ROWS = 22
-"""What a window of 1080 pixels shows: a row takes 38, Grafana and the browser about 200."""
+"""The rows in a window of 1080 pixels: a row takes 38, Grafana and the browser about 200."""
 
-# Those of https://github.com/grafana/grafana/blob/main/packages/grafana-data/src/valueFormats
-# that are in use here: a new one is looked up there before it is added.
+# The units in use here. Before adding one, look it up in
+# https://github.com/grafana/grafana/blob/main/packages/grafana-data/src/valueFormats
 UNITS = {"bytes", "dateTimeFromNow", "none", "opm", "percentunit", "reqps", "s", "short"}
 
 NOT_OURS = {"up", "ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes"}
@@ -60,7 +60,7 @@ _FUNCTIONS = {"sum", "max", "topk", "rate", "delta", "deriv", "changes", "time",
 
 
 def panels(dashboard: Json) -> list[Json]:
-    """Give the panels, without the headings between them."""
+    """Return the panels, without the headings between them."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
@@ -87,14 +87,14 @@ def variables(dashboard: Json) -> dict[str, Json]:
 # The files
 
 
-def test_the_files_are_those_that_the_modules_render() -> None:
+def test_the_files_match_what_the_modules_render() -> None:
     for dashboard in dashboards.DASHBOARDS:
         file = DIRECTORY / dashboard.file
         assert file.read_text() == dashboard.render(), "run `python -m dashboards`"
     assert {path.name for path in DIRECTORY.glob("*.json")} == set(RENDERED)
 
 
-def test_check_names_each_file_that_is_stale_or_gone_and_writing_mends_it(
+def test_check_reports_each_stale_or_missing_file_and_writing_fixes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in RENDERED:
@@ -117,13 +117,13 @@ def test_the_modules_are_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 350
 
 
-def test_a_band_that_leaves_a_hole_is_refused() -> None:
+def test_a_band_that_leaves_a_gap_is_rejected() -> None:
     panel = Stat(title="Alone", description="", queries=(), unit="none", width=20)
     with pytest.raises(ValueError, match="Alone: together 20 wide, not 24"):
         Band(panels=(panel,), height=4)
 
 
-def test_a_line_for_an_alert_without_a_threshold_is_refused() -> None:
+def test_a_line_for_an_alert_without_a_threshold_is_rejected() -> None:
     panel = TimeSeries(title="", description="", queries=(), unit="none", alert="APIDown")
     with pytest.raises(ValueError, match="APIDown is not an alert with a threshold"):
         panel.to_json()
@@ -132,7 +132,7 @@ def test_a_line_for_an_alert_without_a_threshold_is_refused() -> None:
 # The dashboards
 
 
-def test_identities_and_titles_are_those_that_others_link_to() -> None:
+def test_uids_and_titles_that_links_rely_on_stay_the_same() -> None:
     assert {each["uid"]: each["title"] for each in RENDERED.values()} == {
         "registry-storage": "Registry storage",
         "registry-repository": "Registry repository",
@@ -141,18 +141,19 @@ def test_identities_and_titles_are_those_that_others_link_to() -> None:
 
 
 @every_dashboard
-def test_a_dashboard_is_imported_by_grafana_9_4_and_is_not_edited_there(dashboard: Json) -> None:
+def test_a_dashboard_has_the_schema_of_grafana_9_4_and_is_read_only(dashboard: Json) -> None:
     assert dashboard["schemaVersion"] == 37
     assert dashboard["id"] is None
     assert dashboard["editable"] is False
     assert dashboard["graphTooltip"] == 1
     assert dashboard["tags"] == ["docker-registry"]
-    # Version 38 renamed it: in one that says 37, Grafana 9.4 and later versions read only this.
+    # Schema 38 renamed displayMode to cellOptions. In a dashboard with schema 37, Grafana 9.4 and
+    # later read only displayMode.
     assert "cellOptions" not in json.dumps(dashboard)
 
 
 @every_dashboard
-def test_the_data_source_is_chosen_above_the_dashboard(dashboard: Json) -> None:
+def test_the_data_source_is_a_variable_at_the_top(dashboard: Json) -> None:
     chosen = variables(dashboard)["datasource"]
     assert (chosen["type"], chosen["query"]) == ("datasource", "prometheus")
     assert chosen["label"] == "Data source"
@@ -163,17 +164,17 @@ def test_the_data_source_is_chosen_above_the_dashboard(dashboard: Json) -> None:
 
 @every_dashboard
 @pytest.mark.parametrize("name", ["job", "instance"])
-def test_job_and_instance_are_chosen_above_the_dashboard(dashboard: Json, name: str) -> None:
+def test_job_and_instance_are_variables_at_the_top(dashboard: Json, name: str) -> None:
     variable = variables(dashboard)[name]
     assert variable["type"] == "query"
     assert variable["label"] == name.capitalize()
     assert variable["multi"]
     assert variable["includeAll"]
     assert variable["allValue"] == ".+"
-    assert variable["refresh"] == 2  # when the time range changes
+    assert variable["refresh"] == 2  # refresh when the time range changes
 
 
-def test_the_values_to_choose_from_are_those_of_the_exporters() -> None:
+def test_variables_query_the_series_of_the_exporters() -> None:
     build_info = "docker_registry_exporter_build_info"
     expected = {
         "job": f"label_values({build_info}, job)",
@@ -181,7 +182,7 @@ def test_the_values_to_choose_from_are_those_of_the_exporters() -> None:
         "repository": 'label_values(docker_registry_repository_tags{job=~"$job",'
         'instance=~"$instance"}, repository)',
     }
-    asked = {
+    queried = {
         file: {
             name: variable["definition"]
             for name, variable in variables(dashboard).items()
@@ -189,9 +190,9 @@ def test_the_values_to_choose_from_are_those_of_the_exporters() -> None:
         }
         for file, dashboard in RENDERED.items()
     }
-    assert asked.pop("repository.json") == expected
+    assert queried.pop("repository.json") == expected
     del expected["repository"]
-    assert all(each == expected for each in asked.values())
+    assert all(each == expected for each in queried.values())
 
 
 @every_dashboard
@@ -206,14 +207,14 @@ def test_panels_fill_the_width_and_do_not_overlap(dashboard: Json) -> None:
 
 
 @every_dashboard
-def test_panels_have_identities_and_titles_of_their_own(dashboard: Json) -> None:
+def test_panels_have_unique_ids_and_titles(dashboard: Json) -> None:
     for key in ("id", "title"):
         found = [panel[key] for panel in dashboard["panels"]]
         assert len(set(found)) == len(found)
     assert len(panels(dashboard)) <= MOST_PANELS
 
 
-def test_what_the_first_screen_must_tell_is_on_the_first_screen() -> None:
+def test_the_most_important_panels_are_on_the_first_screen() -> None:
     first = {
         panel["title"]
         for panel in panels(RENDERED["registry-storage.json"])
@@ -222,9 +223,9 @@ def test_what_the_first_screen_must_tell_is_on_the_first_screen() -> None:
     how_full = {"Filesystem used", "Space available", "Store", "Budget used"}
     when_full = {"Full in", "Time until full"}
     what_grows = {"Growth in 24 h", "Bytes by state", "Fastest growing repositories"}
-    whose = {"Largest repositories", "Tagged bytes by use"}
-    what_can_go = {"Reclaimable by garbage collection", "Orphaned"}
-    assert first >= how_full | when_full | what_grows | whose | what_can_go
+    owners = {"Largest repositories", "Tagged bytes by use"}
+    deletable = {"Reclaimable by garbage collection", "Orphaned"}
+    assert first >= how_full | when_full | what_grows | owners | deletable
     assert first >= {"Broken", "Firing alerts"}
 
 
@@ -250,7 +251,7 @@ def test_a_panel_has_a_title_a_description_a_unit_and_a_query(panel: Json) -> No
 
 
 @every_panel
-def test_a_legend_tells_which_exporter_a_line_is_of(panel: Json) -> None:
+def test_a_legend_names_the_exporter_of_each_line(panel: Json) -> None:
     if panel["type"] == "table":
         (organize,) = (each for each in panel["transformations"] if each["id"] == "organize")
         assert "instance" in organize["options"]["indexByName"]
@@ -260,7 +261,7 @@ def test_a_legend_tells_which_exporter_a_line_is_of(panel: Json) -> None:
 
 
 @every_panel
-def test_a_panel_asks_for_a_range_where_it_draws_one(panel: Json) -> None:
+def test_a_panel_queries_a_range_only_if_it_draws_one(panel: Json) -> None:
     now = panel["type"] in {"table", "bargauge"}
     form = "table" if panel["type"] == "table" else "time_series"
     for target in panel["targets"]:
@@ -268,7 +269,7 @@ def test_a_panel_asks_for_a_range_where_it_draws_one(panel: Json) -> None:
 
 
 @every_panel
-def test_overrides_speak_of_queries_and_columns_that_exist(panel: Json) -> None:
+def test_overrides_refer_to_existing_queries_and_columns(panel: Json) -> None:
     refs = {target["refId"] for target in panel["targets"]}
     legends = [target["legendFormat"] for target in panel["targets"]]
     columns = set()
@@ -299,19 +300,19 @@ def test_every_metric_exists(expr: str) -> None:
     named = {name for name, _ in _SELECTOR.findall(expr)}
     assert named
     assert named <= OURS | NOT_OURS
-    # And nothing is selected without braces, where no matcher could stand.
+    # Nothing is selected without braces, because there would be no place for a matcher.
     rest = _GROUPING.sub("", re.sub(r"\[[^\]]*\]", "", _SELECTOR.sub("", expr)))
     assert set(_WORD.findall(rest)) <= _FUNCTIONS
 
 
 @every_expression
-def test_every_selector_is_held_to_the_chosen_job_and_instance(expr: str) -> None:
+def test_every_selector_is_limited_to_the_chosen_job_and_instance(expr: str) -> None:
     for name, matchers in _SELECTOR.findall(expr):
         assert matchers.startswith('job=~"$job",instance=~"$instance"'), name
 
 
 @every_expression
-def test_counters_are_only_looked_at_as_rates_and_rates_over_the_rate_interval(expr: str) -> None:
+def test_counters_are_only_used_as_rates_over_the_rate_interval(expr: str) -> None:
     rated = _RATE.findall(expr)
     assert {name for name, _ in rated} <= COUNTERS
     assert all(window == "$__rate_interval" for _, window in rated)
@@ -320,7 +321,7 @@ def test_counters_are_only_looked_at_as_rates_and_rates_over_the_rate_interval(e
 
 
 @every_expression
-def test_other_windows_are_those_that_alerts_and_titles_speak_of(expr: str) -> None:
+def test_other_windows_are_those_of_the_alerts_and_titles(expr: str) -> None:
     assert set(_WINDOW.findall(expr)) <= {"$__rate_interval", "1h", "6h", "1d"}
 
 
@@ -333,7 +334,7 @@ def test_sums_and_joins_keep_exporters_apart(expr: str) -> None:
 # Thresholds and links
 
 
-def test_every_threshold_is_drawn_and_none_that_does_not_exist() -> None:
+def test_exactly_the_existing_thresholds_are_drawn() -> None:
     drawn = {
         pair
         for dashboard in RENDERED.values()
