@@ -65,7 +65,7 @@ def _round(inventory: Inventory) -> tuple[float, float, float]:
 
 
 def _images(inventory: Inventory) -> AppImages:
-    """Give every other repository to an app: its last tag runs, tags before it are rollbacks."""
+    """Assign every other repository to an app: its last tag runs, tags before it are rollbacks."""
     running, rollback = set(), set()
     for repository in inventory.repositories[::2]:
         names = [ImageName(repository.name, tag.name, None, True) for tag in repository.tags]  # noqa: FBT003 - its last field

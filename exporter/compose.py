@@ -161,7 +161,7 @@ def plan_command(settings: Settings, program: str) -> str:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop.
+    """Serve until a stop is requested.
 
     Raises OutputError if the address cannot be bound, ConfigurationError if the web configuration
     is wrong.

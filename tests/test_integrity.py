@@ -210,7 +210,7 @@ def test_a_reference_that_is_no_digest_breaks_the_tag_and_hides_nothing(
 ) -> None:
     store.manifest("app", with_fields(store, layers=[{"digest": "x"}]), "1")
     store.unlinked_blob(b"garbage")
-    assert broken(store) == {"app:1": "manifest references what is no digest"}
+    assert broken(store) == {"app:1": "manifest references an invalid digest"}
     found = analyse(scan_store(store.root))
     assert not found.complete
     assert found.blobs[BlobState.UNREFERENCED].blobs == 0

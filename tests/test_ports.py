@@ -164,7 +164,7 @@ def test_the_report_has_the_commands_and_the_owners_of_another_platform() -> Non
     assert "CapRover" not in output.getvalue()
     table = io.StringIO()
     report(source, ReportRequest(), table)
-    assert "not referenced by this Harbourmaster is all that is known" in table.getvalue()
+    assert "only this Harbourmaster was checked" in table.getvalue()
 
 
 def test_the_tags_of_a_repository_show_platforms_read_through_the_port() -> None:

@@ -269,7 +269,7 @@ def test_an_orphan_frees_what_its_plan_names_not_what_it_could(
     left = repository["exclusive_bytes"] - action["frees_bytes"]
     assert action["frees_bytes"] > 11_000
     assert left > 7000
-    assert any(warning.startswith(f"{left} bytes more") for warning in action["warnings"])
+    assert any(warning.startswith(f"{left} more bytes") for warning in action["warnings"])
     total = planned(action).output.splitlines()[-1]
     assert total.startswith(f"# total: {action['frees_bytes']} bytes in 4 manifests")
 
@@ -300,7 +300,7 @@ def test_without_caprover_there_is_no_word_of_uses(sample: Path) -> None:
 
 def test_orphans_are_never_called_safe_to_delete(sample: Path) -> None:
     page = of_sample(sample)
-    assert "not referenced by this CapRover is all that is known" in page
+    assert "only this CapRover was checked" in page
     assert "safe to delete" not in page
 
 
@@ -321,7 +321,7 @@ def test_a_run_that_aborts_comes_without_a_command_as_nobody_knows_what_it_break
     found = actions(page)
     for name in ("garbage-collect", "garbage-collect --delete-untagged"):
         assert found[name]["commands"] == []
-        assert "mend that, then run `report` again" in found[name]["warnings"]
+        assert "fix this, then run `report` again" in found[name]["warnings"]
     assert (
         "nothing is freed while the collector aborts: see garbage-collect"
         in (found["keep-last-1"]["warnings"])
@@ -369,7 +369,7 @@ def test_no_collector_run_is_offered_without_a_word_on_tags_that_are_broken(
     page = json.loads(text(store.root, "--format", "json"))
     for action in page["actions"]:
         (warning,) = [each for each in action["warnings"] if "cannot be pulled whole" in each]
-        assert warning.startswith("1 tags cannot be pulled whole (app:1): mend those that you need")
+        assert warning.startswith("1 tags cannot be pulled whole (app:1): fix those that you need")
 
 
 @pytest.mark.parametrize(

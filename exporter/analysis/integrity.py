@@ -135,7 +135,7 @@ class PullCheck:
             detail = f"has {size} bytes, not what its manifest says"
             yield number, f"blob {self._name(parts[0])} {detail}"
         for number in inventory.senseless:
-            yield number, f"manifest {self._name(number)} references what is no digest"
+            yield number, f"manifest {self._name(number)} references an invalid digest"
         for number in inventory.unreadable:
             yield number, f"manifest {self._name(number)} cannot be understood"
 

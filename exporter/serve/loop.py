@@ -40,7 +40,7 @@ class Job:
 
 
 class Loop(threading.Thread):
-    """Runs a job every ``interval`` seconds until it is told to stop; never dies before."""
+    """Runs a job every ``interval`` seconds until it is stopped; nothing else ends it."""
 
     def __init__(self, name: str, job: Job, interval: float, stop: threading.Event) -> None:
         super().__init__(name=name, daemon=True)

@@ -105,7 +105,7 @@ class Store(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tells it from other stores, in all runs, whichever way leads to it."""
+        """Distinguishes it from other stores, in all runs, whichever path leads to it."""
 
     def scan(self, control: ScanControl) -> Inventory:
         """Read all of it once.

@@ -27,13 +27,13 @@ from exporter.store.format.layout import REPOSITORIES
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 _MAY_BE_PULLED = (
-    "not referenced by this {platform} is all that is known: other hosts, base images and compose "
-    "files may still pull from it"
+    "only this {platform} was checked: other hosts, base images and compose files may still pull "
+    "from it"
 )
 _QUIET = "nobody may push while the collector runs; stop deploys first"
-_UNKNOWN = "not known: a part of the store could not be read"
+_UNKNOWN = "unknown: a part of the store could not be read"
 _BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
-_DELETE = "# delete each manifest that plan.txt names, as its first lines say"
+_DELETE = "# delete each manifest that plan.txt lists; its first lines say how"
 _WHY = {
     2: "version 2 of the registry deletes the platforms of multi-platform images",
     3: "the registry deletes manifests that they need",
@@ -132,8 +132,8 @@ def _broken(reading: StoreReading) -> Iterator[str]:
     if integrity is not None and integrity.broken_tags:
         tags = _first([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
         yield (
-            f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): mend those that "
-            "you need first, a collector run may delete what is left of them"
+            f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): fix those that "
+            "you need first: a collector run may delete the rest of them"
         )
 
 
@@ -195,9 +195,9 @@ def _warnings(run: CollectorRun, needed: Sequence[str], why: str, platform: str)
     for blocker in run.blockers[:_TAGS_NAMED]:
         yield f"it aborts and frees nothing: {blocker.path} {blocker.reason}"
     if len(run.blockers) > _TAGS_NAMED:
-        yield f"and {len(run.blockers) - _TAGS_NAMED} more places on which it aborts"
+        yield f"it also aborts on {len(run.blockers) - _TAGS_NAMED} more places"
     if run.blockers:
-        yield "mend that, then run `report` again"
+        yield "fix this, then run `report` again"
     elif not run.endangered and not needed:
         yield _QUIET
 
@@ -214,7 +214,7 @@ def _policies(snapshot: Snapshot, write: _Commands) -> Iterator[Action]:
             policy.policy,
             policy.reclaimable_bytes,
             f"--keep-last {keep}",
-            f"{policy.candidate_tags} tags would go",
+            f"it would delete {policy.candidate_tags} tags",
         )
 
 
@@ -272,6 +272,6 @@ def _left(repository: RepositoryFigures, frees: int | None) -> Iterator[str]:
     if frees is not None and repository.exclusive_bytes > frees:
         left = repository.exclusive_bytes - frees
         yield (
-            f"{left} bytes more are exclusive to it: a plan names what tags point to and what is "
-            "listed there, not other untagged manifests"
+            f"{left} more bytes are exclusive to it: a plan lists the manifests that tags point to "
+            "and their children, not other untagged manifests"
         )

@@ -94,7 +94,7 @@ class BlobVerifier:
         self._chunk = memoryview(bytearray(limiter.chunk_bytes))
 
     def verify(self, digests: Iterable[Digest]) -> Iterator[BlobCheck]:
-        """Verify blobs in the given order; end early when told to stop, between blobs or in one.
+        """Verify blobs in the given order; a stop request ends it early, between blobs or in one.
 
         A blob whose check was interrupted is not yielded.
         """

@@ -265,7 +265,7 @@ class BlobReader:
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, str(error))
             return ManifestBlob(status.st_size, None, is_damaged=True)
         if parsed.senseless is not None:
-            detail = f"references {parsed.senseless[:80]!r}, which is no digest"
+            detail = f"references {parsed.senseless[:80]!r}, which is not a digest"
             self._issues.add(IssueCause.UNREADABLE_MANIFEST, path, detail)
         return ManifestBlob(status.st_size, parsed)
 

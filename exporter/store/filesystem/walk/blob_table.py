@@ -38,7 +38,7 @@ class BlobTable:
             self.sizes[number] = size
 
     def make_room(self) -> None:
-        """Give every numbered digest a size: ABSENT until it is known."""
+        """Set a size for every numbered digest: ABSENT until it is known."""
         missing = len(self.digests) - len(self.sizes)
         if missing:
             self.sizes.extend([ABSENT] * missing)
