@@ -124,14 +124,18 @@ def test_each_answer_has_its_date(exporter: Exporter, path: str) -> None:
     assert abs(date.timestamp() - time.time()) < 3
 
 
-def test_both_formats_say_the_same(exporter: Exporter) -> None:
-    # it begins to watch after its first scan, and looks once more at what it watches from then on
+def wait_until_watching(exporter: Exporter) -> None:
+    """Wait for the second scan: watching begins after the first one, and causes it."""
     exporter.wait_for(
         lambda metrics: (
             metrics.value("docker_registry_watch_active") == 1
             and (metrics.value("docker_registry_scans_total") or 0) > 1
         )
     )
+
+
+def test_both_formats_say_the_same(exporter: Exporter) -> None:
+    wait_until_watching(exporter)
     openmetrics = exporter.get("/metrics", accept="application/openmetrics-text").text
     told = {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -145,6 +149,7 @@ def test_both_formats_say_the_same(exporter: Exporter) -> None:
 
 
 def test_gzip_holds_the_same_page(exporter: Exporter) -> None:
+    wait_until_watching(exporter)
     headers, packed = raw_get(exporter, "/metrics", "deflate, gzip;q=0.8")
     plain_headers, plain = raw_get(exporter, "/metrics", "identity")
     assert headers["content-encoding"] == "gzip"

@@ -20,8 +20,9 @@ _RETRY_SECONDS = 0.1
 _Begin = Callable[[socket.socket, Connection], Awaitable[None]]
 _TLS_SHUTDOWN_SECONDS = 1.0
 
-# Buffer of each TLS connection: the default of 256 KiB is for those that receive much.
-sslproto.SSLProtocol.max_size = 16 * 1024
+TLS_BUFFER_BYTES = 16 * 1024
+"""Of each TLS connection: the default of 256 KiB is for those that receive much."""
+sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
 
 
 class Acceptor:
