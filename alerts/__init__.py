@@ -1,5 +1,5 @@
-"""The alerts: rules for Prometheus, and what is rendered from them for others that evaluate rules.
+"""The alerts: rules for Prometheus, and the same rules rendered for Grafana and Kubernetes.
 
-``registry-storage.rules.yml`` is the source, written by hand. ``python -m alerts`` writes Grafana's
-own rules and the PrometheusRule for Kubernetes from it.
+``registry-storage.rules.yml`` is the source, written by hand. ``python -m alerts`` renders from it
+Grafana's rules and the PrometheusRule for Kubernetes.
 """

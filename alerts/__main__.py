@@ -1,4 +1,4 @@
-"""``python -m alerts``: write what is rendered from the rule file, or check what is there."""
+"""``python -m alerts``: write the files rendered from the rule file, or check them."""
 
 import sys
 from collections.abc import Sequence

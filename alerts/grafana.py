@@ -1,11 +1,11 @@
-"""The alerts as rules that Grafana (9.4 to 13) evaluates itself, for those without an Alertmanager.
+"""The alerts as rules that Grafana (9.4 to 13) evaluates itself, for users without an Alertmanager.
 
-Three things differ from Prometheus. Recorded series are not there, so their expressions stand in
-their place. Annotations cannot query, so the parts that do are left out. And a condition is a
-number that is not zero, where Prometheus asks whether there is a series at all.
+Three things differ from Prometheus. There are no recorded series, so their expressions are inlined.
+Annotations cannot query, so the parts that do are removed. A Grafana condition is true if it is a
+number other than zero; a Prometheus condition is true if there is a series at all.
 
-In provisioning files ``$NAME`` stands for a variable of the environment and ``$$`` for a dollar;
-only annotations are left as they are (Grafana's pull request 54975).
+In provisioning files ``$NAME`` is an environment variable and ``$$`` is a dollar sign; only in
+annotations, Grafana does not substitute (Grafana's pull request 54975).
 """
 
 import re
@@ -24,13 +24,13 @@ INTERVAL = "1m"
 _QUERYING = re.compile(
     r"\s*\{\{-? with printf (?:(?!\}\}).)* \| query \}\}.*?\{\{ end \}\}", re.DOTALL
 )
-# True of every value, even 0 (up == 0) and infinity (nothing left of nothing).
+# True for every value, even 0 (up == 0) and infinity (division by zero).
 _ANY_VALUE = "is_number($$A) || is_inf($$A)"
 _LONGEST_UID = 40
 
 
 def render_grafana_rules(file: RuleFile) -> str:
-    """Give the provisioning file for all alerts, as one group in one folder."""
+    """Return the provisioning file for all alerts, as one group in one folder."""
     recorded = file.recordings()
     alerts = list(file.alerts())
     names = [each.name for each in alerts]
@@ -49,14 +49,14 @@ def _rule(alert: AlertingRule, recorded: dict[str, str], *, alone: bool) -> dict
     annotations = {name: _without_queries(text) for name, text in alert.annotations.items()}
     return {
         "uid": _uid(alert),
-        # Unique in its folder; what notifications show as alertname.
+        # Unique in its folder; notifications show it as alertname.
         "title": alert.name if alone else f"{alert.name} ({alert.severity})",
         "condition": "B",
         "data": [
             _query(inline(alert.expr, recorded)),
             _expression({"type": "math", "expression": _ANY_VALUE}),
         ],
-        # No series is the healthy case. That the exporter is gone has an alert of its own.
+        # No series means healthy. Another alert fires if the exporter is down.
         "noDataState": "OK",
         "execErrState": "Error",
         "for": alert.lasting,
@@ -69,12 +69,12 @@ def _rule(alert: AlertingRule, recorded: dict[str, str], *, alone: bool) -> dict
 def _uid(alert: AlertingRule) -> str:
     uid = f"drs-{alert.short_name}-{alert.severity}"
     if len(uid) > _LONGEST_UID:
-        raise ValueError(f"{alert.name}: {uid} is longer than Grafana takes, {_LONGEST_UID}")
+        raise ValueError(f"{alert.name}: {uid} is longer than Grafana allows, {_LONGEST_UID}")
     return uid
 
 
 def inline(expr: str, recorded: dict[str, str]) -> str:
-    """Put the expressions of recorded names in their place, to any depth."""
+    """Replace the names of recorded series by their expressions, recursively."""
     for name in sorted(recorded, key=len, reverse=True):
         pattern = rf"(?<![\w:]){re.escape(name)}(?![\w:])"
         if re.search(pattern, expr):
@@ -116,7 +116,7 @@ def _data(ref: str, datasource: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _panel(short_name: str) -> Iterator[tuple[str, str]]:
-    """Give what ties an alert to the panel that draws its thresholds, where there is one."""
+    """Yield the annotations that link an alert to the panel with its thresholds, if any."""
     for dashboard in DASHBOARDS:
         panels = [panel for band in dashboard.bands for panel in band.panels]
         titles = {

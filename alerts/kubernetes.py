@@ -6,7 +6,7 @@ NAME = "registry-storage-exporter"
 
 
 def render_prometheus_rule(file: RuleFile) -> str:
-    """Give the manifest; its rules are those of the file, group by group."""
+    """Return the manifest, with the same groups and rules as the file."""
     return dump_rendered(
         {
             "apiVersion": "monitoring.coreos.com/v1",

@@ -13,13 +13,13 @@ PREFIX = "DockerRegistry"
 
 @dataclass(frozen=True, slots=True)
 class RecordingRule:
-    """A series that Prometheus keeps under a name of its own."""
+    """A query result that Prometheus stores as a series with its own name."""
 
     name: str
     expr: str
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give it as it stands in a rule file."""
+        """Return the rule as a mapping, as in a rule file."""
         return {"record": self.name, "expr": self.expr}
 
 
@@ -28,11 +28,11 @@ class AlertingRule:
     """One alert of one severity.
 
     Attributes:
-        name: with ``DockerRegistry``; two rules have it where there are two severities.
-        expr: PromQL that gives a series for each thing that is wrong.
-        lasting: how long it must be so, as in ``5m``.
+        name: with the prefix ``DockerRegistry``; two severities are two rules with one name.
+        expr: PromQL that returns one series per problem.
+        lasting: how long the problem must last before the alert fires, e.g. ``5m``.
         severity: ``critical``, ``warning`` or ``info``.
-        annotations: texts, with Prometheus' templates in them.
+        annotations: texts that contain Prometheus templates.
 
     """
 
@@ -44,11 +44,11 @@ class AlertingRule:
 
     @property
     def short_name(self) -> str:
-        """The name without its prefix, as thresholds have it."""
+        """The name without its prefix, as in the thresholds."""
         return self.name.removeprefix(PREFIX)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Give it as it stands in a rule file."""
+        """Return the rule as a mapping, as in a rule file."""
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -63,7 +63,7 @@ Rule = RecordingRule | AlertingRule
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """Rules that are evaluated one after the other, at one time."""
+    """Rules that Prometheus evaluates one after the other, with the same timestamp."""
 
     name: str
     rules: tuple[Rule, ...]
@@ -76,11 +76,11 @@ class RuleFile:
     groups: tuple[RuleGroup, ...]
 
     def alerts(self) -> Iterator[AlertingRule]:
-        """Give the alerts in the order in which they stand."""
+        """Return the alerts in the order of the file."""
         return (each for each in self._rules() if isinstance(each, AlertingRule))
 
     def recordings(self) -> dict[str, str]:
-        """Give the expression of each recorded name."""
+        """Return the expression of each recorded series, by name."""
         return {each.name: each.expr for each in self._rules() if isinstance(each, RecordingRule)}
 
     def _rules(self) -> Iterator[Rule]:
@@ -111,9 +111,9 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and never an alias."""
+    """Writes multi-line text as a block, and never writes aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - as the base class has it
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - as in the base class
         return True
 
 
@@ -126,7 +126,7 @@ _Dumper.add_representer(str, _text)
 
 
 def dump_rendered(document: Mapping[str, Any]) -> str:
-    """Give a document as YAML, with the line that says where it comes from."""
+    """Return a document as YAML, below a line that names its source."""
     heading = (
         "# Written by `make alerts` from alerts/registry-storage.rules.yml: change that one.\n"
     )
