@@ -34,7 +34,8 @@ WRITTEN_BY_PROGRAMS = {DOCS / f"{name}.md" for name in ("performance", "reliabil
 PROSE = [
     page
     for page in PAGES
-    if page.parent in {REPOSITORY, DOCS} or page.is_relative_to(REPOSITORY / "deploy")
+    if page.parent in {REPOSITORY, DOCS, DOCS / "runbooks"}
+    or page.is_relative_to(REPOSITORY / "deploy")
     if page not in WRITTEN_BY_PROGRAMS
 ]
 SETTINGS = [path for path in setting_paths() if path != ("registry", "password")]

@@ -121,7 +121,7 @@ def test_moving_a_place_out_that_is_no_repository_lets_the_collector_free_what_i
 ) -> None:
     (shop.store / "repositories" / "captain" / "Bad Name" / "_layers").mkdir(parents=True)
     assert_aborts(shop.registry, "failed to parse repo name .*invalid reference format")
-    shop.run(block(BLOCKED, "Mitigation"), block(BLOCKED, "A place that is none"))
+    shop.run(block(BLOCKED, "Mitigation"), block(BLOCKED, "A directory that is not a repository"))
     assert (shop.home / "out-of-the-store" / "Bad Name" / "_layers").is_dir()
     shop.assert_collector_frees_reclaimable()
 
@@ -187,7 +187,7 @@ def test_a_broken_tag_that_is_given_up_goes_with_those_of_its_digest_and_no_othe
     shop.client.push_image(SHOP, "seven", [BASE, OWN[7]])
     shop.blob(digest_of(OWN[7])).unlink()
     assert shop.broken_tags() == 2
-    delete = block(BROKEN, "Give a broken tag up")
+    delete = block(BROKEN, "Delete a broken tag")
     told = shop.run(block(BROKEN, "Mitigation"), delete, NAME=SHOP, TAG="7").splitlines()
     assert told[-1] == "202"
     tags = sorted(Path(path).parent.parent.name for path in told[:-1])
@@ -197,7 +197,7 @@ def test_a_broken_tag_that_is_given_up_goes_with_those_of_its_digest_and_no_othe
 
 def test_a_tag_whose_manifest_is_lost_cannot_be_deleted_by_the_api_but_by_hand(shop: Shop) -> None:
     shop.blob(shop.digests[7]).unlink()
-    fill, (delete, remove) = block(BROKEN, "Mitigation"), blocks(BROKEN, "Give a broken tag up")
+    fill, (delete, remove) = block(BROKEN, "Mitigation"), blocks(BROKEN, "Delete a broken tag")
     assert shop.run(fill, delete, NAME=SHOP, TAG="7").splitlines()[-1].endswith("404")
     assert shop.broken_tags() == 1
     shop.run(fill, remove, NAME=SHOP, TAG="7")
