@@ -1,14 +1,11 @@
 """Rights that this process has and does not need: it only ever reads the store."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.domain.text import printable
 from exporter.store.format.layout import BLOBS, REPOSITORIES, VERSION_PATH
-
-_log = logging.getLogger(__name__)
 
 _ROOT_REMEDY = (
     "run it as a user who may read the store (Docker: --user 65532:65532; systemd: "
@@ -55,9 +52,3 @@ def warnings_of(privilege: Privilege) -> list[str]:
         place = printable(str(privilege.writable))
         warnings.append(f"the store can be written to, at {place}: {_WRITABLE_REMEDY}")
     return warnings
-
-
-def warn_of_privilege(root: Path) -> None:
-    """Log what this process may do beyond reading the store below ``root``."""
-    for warning in warnings_of(read_privilege(root)):
-        _log.warning(warning)
