@@ -58,7 +58,7 @@ def servers() -> None:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One that runs, and in which the alert fires."""
+    """Yield a running demonstration in which the alert fires."""
     with Demo(tmp_path_factory.mktemp("running") / "demo") as running:
         running.wait_for_output(f"Firing: {ALERT}", MINUTE)
         yield running
@@ -66,7 +66,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sample store alone: a directory from before the demonstration had servers."""
+    """Return a demonstration directory that holds only the sample store."""
     directory = tmp_path_factory.mktemp("built") / "demo"
     command = [sys.executable, "-m", "demo", "--directory", str(directory), "--build-only"]
     subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
@@ -78,7 +78,7 @@ def directory(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "demo"))
 
 
-def test_an_alert_that_pages_fires_in_alertmanager_within_a_minute(directory: Path) -> None:
+def test_a_critical_alert_fires_in_alertmanager_within_a_minute(directory: Path) -> None:
     started = time.monotonic()
     with Demo(directory) as demo:
         wait_until(
@@ -94,7 +94,7 @@ def test_an_alert_that_pages_fires_in_alertmanager_within_a_minute(directory: Pa
     assert time.monotonic() - started < MINUTE
 
 
-def test_it_says_which_alert_will_fire_and_where_before_it_does(demo: Demo) -> None:
+def test_it_announces_the_alert_and_where_to_see_it(demo: Demo) -> None:
     before, _, _ = demo.output.partition("Firing:")
     assert f"Within a minute {ALERT} (critical) fires" in before
     assert f"docs/runbooks/{ALERT}.md" in before
@@ -104,13 +104,13 @@ def test_it_says_which_alert_will_fire_and_where_before_it_does(demo: Demo) -> N
     assert str(demo.directory / "stack") in before
 
 
-def test_each_address_that_it_names_answers(demo: Demo) -> None:
+def test_every_printed_address_answers(demo: Demo) -> None:
     addresses = set(re.findall(r"http://127\.0\.0\.1:\d+\S*", demo.output))
     assert len(addresses) >= 4
     assert {url: get(url).status_code for url in addresses} == dict.fromkeys(addresses, 200)
 
 
-def test_the_command_that_it_names_lists_the_alert(demo: Demo) -> None:
+def test_the_printed_command_lists_the_alert(demo: Demo) -> None:
     require("amtool")
     named = re.search(r"amtool --alertmanager\.url=\S+ alert query", demo.output)
     assert named is not None
@@ -118,19 +118,19 @@ def test_the_command_that_it_names_lists_the_alert(demo: Demo) -> None:
     assert ALERT in done.stdout
 
 
-def test_it_says_once_what_fires_with_summary_and_runbook(demo: Demo) -> None:
+def test_a_firing_alert_is_printed_once_with_summary_and_runbook(demo: Demo) -> None:
     summary, runbook = demo.firing[ALERT, "critical"]
-    (told,) = (
+    (found,) = (
         each
         for each in active_alerts(demo.alertmanager)
         if (each["labels"]["alertname"], each["labels"]["severity"]) == (ALERT, "critical")
     )
-    assert summary == told["annotations"]["summary"]
+    assert summary == found["annotations"]["summary"]
     assert runbook == f"docs/runbooks/{ALERT}.md"
     assert demo.output.count(f"Firing: {ALERT} (critical)") == 1
 
 
-def test_a_warning_that_its_critical_alert_inhibits_is_no_news(demo: Demo) -> None:
+def test_an_inhibited_warning_is_not_printed(demo: Demo) -> None:
     url = f"http://127.0.0.1:{demo.alertmanager}/api/v2/alerts?active=false&inhibited=true"
     inhibited = {
         (each["labels"]["alertname"], each["labels"]["severity"]) for each in get(url).json()
@@ -139,7 +139,7 @@ def test_a_warning_that_its_critical_alert_inhibits_is_no_news(demo: Demo) -> No
     assert inhibited.isdisjoint(demo.firing)
 
 
-def test_it_says_when_an_alert_has_resolved_and_what_is_left(directory: Path) -> None:
+def test_a_resolved_alert_and_the_remaining_warning_are_printed(directory: Path) -> None:
     with Demo(directory, variables={"REGISTRY_EXPORTER_SCAN_INTERVAL": "1s"}) as demo:
         demo.wait_for_output(f"Firing: {ALERT} (critical)", MINUTE)
         for uploads in list((directory / "registry").rglob("_uploads")):
@@ -148,7 +148,7 @@ def test_it_says_when_an_alert_has_resolved_and_what_is_left(directory: Path) ->
         demo.wait_for_output(f"\nFiring: {ALERT} (warning)", MINUTE)
 
 
-def test_prometheus_runs_the_shipped_rules_of_which_only_for_is_shorter(demo: Demo) -> None:
+def test_prometheus_runs_the_shipped_rules_with_a_shorter_for(demo: Demo) -> None:
     written = yaml.safe_load((demo.directory / "stack/prometheus/rules.yml").read_text())
     shipped = yaml.safe_load(RULES.read_text())
     rules = [rule for group in written["groups"] for rule in group["rules"]]
@@ -163,7 +163,7 @@ def test_prometheus_runs_the_shipped_rules_of_which_only_for_is_shorter(demo: De
     assert run == sorted((rule.get("alert") or rule["record"], "ok") for rule in rules)
 
 
-def test_alertmanager_routes_as_the_example_does_and_tells_nobody(demo: Demo) -> None:
+def test_alertmanager_routes_like_the_example_and_notifies_nobody(demo: Demo) -> None:
     path = demo.directory / "stack/alertmanager/alertmanager.yml"
     written, shipped = yaml.safe_load(path.read_text()), yaml.safe_load(ROUTING.read_text())
     assert written["route"] == shipped["route"]
@@ -171,7 +171,7 @@ def test_alertmanager_routes_as_the_example_does_and_tells_nobody(demo: Demo) ->
     assert written["receivers"] == [{"name": each["name"]} for each in shipped["receivers"]]
 
 
-def test_a_second_demonstration_in_the_directory_serves_the_exporter_alone(demo: Demo) -> None:
+def test_a_second_demonstration_in_the_directory_runs_only_the_exporter(demo: Demo) -> None:
     with Demo(demo.directory) as second:
         second.wait_until_serving()
         assert f"Another demonstration runs in {demo.directory}" in second.output
@@ -181,7 +181,7 @@ def test_a_second_demonstration_in_the_directory_serves_the_exporter_alone(demo:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_all_servers_in_time(directory: Path, number: signal.Signals) -> None:
+def test_a_signal_stops_all_servers_in_time(directory: Path, number: signal.Signals) -> None:
     with Demo(directory) as demo:
         demo.wait_until_serving()
         children = demo.children()
@@ -191,7 +191,7 @@ def test_a_signal_ends_all_servers_in_time(directory: Path, number: signal.Signa
     assert seconds < STOP_SECONDS
 
 
-def test_a_signal_while_it_starts_leaves_no_server(directory: Path) -> None:
+def test_a_signal_during_the_start_leaves_no_server(directory: Path) -> None:
     with Demo(directory) as demo:
         wait_until(lambda: bool(demo.child_processes()), "no child", START_SECONDS)
         children = demo.child_processes()
@@ -212,8 +212,10 @@ def test_a_server_that_does_not_stop_is_killed_in_time(directory: Path) -> None:
     assert seconds < STOP_SECONDS
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of it")
-def test_no_server_outlives_a_demonstration_that_is_killed(directory: Path) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux signals children when their parent dies"
+)
+def test_no_server_outlives_a_killed_demonstration(directory: Path) -> None:
     with Demo(directory) as demo:
         demo.wait_until_serving()
         children = demo.children()
@@ -222,7 +224,7 @@ def test_no_server_outlives_a_demonstration_that_is_killed(directory: Path) -> N
     wait_until(lambda: all(map(is_gone, children.values())), "they still run", STOP_SECONDS)
 
 
-def test_all_end_when_the_exporter_is_killed(directory: Path) -> None:
+def test_all_servers_stop_when_the_exporter_is_killed(directory: Path) -> None:
     with Demo(directory) as demo:
         demo.wait_until_serving()
         children = demo.children()
@@ -233,7 +235,9 @@ def test_all_end_when_the_exporter_is_killed(directory: Path) -> None:
     assert all(map(is_gone, children.values()))
 
 
-def test_all_end_with_the_status_of_an_exporter_that_does_not_start(directory: Path) -> None:
+def test_an_exporter_that_does_not_start_ends_the_demonstration_with_its_status(
+    directory: Path,
+) -> None:
     wrong = {"REGISTRY_EXPORTER_SCAN_INTERVAL": "never"}
     with Demo(directory, variables=wrong) as demo:
         status = demo.wait(START_SECONDS)
@@ -242,7 +246,7 @@ def test_all_end_with_the_status_of_an_exporter_that_does_not_start(directory: P
     assert not any(map(answers, (demo.prometheus, demo.alertmanager)))
 
 
-def test_the_exporter_serves_on_when_prometheus_ends_and_its_log_is_named(directory: Path) -> None:
+def test_the_exporter_keeps_serving_when_prometheus_ends(directory: Path) -> None:
     with Demo(directory) as demo:
         demo.wait_until_serving()
         demo.children()["prometheus"].kill()
@@ -252,7 +256,7 @@ def test_the_exporter_serves_on_when_prometheus_ends_and_its_log_is_named(direct
         assert "Server is ready" in log.read_text()
 
 
-def test_without_the_servers_it_says_what_is_missing_and_serves(
+def test_missing_servers_are_printed_and_the_exporter_serves(
     directory: Path, tmp_path: Path
 ) -> None:
     with Demo(directory, path=str(tmp_path)) as demo:
@@ -274,7 +278,7 @@ def test_with_prometheus_alone_the_alert_fires_there(directory: Path, tmp_path: 
         assert (ALERT, "warning") in demo.firing
 
 
-def test_asked_for_the_exporter_only_it_starts_nothing_else(directory: Path) -> None:
+def test_exporter_only_starts_no_other_server(directory: Path) -> None:
     with Demo(directory, "--exporter-only") as demo:
         demo.wait_until_serving()
         assert demo.child_processes() == []
@@ -282,7 +286,7 @@ def test_asked_for_the_exporter_only_it_starts_nothing_else(directory: Path) -> 
     assert not (directory / "stack").exists()
 
 
-def test_servers_fall_to_free_ports_where_theirs_are_taken(directory: Path) -> None:
+def test_servers_use_free_ports_when_theirs_are_taken(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = ["--prometheus-port", str(port), "--alertmanager-port", str(port)]
@@ -296,7 +300,7 @@ def test_servers_fall_to_free_ports_where_theirs_are_taken(directory: Path) -> N
             assert all(answers(int(other), "/-/ready") for _, other in used)
 
 
-def test_servers_that_are_given_one_port_do_not_share_it(directory: Path) -> None:
+def test_servers_configured_with_the_same_port_use_different_ports(directory: Path) -> None:
     port = free_port()
     flags = ["--port", str(port), "--prometheus-port", str(port), "--alertmanager-port", str(port)]
     with Demo(directory, *flags) as demo:
@@ -306,7 +310,7 @@ def test_servers_that_are_given_one_port_do_not_share_it(directory: Path) -> Non
         assert all(answers(each, "/-/ready") for each in used)
 
 
-def test_what_an_earlier_run_left_does_not_confuse_the_next(directory: Path) -> None:
+def test_files_of_an_earlier_run_do_not_break_the_next(directory: Path) -> None:
     stack, elsewhere = directory / "stack", directory.parent / "elsewhere"
     with Demo(directory) as demo:
         demo.wait_until_serving()
@@ -322,9 +326,9 @@ def test_what_an_earlier_run_left_does_not_confuse_the_next(directory: Path) -> 
     assert (elsewhere / "kept").exists()
 
 
-def test_a_directory_of_somebody_else_is_left_alone(directory: Path) -> None:
+def test_a_directory_with_other_files_is_left_alone(directory: Path) -> None:
     (directory / "stack").mkdir()
-    (directory / "stack" / "mine").write_text("dear")
+    (directory / "stack" / "mine").write_text("mine")
     with Demo(directory) as demo:
         assert demo.wait(START_SECONDS) == 1
     held = (
@@ -334,11 +338,11 @@ def test_a_directory_of_somebody_else_is_left_alone(directory: Path) -> None:
     assert names_in(directory / "stack") == {"mine"}
 
 
-def test_only_a_rules_own_for_is_shortened_and_none_is_lengthened() -> None:
+def test_only_the_for_of_a_rule_is_shortened_and_never_lengthened() -> None:
     def rules(*durations: str | None) -> dict[str, Any]:
         rule = {"alert": "A", "expr": 'x{for="1h"} > 0', "annotations": {"summary": "for: 1h"}}
-        given = [rule | ({} if each is None else {"for": each}) for each in durations]
-        return {"groups": [{"name": "g", "interval": "1m", "rules": given}]}
+        written = [rule | ({} if each is None else {"for": each}) for each in durations]
+        return {"groups": [{"name": "g", "interval": "1m", "rules": written}]}
 
     shipped = rules("1h", "1h30m", "6s", "5s", "4s500ms", "500ms", "0s", None)
     assert shorten_for(shipped) == rules("5s", "5s", "5s", "5s", "4s500ms", "500ms", "0s", None)

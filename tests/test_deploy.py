@@ -1,4 +1,4 @@
-"""What `deploy/` offers can be deployed: it is well-formed, confined, and asks for what exists."""
+"""The files in `deploy/` are well-formed and confined, and refer only to what exists."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def in_all_services(test: Any) -> Any:  # noqa: ANN401 - a decorator
     )(test)
 
 
-def test_there_is_a_deployment_for_each_of_five_places_and_the_overview_links_to_them() -> None:
+def test_the_overview_links_to_each_of_the_five_deployments() -> None:
     places = {path.name for path in DEPLOY.iterdir() if path.is_dir()}
     assert places == {"caprover", "compose", "kubernetes", "swarm", "systemd"}
     overview = (DEPLOY / "README.md").read_text("utf-8")
@@ -75,7 +75,7 @@ def test_every_yaml_file_holds_documents(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", files(), ids=short_name)
-def test_variables_are_the_exporters_and_ports_and_jobs_are_the_same_everywhere(path: Path) -> None:
+def test_variables_exist_and_ports_and_jobs_are_the_same_everywhere(path: Path) -> None:
     text = path.read_text("utf-8")
     known = {variable_name(each) for each in setting_paths()}
     assert set(re.findall(r"REGISTRY_EXPORTER_[A-Z0-9_]+", text)) <= known
@@ -99,7 +99,7 @@ def test_commands_of_the_exporter_and_their_flags_exist(path: Path) -> None:
 
 
 def exporter_environments() -> dict[str, dict[str, str]]:
-    """Give what each deployment sets for the exporter, with all that it offers to set."""
+    """Return the exporter's variables in each deployment, without and with the optional ones."""
     offered = REQUIRED | {
         "STORAGE_LIMIT": "200GiB",
         "REGISTRY_URL": "https://registry.example.com",
@@ -126,14 +126,16 @@ def exporter_environments() -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize(("where", "environment"), exporter_environments().items(), ids=short_name)
-def test_the_exporter_accepts_what_is_set_for_it(where: str, environment: dict[str, str]) -> None:
+def test_the_exporter_accepts_the_variables_of_each_deployment(
+    where: str, environment: dict[str, str]
+) -> None:
     outcome = run_command("check-config", environment=environment)
     assert outcome.exit_code == 0, f"{where}: {outcome.complaints}"
     assert len(environment) >= 2, where
 
 
 @pytest.mark.parametrize("block", code_blocks(), ids=lambda block: block.file.parent.name)
-def test_blocks_of_yaml_are_yaml_and_files_that_commands_name_exist(block: CodeBlock) -> None:
+def test_yaml_blocks_parse_and_files_named_in_commands_exist(block: CodeBlock) -> None:
     assert block.language in {"ini", "sh", "yaml"}
     if block.language == "yaml":
         assert yaml.safe_load(block.text)
@@ -153,7 +155,7 @@ def test_images_are_pinned_and_the_same_everywhere() -> None:
         for path in EVERY_YAML
         for each in documents(path)
         for image in values_of(filled_in(each, REQUIRED), "image")
-        if image != "$$cap_image"  # the operator's; its pattern has a test
+        if image != "$$cap_image"  # filled in by the operator; another test checks its pattern
     }
     pinned = [re.fullmatch(r"(\S+):v?(\d+\.\d+\.\d+)", image) for image in images]
     assert all(pinned), images
@@ -185,7 +187,7 @@ def test_services_are_confined(home: Path, name: str, service: dict[str, Any]) -
 
 
 @in_all_services
-def test_only_the_registry_may_write_to_the_store_and_nobody_to_the_rest_of_the_host(
+def test_only_the_registry_may_write_to_the_store_and_none_to_the_host(
     home: Path, name: str, service: dict[str, Any]
 ) -> None:
     for mount in mounts(service):
@@ -201,7 +203,7 @@ def test_only_the_registry_may_write_to_the_store_and_nobody_to_the_rest_of_the_
         assert service["environment"]["REGISTRY_EXPORTER_STORAGE_ROOT"] == STORE
 
 
-def test_compose_publishes_on_the_loopback_address_alone_and_a_swarm_not_at_all() -> None:
+def test_compose_publishes_on_loopback_only_and_a_swarm_publishes_nothing() -> None:
     published = [port for _, _, each in OF_COMPOSE for port in each["ports"]]
     assert len(published) == 5
     for port in published:
@@ -212,7 +214,7 @@ def test_compose_publishes_on_the_loopback_address_alone_and_a_swarm_not_at_all(
     assert all("ports" not in each for _, _, each in OF_STACK)
 
 
-def test_the_store_of_compose_is_a_volume_that_registry_and_exporter_share_by_default() -> None:
+def test_registry_and_exporter_share_a_volume_in_compose_by_default() -> None:
     services = filled_in(document("compose", "compose.yaml"), {"GRAFANA_ADMIN_PASSWORD": "a"})[
         "services"
     ]
@@ -223,7 +225,7 @@ def test_the_store_of_compose_is_a_volume_that_registry_and_exporter_share_by_de
 
 
 @pytest.mark.parametrize("variable", REQUIRED)
-def test_neither_a_password_nor_the_place_of_the_store_is_made_up(variable: str) -> None:
+def test_password_and_store_location_have_no_default(variable: str) -> None:
     raw = {
         "GRAFANA_ADMIN_PASSWORD": document("compose", "compose.yaml"),
         "REGISTRY_STORE": document("swarm", "stack.yml"),
@@ -240,7 +242,7 @@ def test_no_file_holds_a_secret(path: Path) -> None:
             assert assigned[1].startswith(("${", "false")), line
 
 
-def test_swarm_keeps_the_exporter_on_the_node_of_the_store_and_data_on_one_node() -> None:
+def test_swarm_places_the_exporter_on_the_store_node_and_data_on_one_node() -> None:
     label = "node.labels.registry-store == true"
     readme = (DEPLOY / "swarm/README.md").read_text("utf-8")
     assert STACK["services"]["exporter"]["deploy"]["placement"]["constraints"] == [label]
@@ -254,7 +256,7 @@ def test_swarm_keeps_the_exporter_on_the_node_of_the_store_and_data_on_one_node(
         assert deploy["update_config"] == {"order": "stop-first"}
 
 
-def test_docker_reads_the_stack() -> None:
+def test_docker_accepts_the_stack() -> None:
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("docker is not installed; its client alone reads the stack, without a daemon")
@@ -266,7 +268,7 @@ def test_docker_reads_the_stack() -> None:
         env=os.environ | REQUIRED,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "it names what it ignores"
+    assert done.stderr == "", "docker warns of options that it ignores"
     assert yaml.safe_load(done.stdout)["services"].keys() == STACK["services"].keys()
 
 
@@ -276,14 +278,16 @@ def test_swarm_configs_are_used_exist_and_can_be_replaced() -> None:
     raised = filled_in(document("swarm", "stack.yml"), REQUIRED | {"CONFIG_VERSION": "2"})
     for name, config in STACK["configs"].items():
         assert (DEPLOY / "swarm" / config["file"]).exists(), config["file"]
-        assert config["name"] != raised["configs"][name]["name"], "a swarm's configs never change"
+        assert config["name"] != raised["configs"][name]["name"], (
+            "a swarm config cannot be changed, only replaced"
+        )
 
 
-def test_the_sidecar_passes_the_restricted_standard() -> None:
+def test_the_sidecar_meets_the_restricted_pod_security_standard() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert POD["automountServiceAccountToken"] is False
-    assert POD["enableServiceLinks"] is False, "REGISTRY_PORT would be the registry's configuration"
+    assert POD["enableServiceLinks"] is False, "the registry would read REGISTRY_PORT as a setting"
     for container in CONTAINERS.values():
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
@@ -295,19 +299,19 @@ def test_the_sidecar_passes_the_restricted_standard() -> None:
     assert not any(volume.keys() & {"hostPath"} for volume in POD["volumes"])
 
 
-def test_the_sidecar_shares_the_store_read_only_and_cannot_cut_the_registry_off() -> None:
+def test_the_sidecar_mounts_the_store_read_only_and_cannot_make_the_pod_unready() -> None:
     exporter, registry = CONTAINERS["exporter"], CONTAINERS["registry"]
     by_path = {each["mountPath"]: each for each in exporter["volumeMounts"]}
     assert by_path[STORE] == {"name": "store", "mountPath": STORE, "readOnly": True}
     assert by_path[STATE]["name"] == "exporter-state"
     assert {"name": "store", "mountPath": "/var/lib/registry"} in registry["volumeMounts"]
     assert exporter["livenessProbe"]["httpGet"] == {"path": "/-/healthy", "port": "metrics"}
-    assert "readinessProbe" not in exporter, "a pod is ready when all its containers are"
+    assert "readinessProbe" not in exporter, "a pod is ready only when all its containers are"
     assert SIDECAR["spec"]["strategy"] == {"type": "Recreate"}
     assert SIDECAR["spec"]["replicas"] == 1
 
 
-def test_services_of_kubernetes_find_the_pod_and_the_monitor_finds_the_service() -> None:
+def test_the_kubernetes_services_select_the_pod_and_the_monitor_the_service() -> None:
     labels = SIDECAR["spec"]["template"]["metadata"]["labels"]
     named_ports = {
         port["name"]: port["containerPort"]

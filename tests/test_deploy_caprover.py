@@ -1,4 +1,4 @@
-"""CapRover accepts the one-click template, and the override mounts read-only what it expects."""
+"""CapRover accepts the one-click template, and the override mounts the host read-only."""
 
 import json
 import re
@@ -25,7 +25,7 @@ APP = "registry-exporter"
 
 
 def matches(variable: str, value: str) -> bool:
-    """Tell whether CapRover takes a value; its patterns are JavaScript's, between slashes."""
+    """Return whether CapRover accepts a value; patterns are JavaScript between slashes."""
     pattern = VARIABLES[variable]["validRegex"]
     assert pattern.startswith("/^")
     assert pattern.endswith("$/")
@@ -33,7 +33,7 @@ def matches(variable: str, value: str) -> bool:
 
 
 def installed(image: str = "example.com/exporter:1.0.0") -> dict[str, Any]:
-    """Give the service as CapRover makes it of the defaults."""
+    """Return the service that CapRover creates from the defaults."""
     text = json.dumps(SERVICE).replace("$$cap_appname", APP).replace("$$cap_image", image)
     for name, variable in VARIABLES.items():
         text = text.replace(name, variable.get("defaultValue", ""))
@@ -41,7 +41,7 @@ def installed(image: str = "example.com/exporter:1.0.0") -> dict[str, Any]:
     return service
 
 
-def test_template_has_what_the_validator_wants() -> None:
+def test_template_has_the_fields_that_the_validator_requires() -> None:
     assert TEMPLATE["captainVersion"] == 4
     assert TEMPLATE.keys() == {"captainVersion", "services", "caproverOneClickApp"}
     assert list(TEMPLATE["services"]) == ["$$cap_appname"]
@@ -55,10 +55,10 @@ def test_template_has_what_the_validator_wants() -> None:
 
 def test_template_uses_only_keys_that_caprover_reads() -> None:
     assert SERVICE.keys() <= READ_BY_CAPROVER
-    assert SERVICE["caproverExtra"] == {"notExposeAsWebApp": "true"}, "or /metrics is public"
+    assert SERVICE["caproverExtra"] == {"notExposeAsWebApp": "true"}, "otherwise /metrics is public"
 
 
-def test_template_declares_each_variable_that_it_uses_and_uses_each_that_it_declares() -> None:
+def test_template_uses_exactly_the_variables_that_it_declares() -> None:
     text = (DEPLOY / "caprover/one-click-app.yml").read_text("utf-8")
     used = set(re.findall(r"\$\$[a-z_]+", json.dumps(SERVICE)))
     assert VARIABLES.keys() <= used
@@ -68,7 +68,9 @@ def test_template_declares_each_variable_that_it_uses_and_uses_each_that_it_decl
         assert variable["label"]
         assert variable["description"]
         others = (VARIABLES.keys() | BUILT_IN) - {name}
-        assert not any(other.startswith(name) for other in others), "it would be replaced in part"
+        assert not any(other.startswith(name) for other in others), (
+            "CapRover would replace only a part of the name"
+        )
         if "defaultValue" in variable:
             assert matches(name, variable["defaultValue"])
 
@@ -85,7 +87,7 @@ def test_template_declares_each_variable_that_it_uses_and_uses_each_that_it_decl
         ("", False),
     ],
 )
-def test_template_takes_only_images_with_a_tag_that_stays(image: str, is_pinned: bool) -> None:
+def test_template_accepts_only_images_with_a_fixed_tag(image: str, is_pinned: bool) -> None:
     assert matches("$$cap_image", image) == is_pinned
 
 
@@ -93,7 +95,7 @@ def test_template_takes_only_images_with_a_tag_that_stays(image: str, is_pinned:
     ("limit", "is_size"),
     [("", True), ("50GiB", True), ("2GB", True), ("1e9", False), ("5 G", False)],
 )
-def test_template_takes_only_budgets_that_the_exporter_takes(limit: str, is_size: bool) -> None:
+def test_template_accepts_only_budgets_that_the_exporter_accepts(limit: str, is_size: bool) -> None:
     assert matches("$$cap_storage_limit", limit) == is_size
     environment = installed()["environment"] | {"REGISTRY_EXPORTER_STORAGE_LIMIT": limit}
     if is_size:
@@ -101,7 +103,7 @@ def test_template_takes_only_budgets_that_the_exporter_takes(limit: str, is_size
         assert outcome.exit_code == 0, outcome.complaints
 
 
-def test_template_mounts_nothing_of_the_host_because_caprover_would_let_it_be_written_to() -> None:
+def test_template_mounts_no_host_path_because_caprover_mounts_them_writable() -> None:
     for volume in installed()["volumes"]:
         name, target = volume.split(":")
         assert "/" not in name
@@ -113,21 +115,23 @@ def test_override_mounts_the_host_read_only_and_lists_every_mount() -> None:
         assert (mount["Type"] == "bind") == mount["Source"].startswith("/")
         assert mount.get("ReadOnly", False) is (mount["Type"] == "bind")
     assert MOUNTS["/registry"]["Source"] == "/captain/data/registry"
-    assert MOUNTS["/captain-data"]["Source"] == "/captain/data", "the file is replaced by rename"
+    assert MOUNTS["/captain-data"]["Source"] == "/captain/data", (
+        "CapRover replaces the file by a rename"
+    )
     assert [each["Type"] for each in MOUNTS.values()].count("volume") == len(SERVICE["volumes"])
     assert OVERRIDE["ContainerSpec"]["ReadOnly"] is True
     assert OVERRIDE["ContainerSpec"]["CapabilityDrop"] == ["ALL"]
-    assert OVERRIDE["ContainerSpec"]["User"] == "0", "config-captain.json is root's"
+    assert OVERRIDE["ContainerSpec"]["User"] == "0", "only root may read config-captain.json"
 
 
-def test_exporter_looks_where_the_override_mounts() -> None:
+def test_exporter_reads_the_paths_that_the_override_mounts() -> None:
     environment = installed()["environment"]
     assert environment["REGISTRY_EXPORTER_STORAGE_ROOT"] in MOUNTS
     assert environment["REGISTRY_EXPORTER_CAPROVER_CONFIG_DIR"] in MOUNTS
     assert run_command("check-config", environment=environment).exit_code == 0
 
 
-def test_placement_is_offered_as_a_comment_that_becomes_a_part_of_the_override() -> None:
+def test_placement_is_a_comment_that_can_be_uncommented() -> None:
     lines = (DEPLOY / "caprover/service-update-override.yml").read_text("utf-8")
     (block,) = re.findall(r"((?:^  # (?:Placement:| ).*\n)+)", lines, re.MULTILINE)
     assert [line[4:].strip() for line in block.splitlines()] == [
@@ -137,7 +141,7 @@ def test_placement_is_offered_as_a_comment_that_becomes_a_part_of_the_override()
     ]
 
 
-def test_steps_name_the_app_the_volume_and_the_target_as_the_files_do() -> None:
+def test_steps_use_the_app_volume_and_target_of_the_files() -> None:
     steps = (DEPLOY / "caprover/README.md").read_text("utf-8")
     assert f"caprover deploy -a {APP}" in steps
     (volume,) = installed()["volumes"]

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana, as `deploy/` configures them, find exporter, rules and pages."""
+"""Prometheus and Grafana, configured by `deploy/`, find exporter, rules and dashboards."""
 
 import json
 import re
@@ -22,7 +22,7 @@ CONFIGURATIONS = {place: document(place, "prometheus.yml") for place in ("compos
 
 
 def seen_by(place: str) -> dict[str, Path]:
-    """Give the files that Prometheus finds in its container, by their path there."""
+    """Return the files in the Prometheus container, by their path there."""
     if place == "caprover":
         return {f"/etc/prometheus/{RULES.name}": RULES}
     if place == "compose":
@@ -50,7 +50,7 @@ def test_prometheus_accepts_its_configuration_with_the_rules(place: str, tmp_pat
     assert re.search(r"[1-9]\d* rules found", done.stdout)
 
 
-def test_alertmanager_gets_the_example_where_no_other_is_named() -> None:
+def test_alertmanager_uses_the_example_by_default() -> None:
     example = REPOSITORY / "alerts/alertmanager.example.yml"
     (mount,) = [m for m in mounts(COMPOSE["services"]["alertmanager"]) if m.is_path]
     assert (DEPLOY / "compose" / mount.source).samefile(example)
@@ -63,7 +63,7 @@ def test_alertmanager_gets_the_example_where_no_other_is_named() -> None:
         assert f"--config.file={target}" in command
 
 
-def test_prometheus_is_told_of_services_that_exist() -> None:
+def test_prometheus_scrapes_services_that_exist() -> None:
     (job,) = CONFIGURATIONS["compose"]["scrape_configs"]
     (alerting,) = CONFIGURATIONS["compose"]["alerting"]["alertmanagers"]
     names = {"exporter", "alertmanager"}
@@ -76,7 +76,7 @@ def test_prometheus_is_told_of_services_that_exist() -> None:
 
 
 @pytest.mark.parametrize("place", CONFIGURATIONS)
-def test_every_job_has_the_name_that_the_alerts_ask_for(place: str) -> None:
+def test_every_job_has_the_name_that_the_alerts_use(place: str) -> None:
     (job,) = CONFIGURATIONS[place]["scrape_configs"]
     assert job["job_name"] == "registry-storage"
     assert 'job="registry-storage"' in RULES.read_text("utf-8")
@@ -85,7 +85,9 @@ def test_every_job_has_the_name_that_the_alerts_ask_for(place: str) -> None:
 @pytest.mark.parametrize(
     "services", [COMPOSE["services"], STACK["services"]], ids=["compose", "swarm"]
 )
-def test_prometheus_keeps_its_data_on_the_volume_and_in_bounds(services: dict[str, Any]) -> None:
+def test_prometheus_keeps_its_data_on_the_volume_with_a_size_limit(
+    services: dict[str, Any],
+) -> None:
     command = services["prometheus"]["command"]
     targets = {each.target: each for each in mounts(services["prometheus"])}
     assert "--storage.tsdb.path=/prometheus" in command
@@ -93,7 +95,7 @@ def test_prometheus_keeps_its_data_on_the_volume_and_in_bounds(services: dict[st
     assert any(each.startswith("--storage.tsdb.retention.size=") for each in command)
 
 
-def test_the_monitor_gives_a_job_and_an_instance_that_outlive_the_pod(tmp_path: Path) -> None:
+def test_the_monitor_sets_a_job_and_an_instance_that_outlive_the_pod(tmp_path: Path) -> None:
     (endpoint,) = document("kubernetes", "servicemonitor.yaml")["spec"]["endpoints"]
     discovered = {
         "__meta_kubernetes_namespace": "shop",
@@ -104,7 +106,7 @@ def test_the_monitor_gives_a_job_and_an_instance_that_outlive_the_pod(tmp_path: 
         "container": "exporter",
         "endpoint": "metrics",
     }
-    # as the operator writes it: the same rules, in the spelling of Prometheus
+    # the same rules as the operator writes them, with the key names of Prometheus
     relabelings = [
         {re.sub(r"[A-Z]", lambda m: f"_{m[0].lower()}", key): value for key, value in each.items()}
         for each in endpoint["relabelings"]
@@ -129,7 +131,7 @@ def test_the_monitor_gives_a_job_and_an_instance_that_outlive_the_pod(tmp_path: 
     }
 
 
-def test_grafana_is_provisioned_with_the_data_source_and_the_pages() -> None:
+def test_grafana_is_provisioned_with_the_data_source_and_the_dashboards() -> None:
     grafana = COMPOSE["services"]["grafana"]
     found = {each.target: DEPLOY / "compose" / each.source for each in mounts(grafana)}
     provisioning = "/etc/grafana/provisioning"
@@ -152,7 +154,7 @@ def test_grafana_is_provisioned_with_the_data_source_and_the_pages() -> None:
     assert uids == {"registry-storage", "registry-repository", "registry-exporter"}
 
 
-def test_grafana_of_caprover_is_provisioned_like_that_of_compose() -> None:
+def test_grafana_on_caprover_is_provisioned_as_in_compose() -> None:
     compose = document("compose", "grafana", "datasources", "prometheus.yml")
     (source,) = compose["datasources"]
     source["url"] = "http://srv-captain--prometheus:9090"

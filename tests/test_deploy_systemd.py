@@ -1,4 +1,4 @@
-"""systemd accepts the unit, and the unit leaves the exporter nothing to do but read and serve."""
+"""systemd accepts the unit, and the unit lets the exporter only read and serve."""
 
 import os
 import re
@@ -49,11 +49,11 @@ SANDBOX = {
 
 
 WORST_EXPOSURE = 2.0
-"""Of 10, as systemd rates it; what is left is a network, and files that others may read too."""
+"""Of 10, as systemd rates it; the rest is the network, and files that are world-readable."""
 
 
 def verify(directory: Path, *drop_ins: str, **replacements: str) -> str:
-    """Give what systemd finds wrong with the unit, started with a program that this host has."""
+    """Return systemd's warnings about the unit, with a program that exists on this host."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
@@ -75,7 +75,7 @@ def verify(directory: Path, *drop_ins: str, **replacements: str) -> str:
         check=False,
         env=os.environ | {"SYSTEMD_LOG_COLOR": "0"},
     )
-    # an unknown directive is a warning, and no failure
+    # an unknown directive is only a warning
     return done.stderr + (f"ended with {done.returncode}" if done.returncode else "")
 
 
@@ -89,7 +89,7 @@ def test_systemd_accepts_the_unit_with_a_drop_in(tmp_path: Path, drop_in: str) -
 
 
 @pytest.mark.reliability("privilege")
-def test_systemd_finds_the_service_hardly_exposed(tmp_path: Path, record: Record) -> None:
+def test_systemd_rates_the_service_as_hardly_exposed(tmp_path: Path, record: Record) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
@@ -107,7 +107,7 @@ def test_systemd_finds_the_service_hardly_exposed(tmp_path: Path, record: Record
     record("`systemd-analyze security` rates the unit, from 0 to 10", f"{rated[1]} ({rated[2]})")
 
 
-def test_systemd_would_tell_of_a_directive_that_it_does_not_know(tmp_path: Path) -> None:
+def test_systemd_reports_an_unknown_directive(tmp_path: Path) -> None:
     assert "ProtectSystems" in verify(tmp_path, ProtectSystem="ProtectSystems")
 
 
@@ -116,17 +116,17 @@ def test_the_sandbox_is_closed(directive: str, value: str) -> None:
     assert UNIT[directive] == [value]
 
 
-def test_system_calls_are_those_of_a_service_without_the_privileged_ones() -> None:
+def test_system_calls_are_limited_to_unprivileged_ones_of_services() -> None:
     assert UNIT["SystemCallFilter"] == ["@system-service", "~@privileged"]
 
 
-def test_nothing_but_the_state_directory_can_be_written_to() -> None:
+def test_only_the_state_directory_is_writable() -> None:
     openings = {"ReadWritePaths", "BindPaths", "User", "Group", "RootDirectory", "ProcSubset"}
     for name in (NAME, *DROP_INS):
         assert not unit(name).keys() & openings, name
 
 
-def test_the_unit_serves_with_the_settings_of_its_file_and_stays_down_when_they_are_wrong() -> None:
+def test_the_unit_reads_its_settings_file_and_stays_down_on_invalid_settings() -> None:
     assert UNIT["ExecStart"] == [f"{PROGRAM} serve"]
     assert UNIT["EnvironmentFile"] == ["-/etc/default/registry-storage-exporter"]
     assert "XDG_STATE_HOME=%S" in UNIT["Environment"]
@@ -134,7 +134,7 @@ def test_the_unit_serves_with_the_settings_of_its_file_and_stays_down_when_they_
     assert UNIT["RestartPreventExitStatus"] == [str(wrong.exit_code)]
 
 
-def test_the_password_comes_as_a_credential_and_is_in_no_file_of_settings(tmp_path: Path) -> None:
+def test_the_password_is_a_credential_and_not_in_a_settings_file(tmp_path: Path) -> None:
     drop_in = unit("registry-api.conf")
     (credential,) = drop_in["LoadCredential"]
     name, _, path = credential.partition(":")
@@ -142,26 +142,26 @@ def test_the_password_comes_as_a_credential_and_is_in_no_file_of_settings(tmp_pa
     assert ("registry", "password_file") in setting_paths()
     assert drop_in["Environment"] == [f"{setting}=%d/{name}"]
     assert path in (HOME / "README.md").read_text("utf-8")
-    given = environment_file(HOME / "registry-storage-exporter.env", with_examples=True)
-    assert not any("PASSWORD" in variable for variable in given)
+    variables = environment_file(HOME / "registry-storage-exporter.env", with_examples=True)
+    assert not any("PASSWORD" in variable for variable in variables)
     secret = tmp_path / name
     secret.write_text("of-a-test\n")
-    outcome = run_command("check-config", environment=given | {setting: str(secret)})
+    outcome = run_command("check-config", environment=variables | {setting: str(secret)})
     assert outcome.exit_code == 0, outcome.complaints
 
 
-def test_the_network_is_this_host_until_more_is_added() -> None:
+def test_the_network_is_limited_to_this_host_by_default() -> None:
     assert unit("network.conf") == {"IPAddressDeny": ["any"], "IPAddressAllow": ["localhost"]}
 
 
-def test_reading_what_only_root_may_read_takes_one_capability_and_no_more() -> None:
+def test_reading_a_root_owned_store_needs_one_capability() -> None:
     assert unit("root-owned-store.conf") == {
         "CapabilityBoundingSet": ["CAP_DAC_READ_SEARCH"],
         "AmbientCapabilities": ["CAP_DAC_READ_SEARCH"],
     }
 
 
-def test_the_steps_install_the_files_that_are_here_where_the_unit_looks_for_them() -> None:
+def test_the_steps_install_the_files_where_the_unit_expects_them() -> None:
     steps = (HOME / "README.md").read_text("utf-8")
     for path in HOME.iterdir():
         if path.suffix != ".md":

@@ -1,4 +1,4 @@
-"""Tables of digests share what they hold and never mix it up."""
+"""Digest tables share their content without affecting each other."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ DIGESTS = st.integers(0, 30).map(lambda number: Digest(bytes([number]) * 32))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.lists(DIGESTS))))
-def test_copies_grow_apart(steps: list[tuple[int, bool, list[Digest]]]) -> None:
+def test_copies_grow_independently(steps: list[tuple[int, bool, list[Digest]]]) -> None:
     tables = [DigestTable()]
     expected: list[list[Digest]] = [[]]
     for chosen, is_copied, digests in steps:
@@ -35,7 +35,7 @@ def test_copies_grow_apart(steps: list[tuple[int, bool, list[Digest]]]) -> None:
                     assert known[: len(part)] == part
 
 
-def test_a_table_that_grew_beside_its_copy_is_continued_by_that_no_longer() -> None:
+def test_a_copy_no_longer_continues_a_table_that_grew_after_the_copy() -> None:
     first = DigestTable()
     copy = first.copy()
     first.intern(Digest(b"a" * 32))
