@@ -1,7 +1,7 @@
 """From a push to the pager: real registry, exporter, Prometheus and Alertmanager.
 
-The rules and the configuration of Alertmanager are those that are shipped. Their times are
-shortened, and the addresses of the example's receivers are a webhook here; nothing else is changed.
+The test uses the shipped rules and the shipped Alertmanager configuration, except that their times
+are shorter and that the receivers' addresses point to a webhook.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def shortened_routing(webhook: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Watched:
-    """A registry, and all that watches it."""
+    """A registry and the programs that monitor it."""
 
     registry: DockerRegistry
     client: RegistryClient
@@ -66,7 +66,7 @@ class Watched:
     def push(self, tag: str, size: int) -> str:
         return self.client.push_image(REPOSITORY, tag, [noise(tag, size)])
 
-    def scanned(self, promql: str) -> None:
+    def wait_until_scraped(self, promql: str) -> None:
         self.prometheus.wait_for(promql, WAIT_SECONDS)
 
     def firing(self, severity: str) -> list[dict[str, Any]]:
@@ -105,34 +105,34 @@ def test_a_push_over_the_budget_pages_and_deleting_and_collecting_resolves_it(
 ) -> None:
     pager, tickets = "/pager", "/tickets"
     critical, warning = (LIMIT, "critical"), (LIMIT, "warning")
-    watched.scanned("docker_registry_tags == 1")
-    watched.scanned("instance:docker_registry_store_bytes:sum > 0")
+    watched.wait_until_scraped("docker_registry_tags == 1")
+    watched.wait_until_scraped("instance:docker_registry_store_bytes:sum > 0")
     assert watched.webhook.notified(pager, "firing") == {}
 
     second = watched.push("2", BUDGET * 6 // 10)
-    told = watched.webhook.wait_for(tickets, "firing", warning)
-    assert f"Largest repository: {REPOSITORY}" in told["description"]
+    annotations = watched.webhook.wait_for(tickets, "firing", warning)
+    assert f"Largest repository: {REPOSITORY}" in annotations["description"]
     assert LIMIT not in {name for name, _ in watched.webhook.notified(pager, "firing")}
 
     third = watched.push("3", BUDGET * 2 // 10)
-    told = watched.webhook.wait_for(pager, "firing", critical)
+    annotations = watched.webhook.wait_for(pager, "firing", critical)
     (series,) = watched.firing("critical")
-    assert told["summary"].startswith(f"Registry {series['metric']['instance']} has used 10")
-    assert f"Largest repository: {REPOSITORY} (1." in told["description"]
-    assert told["runbook_url"].endswith(f"/docs/runbooks/{LIMIT}.md")
-    assert watched.firing("warning"), "it fires too, and nobody is told again"
+    assert annotations["summary"].startswith(f"Registry {series['metric']['instance']} has used 10")
+    assert f"Largest repository: {REPOSITORY} (1." in annotations["description"]
+    assert annotations["runbook_url"].endswith(f"/docs/runbooks/{LIMIT}.md")
+    assert watched.firing("warning"), "it fires too, but nobody is notified again"
     wait_until(
         lambda: (
             states_in(watched.alertmanager, LIMIT)
             == {"critical": "active", "warning": "suppressed"}
         ),
-        "the warning is not silenced by the critical alert",
+        "the critical alert does not suppress the warning",
         WAIT_SECONDS,
     )
 
     for digest in (second, third):
         watched.client.delete_manifest(REPOSITORY, digest)
-    watched.scanned('docker_registry_gc_reclaimable_bytes{mode="default"} > 800000')
+    watched.wait_until_scraped('docker_registry_gc_reclaimable_bytes{mode="default"} > 800000')
     assert watched.firing("critical"), "deleting alone frees nothing"
     watched.registry.garbage_collect()
     watched.webhook.wait_for(pager, "resolved", critical)
@@ -154,7 +154,7 @@ def alert(name: str, severity: str, **labels: str) -> dict[str, Any]:
     }
 
 
-def test_who_is_told_what() -> None:
+def test_alerts_reach_their_receiver_and_suppress_lesser_ones() -> None:
     growth = "DockerRegistryRepositoryGrowthHigh"
     full = "DockerRegistryStorageAlmostFull"
     unsafe = "DockerRegistryGarbageCollectionUnsafe"

@@ -1,4 +1,4 @@
-"""The alert rules: each is tested, each test can fail, and all agree with the exporter."""
+"""The alert rules: each has tests, each test can fail, and all rules agree with the exporter."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ NAMES = sorted({each.short_name for each in ALERTS})
 UNIT_TESTS = RULES.parent / "tests"
 GRAFANA = RULES.parent / "grafana/registry-storage.yml"
 KUBERNETES = REPOSITORY / "deploy/kubernetes/prometheus-rule.yml"
-# Of Prometheus itself and of every client library, not of the exporter's catalogue.
+# Metrics of Prometheus and of every client library; the exporter's catalogue lacks them.
 FOREIGN = {"up", "process_start_time_seconds"}
 
 CONTRACT = {
@@ -73,12 +73,12 @@ def unit_tests(name: str) -> list[dict[str, Any]]:
 
 
 def names_in(text: str) -> set[str]:
-    """Give the metrics that an expression, or an annotation's queries, name."""
+    """Return the metrics that an expression, or the queries of an annotation, use."""
     found = re.findall(r"[a-z_]+:[a-z0-9_:]+|docker_registry_[a-z_]+|\bup\b|process_[a-z_]+", text)
     return set(found)
 
 
-def test_the_alerts_are_those_that_operators_rely_on() -> None:
+def test_the_alerts_that_operators_rely_on_exist() -> None:
     alerts = [(each.short_name, each.severity, each.lasting) for each in ALERTS]
     assert set(alerts) >= CONTRACT
     assert len({each[:2] for each in alerts}) == len(alerts)
@@ -91,18 +91,18 @@ def test_prometheus_accepts_the_rules() -> None:
     assert f"{len(ALERTS) + len(RECORDED)} rules found" in done.stdout
 
 
-def test_every_alert_has_tests_and_every_test_its_alert() -> None:
+def test_every_alert_has_a_test_file_and_every_test_file_has_an_alert() -> None:
     assert {path.name for path in UNIT_TESTS.iterdir()} == {f"{each}.test.yml" for each in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_unit_tests_hold(name: str) -> None:
+def test_the_unit_tests_pass(name: str) -> None:
     done = run_promtool("test", "rules", UNIT_TESTS / f"{name}.test.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_unit_tests_of_an_alert_see_it_silent_and_firing_with_all_it_says(name: str) -> None:
+def test_the_unit_tests_cover_silence_firing_and_annotations(name: str) -> None:
     cases = [case for group in unit_tests(name) for case in group["alert_rule_test"]]
     assert {case["alertname"] for case in cases} == {f"DockerRegistry{name}"}
     fired = [alert for case in cases for alert in case.get("exp_alerts", ())]
@@ -110,13 +110,15 @@ def test_the_unit_tests_of_an_alert_see_it_silent_and_firing_with_all_it_says(na
     assert {alert["exp_labels"]["severity"] for alert in fired} == {
         each.severity for each in ALERTS if each.short_name == name
     }
-    said = {"summary", "description", "dashboard", "runbook_url"}
-    assert all(alert["exp_annotations"].keys() == said for alert in fired)
-    assert len(silent) >= 2, "healthy, and one step before"
+    annotations = {"summary", "description", "dashboard", "runbook_url"}
+    assert all(alert["exp_annotations"].keys() == annotations for alert in fired)
+    assert len(silent) >= 2, "a healthy case and a case one step below the threshold"
     series = [each["series"] for group in unit_tests(name) for each in group["input_series"]]
-    everybody = set(re.findall(r'instance="([^"]+)"', " ".join(series)))
+    all_instances = set(re.findall(r'instance="([^"]+)"', " ".join(series)))
     firing = {frozenset(_instances(case)) for case in cases} - {frozenset()}
-    assert all(each < everybody for each in firing), "others, whose numbers must not mix in"
+    assert all(each < all_instances for each in firing), (
+        "another instance, whose numbers must not mix in"
+    )
 
 
 def _instances(case: dict[str, Any]) -> set[str]:
@@ -125,7 +127,7 @@ def _instances(case: dict[str, Any]) -> set[str]:
 
 
 def mutants(rule: AlertingRule) -> Iterator[tuple[str, AlertingRule]]:
-    """Give the rule with one thing wrong each time, and what that is."""
+    """Yield copies of the rule with one mistake each, and the name of the mistake."""
     number, unit = int(rule.lasting[:-1]), rule.lasting[-1]
     minutes = number * {"m": 1, "h": 60, "d": 1440}[unit]
     for wrong in (minutes - 1, minutes + 1):
@@ -144,7 +146,7 @@ def write_rules(path: Path, rules: list[Rule]) -> None:
 
 
 def use_rules(name: str, rules: list[Rule], directory: Path) -> Path:
-    """Give the alert's unit tests, with other rules under them."""
+    """Write a copy of the alert's unit tests that uses other rules; return its path."""
     write_rules(directory / "rules.yml", rules)
     text = (UNIT_TESTS / f"{name}.test.yml").read_text("utf-8")
     assert "../registry-storage.rules.yml" in text
@@ -172,13 +174,13 @@ def test_the_unit_tests_notice_every_mistake_in_a_rule(name: str, tmp_path: Path
     assert unnoticed == []
 
 
-def test_every_metric_that_is_named_exists() -> None:
+def test_every_metric_in_the_rules_exists() -> None:
     known = {each.name for each in EVERY_METRIC} | FOREIGN | RECORDED.keys()
     texts = [*RECORDED.values(), *(each.expr for each in ALERTS)]
     texts += [text for each in ALERTS for text in _queries(each)]
     named = {name for text in texts for name in names_in(text)}
     assert named - known == set()
-    assert RECORDED.keys() <= named, "a recorded series that nothing uses"
+    assert RECORDED.keys() <= named, "no rule uses a recorded series"
 
 
 def _queries(alert: AlertingRule) -> list[str]:
@@ -195,19 +197,23 @@ def test_recorded_series_are_named_by_level_metric_and_operation() -> None:
     )
 
 
-def test_every_threshold_is_used_by_the_rule_of_its_alert_and_severity_and_by_no_other() -> None:
-    given = {(each.alert, each.severity) for each in AlertSettings().thresholds(scan_interval=300)}
+def test_every_threshold_is_used_only_by_the_rule_of_its_alert_and_severity() -> None:
+    configured = {
+        (each.alert, each.severity) for each in AlertSettings().thresholds(scan_interval=300)
+    }
     used = set()
     for each in ALERTS:
         found = re.findall(r'alert_threshold\{alert="(\w+)",severity="(\w+)"\}', each.expr)
         assert each.expr.count("alert_threshold") == len(found)
         assert set(found) <= {(each.short_name, each.severity)}
         used |= set(found)
-    assert used == given
+    assert used == configured
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda each: f"{each.short_name}-{each.severity}")
-def test_an_alert_says_where_to_look_and_what_to_do(alert: AlertingRule) -> None:
+def test_an_alert_links_to_its_runbook_and_dashboard_and_shows_its_value(
+    alert: AlertingRule,
+) -> None:
     assert alert.annotations["runbook_url"] == f"{RUNBOOKS}/{alert.name}.md"
     assert (REPOSITORY / "docs/runbooks" / f"{alert.name}.md").is_file()
     assert alert.annotations["dashboard"].startswith("/d/registry-")
@@ -222,11 +228,13 @@ def test_an_alert_says_where_to_look_and_what_to_do(alert: AlertingRule) -> None
         assert "\n" not in text
 
 
-def test_what_is_rendered_is_what_the_rules_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rendered_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_stale_renderings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stale_rendered_files_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([], tmp_path) == 0
     (tmp_path / "deploy/kubernetes/prometheus-rule.yml").write_text("groups: []")
     assert main(["--check"], tmp_path) == 1
@@ -234,7 +242,7 @@ def test_stale_renderings_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == expected
 
 
-def test_the_manifest_for_kubernetes_holds_the_same_rules(tmp_path: Path) -> None:
+def test_the_kubernetes_manifest_holds_the_same_rules(tmp_path: Path) -> None:
     manifest = yaml.safe_load(KUBERNETES.read_text("utf-8"))
     assert (manifest["apiVersion"], manifest["kind"]) == (
         "monitoring.coreos.com/v1",
@@ -270,7 +278,7 @@ def test_grafana_evaluates_the_same_conditions_without_recorded_series(tmp_path:
         assert done.returncode == 0, name + done.stdout
 
 
-def test_grafana_takes_the_rules() -> None:
+def test_the_rules_for_grafana_are_well_formed() -> None:
     rules = grafana_rules()
     uids = [each["uid"] for each in rules]
     titles = [each["title"] for each in rules]
@@ -281,7 +289,7 @@ def test_grafana_takes_the_rules() -> None:
         query, condition = rule["data"]
         assert (query["refId"], condition["refId"], rule["condition"]) == ("A", "B", "B")
         assert query["model"]["instant"]
-        # Anywhere but in annotations, a single dollar is a variable of the environment.
+        # Outside annotations, Grafana reads a single dollar as an environment variable.
         assert "$" not in condition["model"]["expression"].replace("$$", "")
         for text in rule["annotations"].values():
             assert "query" not in text
@@ -289,7 +297,7 @@ def test_grafana_takes_the_rules() -> None:
             assert text.count("{{ end }}") == text.count("{{ if ") + text.count("{{ with ")
 
 
-def test_alerts_with_thresholds_open_the_panel_that_draws_them() -> None:
+def test_alerts_with_thresholds_link_to_the_panel_that_draws_them() -> None:
     for alert, rule in zip(ALERTS, grafana_rules(), strict=True):
         keys = {"__dashboardUid__", "__panelId__"} & rule["annotations"].keys()
         assert bool(keys) == ("alert_threshold" in alert.expr)
@@ -298,12 +306,12 @@ def test_alerts_with_thresholds_open_the_panel_that_draws_them() -> None:
             assert alert.annotations["dashboard"].startswith(f"/d/{uid}?")
 
 
-def test_names_are_put_in_place_whole_and_to_any_depth() -> None:
+def test_recorded_series_are_inlined_by_whole_name_and_to_any_depth() -> None:
     recorded = {"a:b:c": "x + 1", "a:b:c_d": "a:b:c * 2"}
     assert inline("a:b:c / a:b:c_d > y", recorded) == "(x + 1) / ((x + 1) * 2) > y"
 
 
-def test_the_example_for_alertmanager_is_right_and_sends_each_severity_its_way() -> None:
+def test_the_alertmanager_example_is_valid_and_routes_each_severity() -> None:
     path = RULES.parent / "alertmanager.example.yml"
     amtool = require("amtool")
     done = subprocess.run(
@@ -312,7 +320,7 @@ def test_the_example_for_alertmanager_is_right_and_sends_each_severity_its_way()
     assert done.returncode == 0, done.stdout + done.stderr
     for severity, receiver in (("critical", "pager"), ("warning", "tickets"), ("info", "nobody")):
         command = [amtool, "config", "routes", "test", f"--config.file={path}"]
-        told = subprocess.run(
+        shown = subprocess.run(
             [*command, f"severity={severity}"], capture_output=True, text=True, check=True
         )
-        assert told.stdout.strip() == receiver
+        assert shown.stdout.strip() == receiver

@@ -1,4 +1,4 @@
-"""The figures, against an independent calculation on the disk and against their own laws."""
+"""The figures, compared with an independent calculation and checked for consistency."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.random_stores import STEPS, Step, build
 
 
 class Oracle:
-    """Reads a sound store in the plainest way: whole files, digests as text, sets all over."""
+    """Simple reader of a consistent store: whole files, digests as text, plain sets."""
 
     def __init__(self, root: Path) -> None:
         version = root / "docker/registry/v2"
@@ -47,7 +47,7 @@ class Oracle:
         }
 
     def reach(self, digest: str) -> set[str]:
-        """Give what a manifest needs, itself included."""
+        """Return the digests that a manifest needs, including its own."""
         document = json.loads(self._content[digest])
         children = [entry["digest"] for entry in document.get("manifests", ())]
         parts = [entry["digest"] for entry in document.get("layers", ())]
@@ -104,14 +104,14 @@ def test_figures_equal_an_independent_calculation(steps: list[Step]) -> None:
 
 @settings(max_examples=50)
 @given(STEPS)
-def test_exclusive_shared_and_unreferenced_bytes_add_up_to_all(steps: list[Step]) -> None:
+def test_exclusive_shared_and_unreferenced_bytes_add_up_to_the_total(steps: list[Step]) -> None:
     for oracle, figures in measured(steps):
         parts = sum(each.exclusive_bytes for each in figures.repositories)
         parts += figures.shared_bytes + figures.blobs[BlobState.UNREFERENCED].bytes
         assert parts == figures.total_bytes == sum(oracle.sizes.values())
 
 
-def test_repositories_come_largest_first(tmp_path: Path) -> None:
+def test_repositories_are_sorted_largest_first(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     for name, size in (("small", 10), ("large", 30_000), ("middle", 20_000)):
         store.image(name, "1", [noise(name, size)])
@@ -119,7 +119,7 @@ def test_repositories_come_largest_first(tmp_path: Path) -> None:
     assert [each.name for each in figures.repositories] == ["large", "middle", "small"]
 
 
-def test_the_last_push_is_the_newest_link(tmp_path: Path) -> None:
+def test_the_last_push_is_the_time_of_the_newest_link(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     store.image("app", "1", at=1000.0)
     digest = store.image("app", "2", at=2000.0)
@@ -128,13 +128,13 @@ def test_the_last_push_is_the_newest_link(tmp_path: Path) -> None:
     assert analyse(scan_store(tmp_path)).repositories[0].last_push_at == 3000.0
 
 
-def test_a_repository_without_anything_has_no_last_push(tmp_path: Path) -> None:
+def test_a_repository_without_tags_and_manifests_has_no_last_push(tmp_path: Path) -> None:
     StoreBuilder(tmp_path).upload("app", b"x", started_at=1.0)
     (app,) = analyse(scan_store(tmp_path)).repositories
     assert (app.tags, app.manifests, app.last_push_at) == (0, 0, None)
 
 
-def test_layers_that_are_not_on_disk_count_nothing(tmp_path: Path) -> None:
+def test_layers_missing_on_disk_count_zero_bytes(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     foreign = {"digest": f"sha256:{'f' * 64}", "size": 10**9, "urls": ["https://example.com/f"]}
     store.image("app", "1", [foreign, b"real"])
@@ -144,7 +144,7 @@ def test_layers_that_are_not_on_disk_count_nothing(tmp_path: Path) -> None:
     assert figures.complete
 
 
-def test_disk_and_api_are_compared_pair_by_pair() -> None:
+def test_disk_and_api_are_compared_tag_by_tag() -> None:
     tags = (Tag("1", None, None), Tag("2", None, None))
     disk = [Repository("both", tags), Repository("only-disk", tags), Repository("empty")]
     api = {"both": {"2", "3", "4"}, "only-api": {"1"}, "also-empty": set[str]()}

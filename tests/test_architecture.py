@@ -1,4 +1,4 @@
-"""The imports point one way, the pure modules are pure, and modules stay small."""
+"""Imports point one way, pure modules do no I/O, and modules stay small."""
 
 import ast
 from collections import Counter
@@ -37,12 +37,12 @@ PURE = (
     "exporter.commands.verify.selection",
     "exporter.commands.verify.tally",
 )
-# Settings hold paths, but never open them.
+# Settings hold paths but never open them.
 NAMES_PATHS = ("exporter.settings.model", "exporter.settings.value_types")
 IO_MODULES = {"asyncio", "fcntl", "httpx", "io", "logging", "mmap", "os", "pathlib", "psutil",
               "requests", "shutil", "socket", "sqlite3", "ssl", "starlette", "subprocess",
               "tempfile", "threading", "time", "urllib.request", "uvicorn", "watchdog"}  # fmt: skip
-# Each part, and the parts that it may import beside itself. A longer name counts before a shorter.
+# Each part, and the other parts that it may import. The longest matching name applies.
 MAY_IMPORT = {
     "exporter.domain": (),
     "exporter.support": ("exporter.domain",),
@@ -68,11 +68,11 @@ MAY_IMPORT = {
     "exporter.__main__": ("exporter.cli",),
 }  # fmt: skip
 COMPOSITION_ROOT = "exporter.compose"
-"""The only module that may import everything: it turns settings into objects."""
+"""The only module that may import everything: it builds the objects from the settings."""
 
 MAX_LINES = 350
 MAX_MODULES = 16
-"""In one folder."""
+"""Maximum per folder."""
 
 NAMES_CAPROVER = (
     "exporter.commands.plan.options",
@@ -81,7 +81,7 @@ NAMES_CAPROVER = (
     "exporter.metrics.groups.caprover",
     "exporter.store.filesystem.privilege",
 )
-"""Modules that name it in a text for people, or in the name of a metric."""
+"""Modules with CapRover in a text for people or in the name of a metric."""
 
 
 @cache
@@ -111,13 +111,13 @@ def own_imports(module: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if within(each, PURE)])
-def test_pure_modules_import_nothing_that_reads_or_waits(module: str) -> None:
+def test_pure_modules_import_no_io(module: str) -> None:
     forbidden = IO_MODULES - {"pathlib"} if module in NAMES_PATHS else IO_MODULES
     assert not {each for each in imports(module) if within(each, list(forbidden))}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down_only(module: str) -> None:
+def test_modules_import_only_allowed_parts(module: str) -> None:
     if module == COMPOSITION_ROOT:
         return
     parts = [each for each in MAY_IMPORT if within(module, (each,))]
@@ -135,16 +135,16 @@ def test_only_the_command_line_uses_the_composition_root() -> None:
     assert importers == {"exporter.cli"}
 
 
-def test_a_platform_is_named_only_where_it_is_composed_and_configured() -> None:
-    """Everything else talks to the port, and would take another platform as well."""
+def test_only_composition_and_configuration_name_a_platform() -> None:
+    """All other modules use the port, and would work with another platform."""
     named = {each for each, path in MODULES.items() if "caprover" in path.read_text().lower()}
     allowed = ("exporter.platforms.caprover", "exporter.settings.model", COMPOSITION_ROOT)
     assert {each for each in named if not within(each, allowed)} == set(NAMES_CAPROVER)
 
 
-def test_no_room_is_a_heap() -> None:
-    rooms = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
-    assert max(rooms.values()) <= MAX_MODULES
+def test_no_folder_holds_too_many_modules() -> None:
+    folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert max(folders.values()) <= MAX_MODULES
     assert {path.name for path in PACKAGE.glob("*.py")} == {
         "__init__.py", "__main__.py", "cli.py", "compose.py",
     }  # fmt: skip
@@ -166,13 +166,13 @@ def test_there_are_no_import_cycles() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_modules_are_small_and_named_for_what_they_hold(module: str) -> None:
+def test_modules_are_small_and_have_specific_names(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
     vague = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
     assert vague.isdisjoint(module.split("."))
 
 
-def test_only_the_loops_catch_everything() -> None:
+def test_only_the_refresh_loop_catches_every_exception() -> None:
     broad = [
         module
         for module, path in MODULES.items()

@@ -1,4 +1,4 @@
-"""The benchmark measures all rows of its table, and leaves its store as it was."""
+"""The benchmark measures every row of its table and leaves its store unchanged."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def cells_of(page: str, target: Target) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_measures_every_row_or_says_why_not_and_leaves_the_store_as_it_was(
+def test_a_run_measures_or_explains_every_row_and_leaves_the_store_unchanged(
     tmp_path: Path,
 ) -> None:
     root = prepare(tmp_path, SCALE)
@@ -70,7 +70,7 @@ def test_a_run_measures_every_row_or_says_why_not_and_leaves_the_store_as_it_was
     assert "not measured: --no-cold was given" in page.read_text()
 
 
-def test_a_part_is_printed_and_writes_no_page(tmp_path: Path) -> None:
+def test_a_partial_run_prints_its_rows_and_writes_no_page(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     done = run_benchmarks(tmp_path, "--only", "du", "--page", str(page))
     assert done.stderr == ""
@@ -79,13 +79,13 @@ def test_a_part_is_printed_and_writes_no_page(tmp_path: Path) -> None:
     assert not page.exists()
 
 
-def test_an_unknown_row_is_wrong_usage(tmp_path: Path) -> None:
+def test_an_unknown_row_is_a_usage_error(tmp_path: Path) -> None:
     done = run_benchmarks(tmp_path, "--only", "everything")
     assert done.returncode == 2
     assert "'everything'" in done.stderr
 
 
-def test_what_is_pushed_and_retagged_is_put_back(tmp_path: Path) -> None:
+def test_simulated_pushes_and_retags_are_undone(tmp_path: Path) -> None:
     root = prepare(tmp_path, SCALE)
     before = tree(root)
     repository = repositories_of(root)[0]
@@ -104,7 +104,7 @@ def test_what_is_pushed_and_retagged_is_put_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "verdict"), [(0.1, "met"), (0.1001, "missed"), (None, "not measured")]
 )
-def test_a_goal_is_met_up_to_it(value: float | None, verdict: str) -> None:
+def test_a_goal_is_met_up_to_and_including_its_value(value: float | None, verdict: str) -> None:
     target = Target("du", "M", "time", 0.1)
     measured = {} if value is None else {"du": value}
     row = row_of(target, Findings(measured, {"du": "du is not installed"}))
@@ -112,6 +112,6 @@ def test_a_goal_is_met_up_to_it(value: float | None, verdict: str) -> None:
     assert (row.measured == "not measured: du is not installed") == (value is None)
 
 
-def test_the_rows_have_names_of_their_own() -> None:
+def test_every_row_has_a_unique_name() -> None:
     assert len({target.name for target in TARGETS}) == len(TARGETS)
     assert len({(target.on, target.figure) for target in TARGETS}) == len(TARGETS)

@@ -1,4 +1,4 @@
-"""Accounts that are kept from one inventory to the next equal summaries drawn up from nothing."""
+"""Blob states updated from one inventory to the next equal states computed from scratch."""
 
 import random
 from array import array
@@ -26,7 +26,7 @@ def inventory(tmp_path: Path) -> Inventory:
     return scan_store(tmp_path)
 
 
-def told(states: BlobStates) -> tuple[object, ...]:
+def figures_of(states: BlobStates) -> tuple[object, ...]:
     return (
         dict(states.blobs),
         states.shared_bytes,
@@ -40,52 +40,50 @@ def told(states: BlobStates) -> tuple[object, ...]:
     )
 
 
-def assert_follows(first: Inventory, *others: Inventory) -> None:
+def assert_updates_equal_new_states(first: Inventory, *others: Inventory) -> None:
     states = BlobStates.of(first)
     for each in others:
         states.follow(each)
-        assert told(states) == told(BlobStates.of(each))
+        assert figures_of(states) == figures_of(BlobStates.of(each))
 
 
-def test_a_manifest_that_cannot_be_read_any_more_is_noticed_in_repositories_as_they_were(
+def test_a_newly_unreadable_manifest_is_noticed_in_unchanged_repositories(
     inventory: Inventory,
 ) -> None:
     lost = dict(list(inventory.manifests.items())[2:])
     after = replace(inventory, digests=inventory.digests.copy(), manifests=lost)
-    assert_follows(inventory, after, inventory)
+    assert_updates_equal_new_states(inventory, after, inventory)
 
 
-def test_a_repository_that_goes_and_comes_back_is_followed(inventory: Inventory) -> None:
+def test_a_repository_may_disappear_and_return(inventory: Inventory) -> None:
     without = replace(
         inventory, digests=inventory.digests.copy(), repositories=inventory.repositories[1:]
     )
-    assert_follows(inventory, without, inventory)
+    assert_updates_equal_new_states(inventory, without, inventory)
 
 
-def test_blobs_of_another_size_or_with_other_numbers_are_accounted_for_anew(
+def test_blobs_with_other_sizes_or_numbers_are_counted_again(
     inventory: Inventory, tmp_path: Path
 ) -> None:
     sizes = array("q", [size + 1 for size in inventory.sizes])
     larger = replace(inventory, digests=inventory.digests.copy(), sizes=sizes)
     again = scan_store(tmp_path)
     assert not again.digests.continues(inventory.digests)
-    assert_follows(inventory, larger, again)
+    assert_updates_equal_new_states(inventory, larger, again)
 
 
-def test_what_was_begun_and_failed_is_not_gone_on_with(inventory: Inventory) -> None:
+def test_a_failed_update_is_not_continued(inventory: Inventory) -> None:
     states = BlobStates.of(inventory)
     broken = replace(inventory, digests=inventory.digests.copy(), repositories=(None,))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         states.follow(broken)
     states.follow(inventory)
-    assert told(states) == told(BlobStates.of(inventory))
+    assert figures_of(states) == figures_of(BlobStates.of(inventory))
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_tags_and_revisions_that_move_at_random_are_followed(
-    inventory: Inventory, seed: int
-) -> None:
-    chance = random.Random(seed)  # noqa: S311 - the same each time
+def test_random_changes_of_tags_and_revisions_are_followed(inventory: Inventory, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     manifests = list(inventory.manifests)
     steps = [inventory]
     for _ in range(8):
@@ -101,4 +99,4 @@ def test_tags_and_revisions_that_move_at_random_are_followed(
             repositories[place] = replace(repositories[place], tags=tags, revisions=revisions)
         digests = before.digests.copy()
         steps.append(replace(before, digests=digests, repositories=tuple(repositories)))
-    assert_follows(*steps)
+    assert_updates_equal_new_states(*steps)

@@ -1,4 +1,4 @@
-"""What CapRover's configuration tells of apps and images, and that it tells nothing else."""
+"""Apps and images read from CapRover's configuration; no other part of it gets out."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ SECRET = "hunter2"
 
 
 def app(deployed: object, *images: object) -> dict[str, object]:
-    """Make an app whose versions count from 0; ``...`` stands for an absent image name."""
+    """Return an app whose versions count from 0; ``...`` stands for an absent image name."""
     versions = [
         {"version": version} | ({} if image is ... else {"deployedImageName": image})
         for version, image in enumerate(images)
@@ -40,8 +40,8 @@ def app(deployed: object, *images: object) -> dict[str, object]:
 
 
 def encode(apps: object, registries: object = ..., **more: object) -> bytes:
-    told = {} if registries is ... else {"dockerRegistries": registries}
-    return json.dumps({"appDefinitions": apps, **told, **more}).encode()
+    optional = {} if registries is ... else {"dockerRegistries": registries}
+    return json.dumps({"appDefinitions": apps, **optional, **more}).encode()
 
 
 def parse(apps: object, registries: object = ...) -> AppImages:
@@ -61,7 +61,7 @@ def registry(domain: object, kind: object = "LOCAL_REG") -> dict[str, object]:
 
 
 def read_name(name: str, registries: object = ...) -> ImageName | None:
-    """Give what is made of the one image name of an only app."""
+    """Return the parsed image name of a single app with a single version."""
     images = parse({"shop": app(0, name)}, registries)
     assert not images.rollback
     return next(iter(images.running), None)
@@ -73,14 +73,14 @@ def refuse(content: bytes) -> PlatformUnreadableError:
     return caught.value
 
 
-def test_the_version_deployed_runs_and_the_others_can_be_rolled_back_to() -> None:
+def test_the_deployed_version_runs_and_the_others_are_for_rollback() -> None:
     images = parse({"shop": app(1, f"{DOMAIN}/{SHOP}:0", f"{DOMAIN}/{SHOP}:1")})
     assert images.apps == {"shop"}
     assert images.running == {local("1")}
     assert images.rollback == {local("0")}
 
 
-def test_the_sample_is_understood(tmp_path: Path) -> None:
+def test_the_sample_is_parsed(tmp_path: Path) -> None:
     write_captain_config(tmp_path, 1_790_000_000.0)
     images = parse_configuration((tmp_path / FILE_NAME).read_bytes())
     assert images.apps == {"blog", "shop", "api", "wiki", "proxy"}
@@ -97,13 +97,13 @@ def test_the_sample_is_understood(tmp_path: Path) -> None:
     }
 
 
-def test_an_app_that_was_renamed_keeps_the_old_images() -> None:
+def test_a_renamed_app_keeps_its_old_images() -> None:
     images = parse({"boutique": app(0, f"{DOMAIN}/{SHOP}:7")})
     assert images.apps == {"boutique"}
     assert images.running == {local("7")}
 
 
-def test_an_app_that_was_deleted_is_not_there() -> None:
+def test_a_deleted_app_is_absent() -> None:
     both = {"shop": app(0, f"{DOMAIN}/{SHOP}:0"), "blog": app(0, f"{DOMAIN}/captain/blog:0")}
     del both["shop"]
     images = parse(both)
@@ -112,7 +112,7 @@ def test_an_app_that_was_deleted_is_not_there() -> None:
     )
 
 
-def test_what_one_app_runs_is_no_rollback_of_another() -> None:
+def test_an_image_that_one_app_runs_is_not_a_rollback_of_another() -> None:
     name = f"{DOMAIN}/{SHOP}:3"
     images = parse({"shop": app(1, name, f"{DOMAIN}/{SHOP}:4"), "copy": app(0, name)})
     assert images.running == {local("3"), local("4")}
@@ -120,20 +120,20 @@ def test_what_one_app_runs_is_no_rollback_of_another() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", None, ...])
-def test_a_build_that_failed_or_runs_has_no_image(nothing: object) -> None:
+def test_a_failed_or_unfinished_build_has_no_image(nothing: object) -> None:
     images = parse({"shop": app(1, nothing, f"{DOMAIN}/{SHOP}:1", nothing)})
     assert images.running == {local("1")}
     assert images.rollback == frozenset()
 
 
 @pytest.mark.parametrize("deployed", [..., 9, -1])
-def test_where_no_version_is_the_deployed_one_none_runs(deployed: object) -> None:
+def test_nothing_runs_when_no_version_is_the_deployed_one(deployed: object) -> None:
     images = parse({"shop": app(deployed, f"{DOMAIN}/{SHOP}:0")})
     assert images.running == frozenset()
     assert images.rollback == {local("0")}
 
 
-def test_an_app_without_versions_is_an_app_all_the_same() -> None:
+def test_an_app_without_versions_counts_as_an_app() -> None:
     assert parse({"shop": app(0)}) == AppImages(frozenset({"shop"}), frozenset(), frozenset())
 
 
@@ -156,7 +156,9 @@ def test_an_app_without_versions_is_an_app_all_the_same() -> None:
         ("my.registry.example.com:996/shop:1", "shop", "1"),
     ],
 )
-def test_names_elsewhere_are_read_as_docker_does(name: str, repository: str, tag: str) -> None:
+def test_names_in_other_registries_are_parsed_as_docker_does(
+    name: str, repository: str, tag: str
+) -> None:
     assert read_name(name) == foreign(repository, tag)
 
 
@@ -169,15 +171,15 @@ def test_names_elsewhere_are_read_as_docker_does(name: str, repository: str, tag
         f"registry.localhost:996/{SHOP}:1",
     ],
 )
-def test_caprovers_own_registry_is_told_by_its_address(name: str) -> None:
+def test_caprovers_own_registry_is_recognized_by_its_address(name: str) -> None:
     assert read_name(name) == local("1")
 
 
-def test_a_legacy_repository_is_read() -> None:
+def test_a_legacy_repository_name_is_parsed() -> None:
     assert read_name(f"{DOMAIN}/captain/img-captain--x:5") == local("5", "captain/img-captain--x")
 
 
-def test_the_local_registry_is_told_by_the_configuration_whatever_its_case() -> None:
+def test_the_configured_local_registry_is_matched_case_insensitively() -> None:
     registries = [registry("Images.Example.com:5000"), registry("ghcr.io", "REMOTE_REG")]
     assert read_name("images.example.COM:5000/shop:1", registries) == local("1", "shop")
     assert read_name("ghcr.io/shop:1", registries) == foreign("shop", "1")
@@ -190,7 +192,7 @@ def test_a_name_without_a_domain_is_never_local(registries: object) -> None:
 
 
 @pytest.mark.parametrize("digest", [DIGEST, SHA512])
-def test_an_image_can_be_named_by_digest(digest: str) -> None:
+def test_a_name_may_hold_a_digest(digest: str) -> None:
     packed = parse_digest(digest)
     assert packed is not None
     assert read_name(f"{DOMAIN}/{SHOP}@{digest}") == ImageName(SHOP, None, packed, is_local=True)
@@ -209,7 +211,7 @@ def test_an_image_can_be_named_by_digest(digest: str) -> None:
         "shop\n", "shop:1\n", f"shop@{DIGEST}\n", "sh op:1", "shöp", "shop:1²", "x" * 256, "\0",
     ],
 )  # fmt: skip
-def test_a_name_that_makes_no_sense_is_left_out(name: str) -> None:
+def test_an_invalid_image_name_is_skipped(name: str) -> None:
     images = parse({"shop": app(1, name, f"{DOMAIN}/{SHOP}:1", name)})
     assert images == AppImages(frozenset({"shop"}), frozenset({local("1")}), frozenset())
 
@@ -219,7 +221,7 @@ def test_an_empty_file_is_refused(content: bytes) -> None:
     assert str(refuse(content)) == "is empty"
 
 
-def test_every_beginning_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     write_captain_config(tmp_path, 1_790_000_000.0)
     content = (tmp_path / FILE_NAME).read_bytes()
     for length in range(10, len(content), 10):
@@ -239,12 +241,12 @@ def test_every_beginning_of_a_file_is_refused(tmp_path: Path) -> None:
         b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
     ],
 )
-def test_what_is_no_json_is_refused(content: bytes) -> None:
+def test_content_that_is_not_json_is_refused(content: bytes) -> None:
     assert str(refuse(content)) == "is not JSON"
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b"7", b'"text"', b"true"])
-def test_json_of_another_kind_is_refused(content: bytes) -> None:
+def test_json_other_than_an_object_is_refused(content: bytes) -> None:
     assert "the whole has a wrong type" in str(refuse(content))
 
 
@@ -286,13 +288,13 @@ VERSIONS = "appDefinitions.versions"
         (encode({"shop": app(0)}, [registry("x", 7)]), "dockerRegistries.registryType has a"),
     ],
 )
-def test_a_wrong_type_anywhere_makes_the_whole_unreadable(content: bytes, complaint: str) -> None:
+def test_a_wrong_type_anywhere_makes_the_file_unreadable(content: bytes, complaint: str) -> None:
     message = str(refuse(content))
     assert message.startswith("is not of the form that CapRover writes: ")
     assert complaint in message
 
 
-def test_a_version_too_long_to_be_a_number_is_refused() -> None:
+def test_a_version_number_with_too_many_digits_is_refused() -> None:
     number = "9" * 10_000
     content = b'{"appDefinitions": {"shop": {"versions": [{"version": %s}]}}}' % number.encode()
     assert number[:9] not in str(refuse(content))
@@ -330,12 +332,12 @@ near_configurations = st.fixed_dictionaries(
 
 
 @given(st.binary())
-def test_no_bytes_do_anything_but_be_refused(content: bytes) -> None:
+def test_random_bytes_are_refused(content: bytes) -> None:
     refuse(content)
 
 
 @given(json_values | near_configurations, st.booleans())
-def test_any_json_is_understood_or_refused(document: object, ascii_only: bool) -> None:
+def test_any_json_is_parsed_or_refused(document: object, ascii_only: bool) -> None:
     content = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
         images = parse_configuration(content)
@@ -346,7 +348,7 @@ def test_any_json_is_understood_or_refused(document: object, ascii_only: bool) -
 
 
 @given(st.text("abAB019.:/@-_", max_size=40))
-def test_any_name_is_read_or_left_out(name: str) -> None:
+def test_any_name_is_parsed_or_skipped(name: str) -> None:
     image = read_name(name)
     if image is not None:
         assert f"{image.repository}" in name
@@ -358,7 +360,7 @@ SHOP_ONLY = AppImages(frozenset({"shop"}), frozenset({local("0")}), frozenset())
 
 
 def replace(directory: Path, content: bytes) -> None:
-    """Put the file in place as CapRover does: another file, renamed."""
+    """Write the file as CapRover does: write a new file and rename it."""
     directory.mkdir(exist_ok=True)
     other = directory / f"{FILE_NAME}.new"
     other.write_bytes(content)
@@ -428,7 +430,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("spoil", "reason"), FAILURES)
-def test_a_file_that_cannot_be_used_gives_a_reason_and_no_images(
+def test_an_unusable_file_yields_a_reason_and_no_images(
     spoil: Callable[[Path], None], reason: str, directory: Path
 ) -> None:
     spoil(directory)
@@ -440,7 +442,7 @@ def test_a_file_that_cannot_be_used_gives_a_reason_and_no_images(
 
 
 @pytest.mark.parametrize(("spoil", "reason"), FAILURES)
-def test_a_failure_leaves_the_last_good_reading(
+def test_a_failure_keeps_the_last_good_reading(
     spoil: Callable[[Path], None], reason: str, directory: Path
 ) -> None:
     replace(directory, GOOD)
@@ -456,7 +458,7 @@ def test_a_failure_leaves_the_last_good_reading(
 
 @pytest.fixture
 def nobody() -> Iterator[int]:
-    """Become a user who may not read everything, where the tests run as root."""
+    """Drop root's rights during the test; yield the effective user id."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -471,7 +473,7 @@ def forbidden(directory: Path) -> Path:
     return directory
 
 
-def test_a_file_of_another_user_tells_who_must_be_allowed_to_read(
+def test_a_permission_error_names_the_user_that_must_be_allowed_to_read(
     forbidden: Path, nobody: int
 ) -> None:
     failure = CaproverReader(forbidden).read().failure
@@ -481,7 +483,7 @@ def test_a_file_of_another_user_tells_who_must_be_allowed_to_read(
     )
 
 
-def test_a_file_that_was_replaced_is_read_anew(directory: Path) -> None:
+def test_a_replaced_file_is_read_again(directory: Path) -> None:
     replace(directory, GOOD)
     reader = CaproverReader(directory)
     assert reader.read().images == SHOP_ONLY
@@ -491,14 +493,14 @@ def test_a_file_that_was_replaced_is_read_anew(directory: Path) -> None:
     assert images.apps == {"blog"}
 
 
-def test_links_on_the_way_are_followed(directory: Path, tmp_path: Path) -> None:
+def test_symbolic_links_are_followed(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.json").write_bytes(GOOD)
     (directory / FILE_NAME).symlink_to(tmp_path / "elsewhere.json")
     (tmp_path / "link").symlink_to(directory)
     assert CaproverReader(tmp_path / "link").read().images == SHOP_ONLY
 
 
-def test_a_file_of_the_largest_size_is_read(directory: Path) -> None:
+def test_a_file_of_the_maximum_size_is_read(directory: Path) -> None:
     replace(directory, GOOD.ljust(MAX_BYTES))
     assert CaproverReader(directory).read().failure is None
 
@@ -550,7 +552,7 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
 
 
 def secretive() -> dict[str, object]:
-    """Make a configuration that has a secret wherever there may be one."""
+    """Return a configuration with a secret in every place that may hold one."""
     definition = app(0, f"{DOMAIN}/{SHOP}:0") | {
         "envVars": [{"key": f"{SECRET}-key", "value": f"{SECRET}-value"}],
         "appPushWebhook": {"repoInfo": {"password": f"{SECRET}-repo", "sshKey": f"{SECRET}-ssh"}},
@@ -576,7 +578,7 @@ def bad_registries(registries: object) -> bytes:
 
 
 WHOLE = json.dumps(secretive()).encode()
-BETRAYALS = [
+REFUSED_WITH_SECRETS = [
     *(WHOLE[:length] for length in range(1, len(WHOLE), 7)),
     WHOLE.replace(SECRET.encode(), f'{SECRET}"'.encode()),
     json.dumps(SECRET).encode(),
@@ -612,8 +614,8 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("content", BETRAYALS, ids=range(len(BETRAYALS)))
-def test_no_error_status_or_log_line_holds_anything_of_a_file_refused(
+@pytest.mark.parametrize("content", REFUSED_WITH_SECRETS, ids=range(len(REFUSED_WITH_SECRETS)))
+def test_no_error_status_or_log_line_holds_content_of_a_refused_file(
     content: bytes, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -622,17 +624,17 @@ def test_no_error_status_or_log_line_holds_anything_of_a_file_refused(
     status = CaproverReader(directory).read()
     assert status.failure is not None
     assert caplog.records
-    told = [
+    texts = [
         *traceback.format_exception(error),
         *(f"{each} {each!r} {each.args!r} {vars(each)!r}" for each in chain(error)),
         repr(status),
         caplog.text,
         *(repr(vars(record)) for record in caplog.records),
     ]
-    assert not [text for text in told if SECRET in text]
+    assert not [text for text in texts if SECRET in text]
 
 
-def test_of_a_file_that_reads_well_only_apps_and_images_are_told(
+def test_only_apps_and_images_of_a_valid_file_are_kept(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -646,7 +648,7 @@ def test_of_a_file_that_reads_well_only_apps_and_images_are_told(
     assert SECRET not in caplog.text + repr(status) + repr(vars(reader))
 
 
-def test_a_name_that_is_no_image_is_told_nowhere(
+def test_an_invalid_image_name_is_not_logged(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""CapRover's configuration under a running exporter, and that none of its secrets comes out."""
+"""CapRover's metrics in a running exporter; no secret of its configuration gets out."""
 
 import json
 from pathlib import Path
@@ -79,15 +79,13 @@ def captain(tmp_path: Path) -> Path:
 
 
 def write(directory: Path, content: dict[str, Any] | str) -> None:
-    """Replace the configuration as CapRover does: by rename."""
+    """Replace the configuration by a rename, as CapRover does."""
     text = content if isinstance(content, str) else json.dumps(content)
     (directory / "new").write_text(text)
     (directory / "new").rename(directory / "config-captain.json")
 
 
-def test_all_tags_have_the_use_that_caprover_has_for_them(
-    store: StoreBuilder, captain: Path
-) -> None:
+def test_every_tag_has_its_use_by_caprover(store: StoreBuilder, captain: Path) -> None:
     metrics = collect(store.root, "--caprover.config-dir", captain)
     assert metrics.value("docker_registry_caprover_up") == 1
     assert metrics.value("docker_registry_caprover_apps") == 5
@@ -101,7 +99,7 @@ def test_all_tags_have_the_use_that_caprover_has_for_them(
     assert metrics.total("docker_registry_use_bytes") == tagged
 
 
-def test_without_caprover_there_is_no_word_of_it(store: StoreBuilder) -> None:
+def test_without_caprover_there_are_no_caprover_metrics(store: StoreBuilder) -> None:
     metrics = collect(store.root)
     assert not [name for name, _ in metrics if "caprover" in name or "use_" in name]
 
@@ -109,7 +107,7 @@ def test_without_caprover_there_is_no_word_of_it(store: StoreBuilder) -> None:
 @pytest.mark.parametrize(
     "content", ["", "{", json.dumps(configuration({})), '{"appDefinitions": []}', "gone"]
 )
-def test_what_cannot_be_understood_makes_no_orphans(
+def test_an_invalid_configuration_makes_no_orphans(
     store: StoreBuilder, captain: Path, content: str
 ) -> None:
     with Exporter(
@@ -130,7 +128,9 @@ def test_what_cannot_be_understood_makes_no_orphans(
         assert page.value(USE_TAGS, use="orphaned") == 0
 
 
-def test_from_the_start_unknown_means_no_use_at_all(store: StoreBuilder, captain: Path) -> None:
+def test_a_configuration_invalid_from_the_start_leaves_uses_unknown(
+    store: StoreBuilder, captain: Path
+) -> None:
     write(captain, configuration({}))
     metrics = collect(store.root, "--caprover.config-dir", captain, "--retention.keep-last", "1")
     assert metrics.value("docker_registry_caprover_up") == 0
@@ -138,7 +138,7 @@ def test_from_the_start_unknown_means_no_use_at_all(store: StoreBuilder, captain
         assert not [each for each, _ in metrics if each == f"docker_registry_{name}"]
 
 
-def test_after_a_wiped_store_all_images_of_this_registry_are_missing(
+def test_all_images_of_this_registry_are_missing_from_a_wiped_store(
     captain: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "registry").mkdir()
@@ -148,7 +148,7 @@ def test_after_a_wiped_store_all_images_of_this_registry_are_missing(
 
 @pytest.mark.parametrize("level", ["debug", "info"])
 @pytest.mark.parametrize("content", ["as it is", "wrong types", "cut short"])
-def test_no_secret_of_the_configuration_comes_out(
+def test_no_secret_of_the_configuration_gets_out(
     store: StoreBuilder, captain: Path, level: str, content: str
 ) -> None:
     if content == "wrong types":
@@ -156,14 +156,14 @@ def test_no_secret_of_the_configuration_comes_out(
     elif content == "cut short":
         write(captain, json.dumps(configuration(APPS))[:-9])
     settings = ("--storage.root", store.root, "--caprover.config-dir", captain)
-    said = []
+    texts = []
     for command in (
         ("collect",), ("report",), ("report", "--format", "json"), ("report", "--format", "csv"),
         ("check-config",), ("verify", "--checkpoint", captain / "state"),
     ):  # fmt: skip
         outcome = run_command(*command, *settings, "--log.level", level)
-        said += [outcome.output, outcome.complaints]
+        texts += [outcome.output, outcome.complaints]
     with Exporter(*settings, "--log.level", level, *OFTEN) as running:
-        said += [running.get(page).text for page in ("/metrics", "/", "/-/ready")]
-        said.append(running.log)
-    assert not [secret for secret in SECRETS for text in said if secret in text]
+        texts += [running.get(page).text for page in ("/metrics", "/", "/-/ready")]
+        texts.append(running.log)
+    assert not [secret for secret in SECRETS for text in texts if secret in text]

@@ -1,4 +1,4 @@
-"""Which repositories have series of their own, and that nothing else depends on that."""
+"""The selection of repositories with own series; no total depends on it."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ TAGS = "docker_registry_repository_tags"
 PER_REPOSITORY = [metric.name for metric in CATALOGUE if "repository" in metric.labels]
 NO_MATCH = "no repository matches metrics.include-repositories"
 
-# Largest first.
+# Sorted by size, largest first.
 NAMES = ["team/web", "team/api", "team/pr-7", "tools/backup", "captain/img-captain-gone", "team"]
 
 
@@ -80,7 +80,7 @@ def shown(metrics: Metrics, name: str = TAGS) -> set[str]:
         (0, [], [], []),
     ],
 )
-def test_the_largest_that_an_include_and_no_exclude_matches_have_series(
+def test_the_largest_included_and_not_excluded_repositories_have_series(
     store: StoreBuilder, most: int, include: list[str], exclude: list[str], expected: list[str]
 ) -> None:
     metrics = collect(store.root, *flags(most, include, exclude))
@@ -90,7 +90,7 @@ def test_the_largest_that_an_include_and_no_exclude_matches_have_series(
 
 @pytest.fixture(scope="module")
 def snapshot(store: StoreBuilder) -> Snapshot:
-    """Give a snapshot in which every metric of a repository is known."""
+    """Return a snapshot with a value for every metric of a repository."""
     analyst = Analyst(AnalysisOptions(ownership=ownership_rules("captain")))
     images = AppImages(frozenset({"blog"}), frozenset(), frozenset())
     platform = PlatformStatus("CapRover", images, read_at=4e9)
@@ -112,7 +112,7 @@ patterns = st.lists(
 
 
 @given(most=st.integers(0, 8), include=patterns, exclude=patterns)
-def test_series_and_omitted_are_all_repositories_and_no_total_depends_on_patterns(
+def test_shown_and_omitted_add_up_to_all_and_totals_ignore_patterns(
     snapshot: Snapshot, most: int, include: list[str], exclude: list[str]
 ) -> None:
     everything = samples(Subject(snapshot))
@@ -128,7 +128,7 @@ def test_series_and_omitted_are_all_repositories_and_no_total_depends_on_pattern
             assert values == everything[name]
 
 
-def test_every_metric_of_a_repository_is_of_the_same_repositories(snapshot: Snapshot) -> None:
+def test_all_metrics_of_a_repository_follow_the_same_selection(snapshot: Snapshot) -> None:
     chooser = selector(exclude=["team/.*", "captain/.*"])
     found = samples(Subject(snapshot, selector=chooser))
     everything = samples(Subject(snapshot))
@@ -138,14 +138,14 @@ def test_every_metric_of_a_repository_is_of_the_same_repositories(snapshot: Snap
         assert found[name] == let_in
 
 
-def test_a_repository_that_only_the_api_has_follows_the_patterns_too() -> None:
+def test_patterns_apply_to_repositories_known_only_from_the_api() -> None:
     api = ApiStatus(ApiView({name: frozenset({"1"}) for name in ("a", "b", "c")}))
     exposition = Exposition(Subject(Snapshot(api=api), selector=selector(1, exclude=["a"])))
     page = Metrics.parse(exposition.page(TEXT, gzip=False).decode())
     assert shown(page, "docker_registry_api_repository_tags") == {"b"}
 
 
-def test_a_name_is_matched_once_however_often_pages_are_made() -> None:
+def test_a_name_is_matched_once_for_any_number_of_pages() -> None:
     matched: list[str] = []
 
     class Counting:
@@ -160,7 +160,7 @@ def test_a_name_is_matched_once_however_often_pages_are_made() -> None:
         exposition.page(TEXT, gzip=False)
         exposition.page(OPENMETRICS, gzip=False)
         exposition.publish(Snapshot(store=reading_of("a", "b"), api=api))
-    assert sorted(matched) == ["a", "a", "b", "c"], "twice where it shows that any is included"
+    assert sorted(matched) == ["a", "a", "b", "c"], "the check that any name matches adds one match"
 
 
 def reading_of(*names: str) -> StoreReading:
@@ -171,7 +171,7 @@ def reading_of(*names: str) -> StoreReading:
 @pytest.mark.parametrize(
     "pattern", ["([a-z]++-?)*+x", "(?:[a-z]++/)*b", ".*a.*b", "[a-z/]+[a-z]+x"]
 )
-def test_a_pattern_that_is_accepted_soon_ends_on_any_name(pattern: str) -> None:
+def test_an_accepted_pattern_matches_any_name_quickly(pattern: str) -> None:
     names = ["a" * 255, "a/" * 127, "a-" * 127, "ab" * 127 + "/"]
     started = time.process_time()
     RepositorySelector(include=[parse_name_pattern(pattern)]).choose(reading_of(*names).figures)
@@ -186,7 +186,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture, *snapshots: Snapshot) -> list[
     return [record.getMessage() for record in caplog.records]
 
 
-def test_patterns_that_include_nothing_are_told_once_at_the_first_scan(
+def test_patterns_without_a_match_are_logged_once_at_the_first_scan(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scanned = Snapshot(store=reading_of("tools"))
@@ -196,13 +196,13 @@ def test_patterns_that_include_nothing_are_told_once_at_the_first_scan(
 
 
 @pytest.mark.parametrize("names", [(), ("team/app", "tools")], ids=["empty store", "a match"])
-def test_patterns_that_include_something_or_have_nothing_to_look_at_are_not_told(
+def test_patterns_with_a_match_or_an_empty_store_are_not_logged(
     caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
 ) -> None:
     assert warnings_of(caplog, Snapshot(store=reading_of(*names))) == []
 
 
-def test_both_collect_and_serve_tell_that_nothing_is_included(store: StoreBuilder) -> None:
+def test_collect_and_serve_log_that_no_repository_matches(store: StoreBuilder) -> None:
     arguments = ("--storage.root", store.root, "--metrics.include-repositories", "Team/.*")
     outcome = run_command("collect", *arguments)
     assert outcome.exit_code == 0
@@ -213,13 +213,13 @@ def test_both_collect_and_serve_tell_that_nothing_is_included(store: StoreBuilde
         assert running.log.count(NO_MATCH) == 1
 
 
-def test_a_report_shows_what_has_no_series(store: StoreBuilder) -> None:
+def test_a_report_shows_repositories_without_series(store: StoreBuilder) -> None:
     patterns = flags(1, ["team/api"], ["team/web"])
     outcome = run_command("report", "--storage.root", store.root, *patterns)
     assert all(name in outcome.output for name in NAMES)
 
 
-def test_a_directory_whose_name_is_not_text_is_no_repository_for_any_pattern(
+def test_a_directory_name_that_is_not_utf8_matches_no_pattern(
     tmp_path: Path,
 ) -> None:
     store = StoreBuilder(tmp_path)

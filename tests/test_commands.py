@@ -1,4 +1,4 @@
-"""``collect`` and ``report``, and what all commands have in common."""
+"""The commands ``collect`` and ``report``, and the options that all commands share."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user
 
 @dataclass(frozen=True)
 class Store:
-    """A store, and what its figures must be.
+    """A store and its expected figures.
 
     ``team/app`` has a tag and an untagged manifest on a base that ``other`` shares.
     """
@@ -108,7 +108,7 @@ def store(tmp_path: Path) -> Store:
 
 @contextmanager
 def as_nobody(path: Path) -> Iterator[None]:
-    """Be a user without rights, who may at least look for ``path``."""
+    """Act as an unprivileged user who may reach ``path``."""
     for parent in path.parents:
         mode = parent.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -125,7 +125,7 @@ def as_nobody(path: Path) -> Iterator[None]:
 # collect
 
 
-def test_collect_writes_the_metrics_of_the_store_and_nothing_else(store: Store) -> None:
+def test_collect_writes_only_the_metrics_of_the_store(store: Store) -> None:
     outcome = run_command("collect", "--storage.root", store.root)
     assert (outcome.exit_code, outcome.complaints) == (0, "")
     metrics = Metrics.parse(outcome.output)
@@ -142,7 +142,7 @@ def test_collect_writes_the_metrics_of_the_store_and_nothing_else(store: Store) 
     assert metrics.value("docker_registry_api_up") is None
 
 
-def test_collect_of_an_empty_root_gives_zeros_and_success(tmp_path: Path) -> None:
+def test_collect_of_an_empty_root_reports_zeros_and_success(tmp_path: Path) -> None:
     outcome = run_command("collect", "--storage.root", tmp_path)
     assert (outcome.exit_code, outcome.complaints) == (0, "")
     metrics = Metrics.parse(outcome.output)
@@ -156,7 +156,7 @@ def test_collect_of_an_empty_root_gives_zeros_and_success(tmp_path: Path) -> Non
     }
 
 
-def test_collect_keeps_the_store_as_it_was(store: Store) -> None:
+def test_collect_leaves_the_store_unchanged(store: Store) -> None:
     def state() -> dict[Path, tuple[int, int]]:
         return {
             path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in store.root.rglob("*")
@@ -167,7 +167,7 @@ def test_collect_keeps_the_store_as_it_was(store: Store) -> None:
     assert state() == before
 
 
-def test_collect_asks_the_api_where_one_is_configured(store: Store) -> None:
+def test_collect_queries_a_configured_api(store: Store) -> None:
     routes = routes_of(other=["latest", "2"])
     with FakeServer(routes) as server:
         outcome = run_command("collect", "--storage.root", store.root, "--registry.url", server.url)
@@ -178,7 +178,7 @@ def test_collect_asks_the_api_where_one_is_configured(store: Store) -> None:
     assert not [name for name, _ in metrics if name.startswith("docker_registry_api_request")]
 
 
-def test_an_api_that_is_down_is_told_and_stops_nothing(store: Store) -> None:
+def test_an_api_that_is_down_is_logged_and_does_not_stop_collect(store: Store) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     outcome = run_command("collect", "--storage.root", store.root, "--registry.url", url)
     metrics = Metrics.parse(outcome.output)
@@ -191,7 +191,7 @@ def test_an_api_that_is_down_is_told_and_stops_nothing(store: Store) -> None:
 # collect --output
 
 
-def test_output_holds_what_standard_output_would_and_all_may_read_it(
+def test_the_output_file_equals_standard_output_and_is_world_readable(
     store: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "registry.prom"
@@ -217,7 +217,7 @@ def test_output_may_be_in_the_current_directory(
     assert [path.name for path in directory.iterdir()] == ["registry.prom"]
 
 
-def test_who_reads_the_old_file_keeps_the_old_file(store: Store, tmp_path: Path) -> None:
+def test_a_reader_of_the_old_file_keeps_reading_the_old_file(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "registry.prom"
     file.write_text("old")
     with file.open() as reader:
@@ -227,7 +227,7 @@ def test_who_reads_the_old_file_keeps_the_old_file(store: Store, tmp_path: Path)
 
 
 @pytest.mark.parametrize("where", ["missing/registry.prom", "file/registry.prom"])
-def test_a_file_that_cannot_be_made_is_an_error_that_names_it(
+def test_an_output_file_that_cannot_be_created_is_named_in_the_error(
     store: Store, tmp_path: Path, where: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -248,7 +248,7 @@ def test_a_directory_is_not_replaced(store: Store, tmp_path: Path) -> None:
     assert list(directory.parent.iterdir()) == [directory]
 
 
-def test_a_scan_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
+def test_a_failed_scan_leaves_the_old_file_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "registry.prom"
     file.write_text("old")
     outcome = run_command("collect", "--storage.root", tmp_path / "missing", "--output", file)
@@ -257,7 +257,7 @@ def test_a_scan_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file_whole_and_nothing_beside_it(
+def test_a_failed_write_leaves_the_old_file_whole_and_no_other_file(
     store: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "textfiles" / "registry.prom"
@@ -276,9 +276,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_whole_and_nothing_besid
 
 
 @needs_root
-def test_a_directory_that_may_not_be_written_to_leaves_the_old_file_alone(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_read_only_directory_leaves_the_old_file_unchanged(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "textfiles" / "registry.prom"
     file.parent.mkdir(mode=0o755)
     file.write_text("old")
@@ -291,17 +289,17 @@ def test_a_directory_that_may_not_be_written_to_leaves_the_old_file_alone(
     assert list(file.parent.iterdir()) == [file]
 
 
-# a root that is none
+# invalid roots
 
 needs_store = pytest.mark.parametrize("command", ["collect", "report"])
 
 
 @needs_store
-def test_a_root_that_is_missing_is_an_error_with_the_mend(tmp_path: Path, command: str) -> None:
+def test_a_missing_root_is_an_error_with_the_fix(tmp_path: Path, command: str) -> None:
     root = tmp_path / "missing"
-    mend = "give the directory that holds docker/registry/v2 as --storage.root"
+    fix = "give the directory that holds docker/registry/v2 as --storage.root"
     outcome = run_command(command, "--storage.root", root)
-    assert outcome == (1, "", f"{PROGRAM}: {root} does not exist: {mend}\n")
+    assert outcome == (1, "", f"{PROGRAM}: {root} does not exist: {fix}\n")
 
 
 @needs_store
@@ -326,7 +324,7 @@ def test_a_directory_near_the_root_is_an_error_that_names_the_root(
 
 
 @needs_store
-def test_a_directory_of_something_else_is_an_error_and_no_empty_store(
+def test_an_unrelated_directory_is_an_error_and_not_an_empty_store(
     tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -340,14 +338,12 @@ def test_a_directory_of_something_else_is_an_error_and_no_empty_store(
 
 @needs_root
 @needs_store
-def test_a_root_that_may_not_be_read_is_an_error_that_names_the_user(
-    store: Store, command: str
-) -> None:
+def test_an_unreadable_root_is_an_error_that_names_the_user(store: Store, command: str) -> None:
     store.root.chmod(0o700)
     with as_nobody(store.root):
         outcome = run_command(command, "--storage.root", store.root)
-    mend = f"it must be a directory that uid {NOBODY} may read"
-    problem = f"cannot open {store.root}: Permission denied; {mend}"
+    fix = f"it must be a directory that uid {NOBODY} may read"
+    problem = f"cannot open {store.root}: Permission denied; {fix}"
     assert outcome == (1, "", f"{PROGRAM}: {problem}\n")
 
 
@@ -419,7 +415,7 @@ def test_the_parts_of_json_add_up_to_the_store_on_disk(store: Store) -> None:
     )
 
 
-def test_json_tells_what_could_not_be_read(store: Store) -> None:
+def test_json_lists_what_could_not_be_read(store: Store) -> None:
     store.builder.tag_link("other", "latest").write_text("nonsense")
     (issue,) = report_json(store)["issues"]
     assert issue["cause"] == "invalid_link"
@@ -427,7 +423,7 @@ def test_json_tells_what_could_not_be_read(store: Store) -> None:
     assert issue["detail"]
 
 
-def test_json_and_table_tell_where_disk_and_api_differ(store: Store) -> None:
+def test_json_and_table_show_differences_between_disk_and_api(store: Store) -> None:
     with FakeServer(routes_of(other=["latest", "2"])) as server:
         api = report_json(store, "--registry.url", server.url)["api"]
         table = report(store, "--registry.url", server.url)
@@ -440,7 +436,7 @@ def test_json_and_table_tell_where_disk_and_api_differ(store: Store) -> None:
     assert "Disk and API differ in 2 tags." in table
 
 
-def test_the_table_tells_that_the_api_is_down(store: Store) -> None:
+def test_the_table_shows_that_the_api_is_down(store: Store) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     outcome = run_command("report", "--storage.root", store.root, "--registry.url", url)
     assert outcome.exit_code == 0
@@ -448,7 +444,7 @@ def test_the_table_tells_that_the_api_is_down(store: Store) -> None:
     assert f"{url}/v2/ did not answer: Connection refused" in outcome.complaints
 
 
-def test_csv_is_one_line_for_each_repository_largest_first(store: Store) -> None:
+def test_csv_has_one_line_per_repository_largest_first(store: Store) -> None:
     text = report(store, "--format", "csv")
     assert len(text.splitlines()) == 3
     assert list(csv.DictReader(io.StringIO(text))) == [
@@ -456,7 +452,7 @@ def test_csv_is_one_line_for_each_repository_largest_first(store: Store) -> None
     ]
 
 
-def test_csv_leaves_a_time_out_that_is_not_known(tmp_path: Path) -> None:
+def test_csv_leaves_an_unknown_time_empty(tmp_path: Path) -> None:
     builder = StoreBuilder(tmp_path)
     builder.upload("new", b"part", STARTED_AT)
     outcome = run_command("report", "--storage.root", tmp_path, "--format", "csv")
@@ -464,12 +460,12 @@ def test_csv_leaves_a_time_out_that_is_not_known(tmp_path: Path) -> None:
 
 
 def rows(table: str) -> dict[str, list[str]]:
-    """Give the cells of each row of a table by the first of them."""
+    """Return the cells of each row of a table, by the first cell."""
     lines = (re.split(r" {2,}", line.strip()) for line in table.splitlines())
     return {cells[0]: cells[1:] for cells in lines}
 
 
-def test_the_table_shows_totals_with_what_they_mean(store: Store) -> None:
+def test_the_table_shows_totals_with_their_meaning(store: Store) -> None:
     found = rows(report(store, "--storage.limit", "20kB"))
     unreferenced = "nothing references it: freed by `registry garbage-collect`"
     assert found["Blobs"][0] == "9"
@@ -506,7 +502,7 @@ def test_the_table_of_an_empty_store_has_no_repositories(tmp_path: Path) -> None
     assert "Unfinished uploads" not in outcome.output
 
 
-def test_a_repository_without_a_push_was_never_pushed_to(tmp_path: Path) -> None:
+def test_the_table_shows_never_for_a_repository_without_a_push(tmp_path: Path) -> None:
     StoreBuilder(tmp_path).upload("new", b"part", STARTED_AT)
     outcome = run_command("report", "--storage.root", tmp_path)
     assert rows(outcome.output)["new"][-1] == "never"
@@ -552,7 +548,7 @@ def test_the_table_shows_some_issues_and_counts_the_others(store: Store) -> None
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_setting_and_every_command(command: str) -> None:
+def test_help_lists_every_setting_and_every_command(command: str) -> None:
     outcome = run_command(command, "--help")
     assert (outcome.exit_code, outcome.complaints) == (0, "")
     assert outcome.output.startswith(f"usage: {PROGRAM} {command} ")
@@ -568,17 +564,17 @@ def test_help_names_every_setting_and_every_command(command: str) -> None:
     ("command", "options"),
     [("collect", {"--output"}), ("report", {"--format"}), ("serve", set())],
 )
-def test_help_names_the_options_of_the_command_alone(command: str, options: set[str]) -> None:
+def test_help_lists_only_the_options_of_its_command(command: str, options: set[str]) -> None:
     outcome = run_command(command, "-h")
     assert {each for each in ("--output", "--format") if each in outcome.output} == options
 
 
-def test_help_without_a_command_is_that_of_serve() -> None:
+def test_help_without_a_command_is_the_help_of_serve() -> None:
     assert run_command("--help") == run_command("serve", "--help")
 
 
 @pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)])
-def test_version_is_that_of_the_package(command: Sequence[str]) -> None:
+def test_version_is_the_version_of_the_package(command: Sequence[str]) -> None:
     assert run_command(*command, "--version") == (0, f"{PROGRAM} {__version__}\n", "")
 
 
@@ -600,7 +596,7 @@ def test_an_unknown_command_is_refused_with_a_hint(word: str, hint: str) -> None
 @pytest.mark.parametrize(
     "arguments", [("report", "--format", "xml"), ("collect", "--output"), ("serve", "--output=x")]
 )
-def test_options_of_commands_are_checked_too(arguments: Sequence[str]) -> None:
+def test_wrong_options_of_a_command_are_refused(arguments: Sequence[str]) -> None:
     outcome = run_command(*arguments)
     assert (outcome.exit_code, outcome.output) == (2, "")
     assert arguments[1].partition("=")[0] in outcome.complaints
@@ -614,7 +610,7 @@ def command_line(*arguments: str | Path) -> list[str]:
 
 
 def run_until_first_line(*arguments: str | Path) -> tuple[bytes, int]:
-    """Read one line of a command's output and no more; give its complaints and its exit code."""
+    """Read only one line of a command's output; return its standard error and exit code."""
     with subprocess.Popen(
         command_line(*arguments),
         stdout=subprocess.PIPE,
@@ -630,7 +626,9 @@ def run_until_first_line(*arguments: str | Path) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize("command", [["collect"], ["report"], ["report", "--format", "json"]])
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, command: Sequence[str]) -> None:
+def test_a_reader_that_closes_the_pipe_early_is_not_an_error(
+    tmp_path: Path, command: Sequence[str]
+) -> None:
     builder = StoreBuilder(tmp_path)
     for number in range(700):  # more than fits into a pipe
         builder.upload(f"team/a-name-of-some-length-{number}", b"", STARTED_AT)
@@ -638,7 +636,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, command: Sequ
 
 
 def run_on_terminal(*arguments: str | Path) -> tuple[int, str, str]:
-    """Run a command with standard error on a pseudo-terminal; give what it wrote to either."""
+    """Run a command with standard error on a terminal; return exit code, output and screen."""
     terminal, end = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -660,11 +658,11 @@ def run_on_terminal(*arguments: str | Path) -> tuple[int, str, str]:
 def read_screen(screen: io.FileIO) -> bytes:
     try:
         return screen.read(65536)
-    except OSError:  # Linux's way to say that nobody has the other end open
+    except OSError:  # on Linux: the other end is closed
         return b""
 
 
-def test_a_terminal_shows_how_far_the_scan_is_and_the_output_stays_clean(store: Store) -> None:
+def test_a_terminal_shows_the_progress_and_the_output_stays_clean(store: Store) -> None:
     exit_code, written, shown = run_on_terminal("collect", "--storage.root", store.root)
     assert exit_code == 0
     for stage in ("blobs", "repositories", "manifests"):
@@ -673,7 +671,7 @@ def test_a_terminal_shows_how_far_the_scan_is_and_the_output_stays_clean(store: 
     assert Metrics.parse(written).value("docker_registry_repositories") == 2
 
 
-def test_an_error_on_a_terminal_is_one_line_after_the_bars(tmp_path: Path) -> None:
+def test_an_error_on_a_terminal_is_one_line_after_the_progress_bars(tmp_path: Path) -> None:
     exit_code, written, shown = run_on_terminal("report", "--storage.root", tmp_path / "missing")
     assert (exit_code, written) == (1, "")
     last = shown.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""A store that is pushed to, deleted from and collected while it is read is told of truly."""
+"""Scans of a store stay correct during pushes, deletions and collector runs."""
 
 import os
 import time
@@ -22,17 +22,17 @@ from tests.servers import DockerRegistry
 from tests.test_rescan import described
 
 SECONDS, LONG_SECONDS = 12.0, 120.0
-"""In a usual run of the tests, and where the page of reliability is written."""
+"""In a usual run of the tests, and in the run that writes docs/reliability.md."""
 
 SETTLED_SECONDS = (5.0, 0.02)
-"""The usual one, and one with which far more is taken over from the scan before."""
+"""The default, and a value with which a scan reuses far more of the scan before."""
 
 SHOWN_SECONDS = 3.0
-"""So long may pass until what is watched shows."""
+"""Maximum time until a watched change shows."""
 
 
 class Follower:
-    """Scans a store again and again by what has changed, and holds each scan against the truth."""
+    """Incremental scanner that compares every scan with the recorded truth."""
 
     def __init__(
         self, root: Path, truth: Truth, settled_seconds: float = SETTLED_SECONDS[0]
@@ -48,12 +48,12 @@ class Follower:
         self.compared = 0
 
     def scan(self) -> StoreReading:
-        begun = time.time()
+        started = time.time()
         self.inventory = scan_store(self._root, self.inventory, memory=self._memory)
         ended = time.time()
         reading = self._analyst.analyse(self.inventory).store
-        held = sizes_of(self._truth.held.throughout(begun, ended))
-        tagged = self._truth.tagged.throughout(begun, ended)
+        held = sizes_of(self._truth.held.throughout(started, ended))
+        tagged = self._truth.tagged.throughout(started, ended)
         self._check_sizes(held)
         self._check_states(reading, held, sizes_of(tagged))
         assert reading.figures.integrity is not None
@@ -90,21 +90,21 @@ class Follower:
         else:  # then none is called unreferenced
             assert reading.figures.blobs[BlobState.UNREFERENCED] == BlobTotal()
             doubted = set()
-        assert not doubted & self._doubted, "unreferenced twice in a row, and needed all the time"
+        assert not doubted & self._doubted, "unreferenced twice in a row, but needed all the time"
         self.doubted_once += len(doubted)
         self._doubted = doubted
 
 
 def check_page(page: Metrics, truth: Truth) -> None:
-    """Hold the bytes that a page tells of against what was there all through its scan."""
+    """Assert that a page counts at least the bytes that existed throughout its scan."""
     ended = page.value("docker_registry_scan_last_success_timestamp_seconds")
     duration = page.value("docker_registry_scan_duration_seconds")
     bytes_by_state = page.by("state", "docker_registry_blob_bytes")
     assert ended is not None
     assert duration is not None
-    begun = ended - duration - SHOWN_SECONDS
-    tagged = sum(sizes_of(truth.tagged.throughout(begun, ended)).values())
-    held = sum(sizes_of(truth.held.throughout(begun, ended)).values())
+    started = ended - duration - SHOWN_SECONDS
+    tagged = sum(sizes_of(truth.tagged.throughout(started, ended)).values())
+    held = sum(sizes_of(truth.held.throughout(started, ended)).values())
     assert bytes_by_state["tagged"] >= tagged
     assert bytes_by_state["tagged"] + bytes_by_state["untagged"] >= held
 
@@ -122,13 +122,13 @@ def total_bytes(reading: StoreReading) -> int:
 
 
 @pytest.mark.reliability("change")
-def test_a_registry_under_load_is_told_of_truly_by_each_scan_and_to_the_byte_in_the_end(
+def test_every_scan_of_a_registry_under_load_is_correct_and_the_last_is_exact(
     tmp_path: Path, at_length: bool, record: Record
 ) -> None:
     seconds = LONG_SECONDS if at_length else SECONDS
     registry = DockerRegistry(tmp_path / "registry")
     root = registry.root
-    root.mkdir()  # and nothing in it, as before the first push
+    root.mkdir()  # empty, as before the first push
     flags = ("--storage.root", root, "--scan.interval", "100ms")
     with registry:
         load = Load(registry.url, registry.garbage_collect, collect_seconds=seconds / 5)
@@ -151,8 +151,8 @@ def test_a_registry_under_load_is_told_of_truly_by_each_scan_and_to_the_byte_in_
             complaints = exporter.complaints
     before = bytes_on_disk(root)
     registry.garbage_collect()
-    foretold = page.value("docker_registry_gc_reclaimable_bytes", mode=GcMode.DEFAULT)
-    assert before - bytes_on_disk(root) == foretold
+    simulated = page.value("docker_registry_gc_reclaimable_bytes", mode=GcMode.DEFAULT)
+    assert before - bytes_on_disk(root) == simulated
     assert page.value("docker_registry_scan_failures_total") == 0
     assert complaints == []
     scans = page.value("docker_registry_scans_total")
@@ -174,11 +174,11 @@ def test_a_registry_under_load_is_told_of_truly_by_each_scan_and_to_the_byte_in_
     record(
         "Afterwards its figures equal a scan of everything, and the disk to the byte; and the "
         "collector frees what was simulated",
-        f"{before:,} bytes, {foretold:,.0f} of them freed",
+        f"{before:,} bytes, {simulated:,.0f} of them freed",
     )
 
 
-def test_a_blob_that_is_needed_and_called_unreferenced_twice_is_found_out(tmp_path: Path) -> None:
+def test_the_follower_notices_a_needed_blob_reported_unreferenced_twice(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     truth = Truth()
     digest = store.image("app", "1", [noise("layer", 100)])
@@ -187,7 +187,7 @@ def test_a_blob_that_is_needed_and_called_unreferenced_twice_is_found_out(tmp_pa
     truth.held.begin(("app", digest), Image(digest, {digest: size}))
     follower = Follower(tmp_path, truth)
     follower.scan()
-    store.delete_revision("app", digest)  # and the truth is not told
+    store.delete_revision("app", digest)  # without recording it in the truth
     follower.scan()
     with pytest.raises(AssertionError, match="twice in a row"):
         follower.scan()

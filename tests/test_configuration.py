@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and that no secret gets out."""
+"""Settings: their sources, the refused values, and that no secret gets out."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ ROOT_VARIABLE = "REGISTRY_EXPORTER_STORAGE_ROOT"
 NOT_AN_ADDRESS = "is not an address; write e.g. :10996, 127.0.0.1:10996, [::1]:10996"
 NOT_A_SIZE = "is not a size; write e.g. 50GiB, 2GB, or a number of bytes"
 
-# Each setting as somebody may write it, and as check-config says that it was understood. What
-# stands for a path to a file is replaced by that of a real one.
+# Each setting as written, and as check-config prints it. Tests replace FILE with the path of a
+# real file.
 FILE = "<file>"
 SAMPLES: dict[str, tuple[str, object]] = {
     "storage.root": ("/srv/registry", "/srv/registry"),
@@ -100,7 +100,7 @@ THRESHOLDS = {
 
 
 class Given(NamedTuple):
-    """A configuration in all the ways it can be given."""
+    """A configuration from flags, environment variables and a file."""
 
     flags: Sequence[str] = ()
     variables: Mapping[str, str] = {}
@@ -108,7 +108,7 @@ class Given(NamedTuple):
 
 
 def check(tmp_path: Path, given: Given) -> Outcome:
-    """Run ``check-config`` with the file's settings named as flags are, without the dashes."""
+    """Run ``check-config``; settings of the file are named like flags, without the dashes."""
     arguments = ["check-config", *given.flags]
     if given.settings:
         file = tmp_path / "settings.yml"
@@ -139,7 +139,7 @@ def flat(tree: Mapping[str, object], above: str = "") -> Iterator[tuple[str, obj
 
 
 def effective(outcome: Outcome) -> dict[str, object]:
-    """Give what ``check-config`` printed, settings named as flags are."""
+    """Return the settings that ``check-config`` printed, named like flags."""
     assert outcome.exit_code == 0
     complaints = outcome.complaints.splitlines()
     assert not [each for each in complaints if not each.startswith(f"{PROGRAM}: {AS_ROOT}")]
@@ -158,7 +158,7 @@ def problems(outcome: Outcome) -> list[str]:
 
 
 def companions(name: str, file: Path) -> dict[str, str]:
-    """Give the variables without which a setting makes no sense."""
+    """Return the variables that a setting requires."""
     needed = {
         "registry.username": {"registry.url": URL, "registry.password-file": str(file)},
         "registry.password-file": {"registry.url": URL, "registry.username": "captain"},
@@ -191,7 +191,7 @@ Way = Callable[[str, str], Given]
 WAYS = [as_flag, as_flag_with_equals_sign, as_variable, as_setting]
 
 
-def test_the_samples_are_all_settings() -> None:
+def test_the_samples_cover_all_settings() -> None:
     paths = [path for path in setting_paths() if path != PASSWORD]
     assert [flag_name(path) for path in paths] == [f"--{name}" for name in SAMPLES]
     assert [variable_name(path) for path in paths] == [variable_of(name) for name in SAMPLES]
@@ -211,7 +211,7 @@ def test_every_setting_is_a_flag_a_variable_and_a_key_of_the_file(
     assert effective(outcome)[name] == (str(file) if expected == FILE else expected)
 
 
-def test_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
+def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     settings = effective(check(tmp_path, Given()))
     assert {name: value for name, value in settings.items() if not name.startswith("alerts.")} == {
         "storage.root": "/captain/data/registry",
@@ -265,12 +265,12 @@ def test_a_switch_can_be_turned_off_again(tmp_path: Path) -> None:
     assert effective(check(tmp_path, given))[name] is False
 
 
-def test_the_last_of_two_equal_flags_counts(tmp_path: Path) -> None:
+def test_a_repeated_flag_overrides_the_first(tmp_path: Path) -> None:
     flags = ["--scan.interval", "1s", "--scan.interval", "2s"]
     assert effective(check(tmp_path, Given(flags)))["scan.interval"] == "2s"
 
 
-def test_the_file_can_be_named_by_a_variable_and_a_flag_beats_it(tmp_path: Path) -> None:
+def test_a_variable_can_name_the_file_and_a_flag_beats_it(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yml", tmp_path / "other.yml"
     one.write_text("log: {level: debug}")
     other.write_text("log: {level: error}")
@@ -282,14 +282,14 @@ def test_the_file_can_be_named_by_a_variable_and_a_flag_beats_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", ["", "# nothing yet\n", "storage:\nscan:\n  interval:\n", "{}"])
-def test_a_file_may_leave_everything_out(tmp_path: Path, content: str) -> None:
+def test_a_file_may_omit_every_setting(tmp_path: Path, content: str) -> None:
     file = tmp_path / "settings.yml"
     file.write_text(content)
     outcome = run_command("check-config", "--config.file", file)
     assert effective(outcome) == effective(check(tmp_path, Given()))
 
 
-def test_values_of_the_file_are_the_text_that_stands_there(tmp_path: Path) -> None:
+def test_values_in_the_file_are_read_as_text(tmp_path: Path) -> None:
     file = tmp_path / "settings.yml"
     file.write_text("storage: {root: 2026-01-01}\nregistry: {insecure-skip-verify: on}\n")
     settings = effective(run_command("check-config", "--config.file", file))
@@ -347,13 +347,13 @@ def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, name: str, text: str, si
     ],
     ids=lambda flags: flags[0],
 )
-def test_numbers_beyond_all_measure_are_refused(tmp_path: Path, flags: Sequence[str]) -> None:
+def test_huge_numbers_are_refused(tmp_path: Path, flags: Sequence[str]) -> None:
     (problem,) = problems(check(tmp_path, Given(flags)))
     assert problem.startswith(flags[0])
 
 
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
-def test_an_invalid_file_is_refused_for_what_is_wrong_with_it(file: Path) -> None:
+def test_an_invalid_file_is_refused_with_its_one_problem(file: Path) -> None:
     first = file.read_bytes().split(b"\n", 1)[0].decode()
     expected = first.removeprefix("# expect: ")
     assert expected != first
@@ -364,7 +364,7 @@ def test_an_invalid_file_is_refused_for_what_is_wrong_with_it(file: Path) -> Non
     assert SECRET not in outcome.complaints
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "settings.yml"
     outcome = run_command("check-config", "--config.file", file)
     assert problems(outcome) == [f"--config.file {file}: cannot be read: No such file or directory"]
@@ -411,7 +411,7 @@ def test_all_problems_of_all_sources_are_reported_at_once(tmp_path: Path, comman
     ],
     ids=" ".join,
 )
-def test_flags_of_what_does_not_exist_are_refused(tmp_path: Path, flags: Sequence[str]) -> None:
+def test_unknown_flags_are_refused(tmp_path: Path, flags: Sequence[str]) -> None:
     name = flags[0].partition("=")[0]
     (problem,) = problems(check(tmp_path, Given(flags)))
     assert problem.startswith(f"{name}: unknown option")
@@ -459,7 +459,7 @@ def test_unknown_variables_are_refused(tmp_path: Path, variable: str, meant: str
     assert meant is None or problem.endswith(f"; did you mean {meant}?")
 
 
-def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings(
+def test_service_variables_set_by_kubernetes_are_ignored(
     tmp_path: Path,
 ) -> None:
     injected = {
@@ -480,7 +480,7 @@ def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settin
     )
 
 
-def test_variables_that_a_container_link_of_this_name_sets_are_no_settings(tmp_path: Path) -> None:
+def test_variables_set_by_a_container_link_are_ignored(tmp_path: Path) -> None:
     injected = {
         "NAME": "/web/registry-exporter",
         "PORT": "tcp://172.17.0.5:10996",
@@ -494,7 +494,7 @@ def test_variables_that_a_container_link_of_this_name_sets_are_no_settings(tmp_p
     )
 
 
-def test_an_empty_variable_is_not_given(tmp_path: Path) -> None:
+def test_an_empty_variable_is_ignored(tmp_path: Path) -> None:
     empty = {variable_name(path): "" for path in setting_paths()}
     given = Given(
         variables={**empty, "REGISTRY_EXPORTER_CONFIG_FILE": ""}, settings={"log.level": "debug"}
@@ -522,7 +522,9 @@ def test_a_file_that_a_setting_names_must_be_readable(
 
 
 @pytest.mark.parametrize("kind", ["include", "exclude"])
-def test_patterns_may_hold_commas_and_come_one_by_one(tmp_path: Path, kind: str) -> None:
+def test_patterns_may_hold_commas_and_be_repeated_or_one_per_line(
+    tmp_path: Path, kind: str
+) -> None:
     name, patterns = f"metrics.{kind}-repositories", ["a{1,3}/.*", "[b,c]+", "d"]
     flags = [part for pattern in patterns for part in (f"--{name}", pattern)]
     lines = "\n  a{1,3}/.*\n\n[b,c]+\nd\n"
@@ -538,8 +540,8 @@ def test_patterns_may_hold_commas_and_come_one_by_one(tmp_path: Path, kind: str)
 
 NAME = "metrics.include-repositories"
 NOT_A_PATTERN = "is not a regular expression"
-MEND = "write e.g. team/.*"
-EMPTY = f"is empty; {MEND}"
+PATTERN_FIX = "write e.g. team/.*"
+EMPTY = f"is empty; {PATTERN_FIX}"
 ENDLESS = (
     "repeats a repetition, which may never end on a long name; "
     "make the inner one possessive, as in ([a-z]++/)*"
@@ -551,15 +553,15 @@ ENDLESS = (
     [
         ("", EMPTY),
         (" \n ", EMPTY),
-        ("*", f"{NOT_A_PATTERN}: nothing to repeat at position 0; {MEND}"),
-        ("a{9999999999}", f"{NOT_A_PATTERN}: the repetition number is too large; {MEND}"),
+        ("*", f"{NOT_A_PATTERN}: nothing to repeat at position 0; {PATTERN_FIX}"),
+        ("a{9999999999}", f"{NOT_A_PATTERN}: the repetition number is too large; {PATTERN_FIX}"),
         ("(a+)+b", ENDLESS),
         ("(?:[a-z0-9]+-?)*/x", ENDLESS),
         ("((a{2,})?b)*?", ENDLESS),
         ("(?P<team>.*/){1,9}app", ENDLESS),
     ],
 )
-def test_a_pattern_that_is_none_or_may_never_end_is_refused_by_itself(
+def test_an_invalid_or_endless_pattern_is_refused_without_the_others(
     tmp_path: Path, pattern: str, reason: str
 ) -> None:
     shown = pattern.strip() or "''"
@@ -586,7 +588,7 @@ def test_a_pattern_that_is_none_or_may_never_end_is_refused_by_itself(
         "(?i:Team)/(.+)?",
     ],
 )
-def test_repetitions_of_what_matches_in_one_way_are_allowed(tmp_path: Path, pattern: str) -> None:
+def test_repetitions_that_match_in_only_one_way_are_allowed(tmp_path: Path, pattern: str) -> None:
     assert effective(check(tmp_path, Given([f"--{NAME}", pattern])))[NAME] == [pattern]
 
 
@@ -653,7 +655,7 @@ def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_needed_to_log_in_is_given_once_and_whole(
+def test_incomplete_or_duplicate_credentials_are_refused(
     tmp_path: Path, flags: Sequence[str], variables: Mapping[str, str], expected: str
 ) -> None:
     assert problems(check(tmp_path, Given(flags, variables))) == [expected]
@@ -682,14 +684,14 @@ def test_a_secret_in_a_flag_is_refused_and_not_repeated(command: str, flags: Seq
     assert SECRET not in outcome.complaints
 
 
-def test_a_password_in_a_flag_is_refused_with_the_ways_there_are(tmp_path: Path) -> None:
+def test_a_password_in_a_flag_is_refused_with_the_alternatives(tmp_path: Path) -> None:
     (problem,) = problems(check(tmp_path, Given(["--registry.password", SECRET])))
     assert "use --registry.password-file or REGISTRY_EXPORTER_REGISTRY_PASSWORD" in problem
 
 
 @pytest.mark.parametrize("command", ["collect", "report", "check-config"])
 @pytest.mark.parametrize("way", ["variable", "file"])
-def test_no_output_and_no_log_holds_the_password(tmp_path: Path, command: str, way: str) -> None:
+def test_neither_output_nor_log_holds_the_password(tmp_path: Path, command: str, way: str) -> None:
     root, file = tmp_path / "registry", tmp_path / "password"
     root.mkdir()
     file.write_text(SECRET)
@@ -704,7 +706,7 @@ def test_no_output_and_no_log_holds_the_password(tmp_path: Path, command: str, w
     assert command == "check-config" or "Connection refused" in outcome.complaints
 
 
-def test_what_check_config_prints_means_the_same_as_a_file(tmp_path: Path) -> None:
+def test_the_output_of_check_config_is_an_equivalent_file(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.touch()
     flags = [
@@ -722,14 +724,14 @@ def test_what_check_config_prints_means_the_same_as_a_file(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("interval", ["0.0001ms", "1ms", "1234567.891s", "366d"])
-def test_durations_of_any_length_survive_being_printed(tmp_path: Path, interval: str) -> None:
+def test_durations_of_any_length_are_printed_exactly(tmp_path: Path, interval: str) -> None:
     printed = check(tmp_path, Given(["--scan.interval", interval]))
     settings = effective(printed)
     again = check(tmp_path, Given(["--scan.interval", str(settings["scan.interval"])]))
     assert effective(again) == settings
 
 
-def test_check_config_notes_a_password_and_prints_a_file_that_is_valid_without_it(
+def test_check_config_masks_a_password_and_prints_a_valid_file(
     tmp_path: Path,
 ) -> None:
     flags = ["--registry.url", URL, "--registry.username", "captain"]
@@ -745,7 +747,7 @@ def test_check_config_notes_a_password_and_prints_a_file_that_is_valid_without_i
 
 
 def thresholds(tmp_path: Path, given: Given) -> dict[tuple[str, str], float]:
-    """Give what ``collect`` exposes as thresholds, by alert and severity."""
+    """Return the thresholds that ``collect`` exposes, by alert and severity."""
     root = tmp_path / "registry"
     root.mkdir(exist_ok=True)
     flags = ["--storage.root", str(root), *given.flags]
@@ -767,15 +769,13 @@ def threshold_of(name: str) -> tuple[str, str]:
     return alert.title().replace("-", ""), severity
 
 
-def test_there_is_a_threshold_for_each_alert_that_has_a_number(tmp_path: Path) -> None:
+def test_every_alert_with_a_number_has_a_threshold(tmp_path: Path) -> None:
     assert thresholds(tmp_path, Given()) == THRESHOLDS
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if name.startswith("alerts.")])
 @pytest.mark.parametrize("way", [as_flag, as_variable, as_setting], ids=lambda way: way.__name__)
-def test_a_threshold_that_is_set_is_the_one_that_is_exposed(
-    tmp_path: Path, name: str, way: Way
-) -> None:
+def test_a_configured_threshold_is_exposed(tmp_path: Path, name: str, way: Way) -> None:
     given, expected = SAMPLES[name]
     seconds = float(str(expected).removesuffix("s"))
     found = thresholds(tmp_path, way(name, given))
@@ -793,7 +793,7 @@ def test_a_scan_is_stale_after_three_intervals_but_not_before_fifteen_minutes(
     assert found["ScanStale", "critical"] == pytest.approx(seconds)
 
 
-def test_when_a_scan_is_stale_can_be_set_whatever_the_interval(tmp_path: Path) -> None:
+def test_the_stale_scan_threshold_can_be_set_for_any_interval(tmp_path: Path) -> None:
     flags = ["--scan.interval", "1d", "--alerts.scan-stale.critical", "10s"]
     assert thresholds(tmp_path, Given(flags))["ScanStale", "critical"] == 10
 
@@ -809,7 +809,7 @@ def test_when_a_scan_is_stale_can_be_set_whatever_the_interval(tmp_path: Path) -
         ("certificate-expiring", "7d", "1w"),
     ],
 )
-def test_warning_and_critical_may_be_the_same_but_not_the_wrong_way_round(
+def test_warning_and_critical_thresholds_may_be_equal(
     tmp_path: Path, alert: str, warning: str, critical: str
 ) -> None:
     flags = [f"--alerts.{alert}.warning", warning, f"--alerts.{alert}.critical", critical]
@@ -831,7 +831,7 @@ def test_warning_and_critical_may_be_the_same_but_not_the_wrong_way_round(
         ("certificate-expiring.critical", "15d", "above"),
     ],
 )
-def test_a_warning_that_would_come_after_its_critical_alert_is_refused(
+def test_a_warning_beyond_its_critical_threshold_is_refused(
     tmp_path: Path, flag: str, value: str, direction: str
 ) -> None:
     (problem,) = problems(check(tmp_path, Given([f"--alerts.{flag}", value])))
