@@ -1,4 +1,4 @@
-"""What a scan knows outlives a restart, and never makes one find anything else."""
+"""The cache keeps scan results over a restart and never changes what a scan finds."""
 
 import logging
 import math
@@ -57,7 +57,7 @@ REBUILT = "everything is read again"
 
 
 class Restarted:
-    """A store that is scanned by a new process each time, as far as anybody can tell."""
+    """A store scanned as if by a new process each time."""
 
     def __init__(self, root: Path, path: Path) -> None:
         self.root = root
@@ -73,7 +73,7 @@ class Restarted:
         self.is_written = is_written
 
     def scan(self) -> Inventory:
-        """Scan what has settled, by what was kept, and keep that; compare with a new scan."""
+        """Scan with the cache, save the result, and compare it with a scan without a cache."""
         time.sleep(2 * SETTLED_SECONDS)
         memory = StoreMemory(SETTLED_SECONDS)
         keeper = CacheKeeper(figures_cache(self.path, self.root), self)
@@ -83,9 +83,9 @@ class Restarted:
         assert described(inventory) == described(scan_store(self.root))
         figures = keeper.kept_with(inventory)
         self.kept_figures = figures is not None
-        drawn = analyse(inventory)
-        assert figures in (None, drawn)
-        keeper.note(memory, inventory, drawn)
+        computed = analyse(inventory)
+        assert figures in (None, computed)
+        keeper.note(memory, inventory, computed)
         keeper.finish()
         return inventory
 
@@ -102,7 +102,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def restarted(store: StoreBuilder, path: Path) -> Restarted:
-    """Give a store that was scanned once, and what is known of it kept."""
+    """Return a store that was scanned once and has a cache."""
     restarted = Restarted(store.root, path)
     restarted.scan()
     assert not restarted.is_loaded
@@ -112,7 +112,7 @@ def restarted(store: StoreBuilder, path: Path) -> Restarted:
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """Collect what the log warns of."""
+    """Yield a list that collects the logged warnings."""
     caplog.set_level(logging.WARNING)
     messages: list[str] = []
     handler = logging.Handler()
@@ -128,7 +128,7 @@ def kept_in(path: Path, root: Path) -> CacheContent[StoreFigures]:
     return kept
 
 
-# What is kept
+# Contents of the cache
 
 
 def test_an_unchanged_store_is_neither_read_nor_analysed_again(restarted: Restarted) -> None:
@@ -140,7 +140,7 @@ def test_an_unchanged_store_is_neither_read_nor_analysed_again(restarted: Restar
     assert restarted.path.stat().st_mtime_ns == written
 
 
-def test_what_is_read_back_is_what_was_kept(store: StoreBuilder, restarted: Restarted) -> None:
+def test_loading_returns_what_was_saved(store: StoreBuilder, restarted: Restarted) -> None:
     sha512 = f"sha512:{'ab' * 64}"
     blob = store.blob_path(sha512)
     blob.parent.mkdir(parents=True)
@@ -166,7 +166,7 @@ def test_what_is_read_back_is_what_was_kept(store: StoreBuilder, restarted: Rest
     assert kept.known == replace(memory.known, inventory=kept.known.inventory)
 
 
-def test_only_the_owner_may_look_into_the_file(restarted: Restarted) -> None:
+def test_only_the_owner_may_read_the_file(restarted: Restarted) -> None:
     assert stat.S_IMODE(restarted.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(restarted.path.parent.stat().st_mode) == 0o700
     restarted.path.chmod(0o644)
@@ -175,7 +175,7 @@ def test_only_the_owner_may_look_into_the_file(restarted: Restarted) -> None:
     assert stat.S_IMODE(restarted.path.stat().st_mode) == 0o600
 
 
-def test_the_file_grows_and_shrinks_with_the_store_and_no_further(
+def test_the_file_size_follows_the_size_of_the_store(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     before = restarted.path.stat().st_size
@@ -216,7 +216,7 @@ def test_a_stamp_is_the_same_in_every_process(store: StoreBuilder) -> None:
     assert answers == {f"{stamp_of(link.stat())} {packing.MACHINE}\n"}
 
 
-def test_names_that_are_no_text_are_not_kept_and_said_once(
+def test_file_names_that_are_not_utf8_disable_the_cache_with_one_warning(
     store: StoreBuilder, restarted: Restarted, warnings: list[str]
 ) -> None:
     (store.root / "docker/registry/v2/repositories" / os.fsdecode(b"_\xff")).touch()
@@ -234,12 +234,12 @@ def test_names_that_are_no_text_are_not_kept_and_said_once(
     restarted.scan()
 
 
-# It equals a scan of everything
+# Equality with a full scan
 
 
 @settings(max_examples=20)
 @given(STEPS)
-def test_whatever_is_done_while_it_is_down_the_next_start_equals_a_scan_of_everything(
+def test_the_first_scan_after_any_changes_equals_a_full_scan(
     steps: list[Step],
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -255,7 +255,7 @@ def test_whatever_is_done_while_it_is_down_the_next_start_equals_a_scan_of_every
 
 @settings(max_examples=10)
 @given(STEPS_WITH_LOSSES)
-def test_a_damaged_store_is_known_as_it_is(steps: list[Step]) -> None:
+def test_a_cached_scan_of_a_damaged_store_equals_a_full_scan(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = StoreBuilder(Path(directory) / "registry")
         store.image("app", "1")
@@ -265,7 +265,7 @@ def test_a_damaged_store_is_known_as_it_is(steps: list[Step]) -> None:
             restarted.scan()
 
 
-def test_a_real_registry_may_do_anything_meanwhile(
+def test_changes_by_a_real_registry_between_starts_are_found(
     registry: DockerRegistry, registry_client: RegistryClient, path: Path
 ) -> None:
     restarted = Restarted(registry.root, path)
@@ -276,7 +276,7 @@ def test_a_real_registry_may_do_anything_meanwhile(
     assert restarted.is_loaded
 
 
-def test_what_cannot_be_read_at_the_start_is_not_taken_from_before(
+def test_unreadable_parts_at_the_start_are_not_replaced_by_cached_ones(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     tags = store.repository_path("app") / "_manifests" / "tags"
@@ -292,7 +292,7 @@ def test_what_cannot_be_read_at_the_start_is_not_taken_from_before(
     assert restarted.is_loaded
 
 
-def test_a_store_that_was_emptied_meanwhile_is_empty_after_a_restart(
+def test_a_store_emptied_while_the_exporter_is_down_is_empty_after_a_restart(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     for part in ("blobs", "repositories"):
@@ -304,14 +304,14 @@ def test_a_store_that_was_emptied_meanwhile_is_empty_after_a_restart(
     assert restarted.scan().repositories == ()
 
 
-# What is due
+# When a scan or a write is due
 
 
 @pytest.mark.parametrize(
     ("age", "is_due"),
     [(10.0, False), (FULL_SECONDS - 5, False), (FULL_SECONDS + 5, True), (-5.0, True)],
 )
-def test_a_full_scan_is_due_an_hour_after_the_last_whoever_did_that(
+def test_a_full_scan_is_due_an_hour_after_the_last_even_over_a_restart(
     store: StoreBuilder, age: float, *, is_due: bool
 ) -> None:
     time.sleep(2 * SETTLED_SECONDS)
@@ -338,13 +338,13 @@ def test_a_full_scan_that_failed_is_still_due(store: StoreBuilder, tmp_path: Pat
 
 
 @pytest.mark.alone
-def test_what_is_due_at_the_start_comes_right_after_the_first_scan(
+def test_a_full_scan_due_at_the_start_follows_the_first_scan_at_once(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     kept = kept_in(restarted.path, store.root)
     cache = figures_cache(restarted.path, store.root)
     cache.save(replace(kept, full_at=time.time() - FULL_SECONDS - 1))
-    os.truncate(store.blob_path(digest_of(noise("one", 100))), 40)  # which nothing else shows
+    os.truncate(store.blob_path(digest_of(noise("one", 100))), 40)  # only a full scan notices
     followed = FollowedStore(store.root, FollowOptions(3600.0, cache_path=restarted.path))
     found = []
     for _ in range(2):
@@ -358,7 +358,7 @@ def test_what_is_due_at_the_start_comes_right_after_the_first_scan(
     assert found == [0, 1]
 
 
-def test_figures_for_another_collector_are_drawn_again(
+def test_figures_for_another_collector_dialect_are_computed_again(
     store: StoreBuilder, restarted: Restarted
 ) -> None:
     memory = StoreMemory(SETTLED_SECONDS)
@@ -370,9 +370,7 @@ def test_figures_for_another_collector_are_drawn_again(
     assert keeper.kept_with(inventory) is None
 
 
-def test_writes_are_a_minute_apart_and_the_last_comes_at_the_end(
-    store: StoreBuilder, path: Path
-) -> None:
+def test_writes_are_a_minute_apart_and_the_last_is_at_exit(store: StoreBuilder, path: Path) -> None:
     followed = FollowedStore(store.root, FollowOptions(0.0, cache_path=path))
     followed.refresh()
     for number in range(3):
@@ -390,7 +388,7 @@ def test_writes_are_a_minute_apart_and_the_last_comes_at_the_end(
 
 
 def assert_rebuilt(restarted: Restarted, warnings: list[str], reason: str) -> None:
-    """Find that the first of two starts makes it again, and that one line says why."""
+    """Assert that the first of two starts rebuilds the cache and logs the reason once."""
     loaded = []
     for _ in range(2):
         restarted.scan()
@@ -443,17 +441,17 @@ def edit(path: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES, ids=[reason for _, reason in DAMAGES])
-def test_a_damaged_file_is_made_again_and_the_log_says_so_once(
+def test_a_damaged_file_is_rebuilt_and_logged_once(
     restarted: Restarted, warnings: list[str], damage: Callable[[Path], object], reason: str
 ) -> None:
     damage(restarted.path)
     assert_rebuilt(restarted, warnings, reason)
 
 
-def test_no_flipped_byte_goes_unnoticed(restarted: Restarted) -> None:
+def test_every_harmful_flipped_byte_is_noticed(restarted: Restarted) -> None:
     content = restarted.path.read_bytes()
     whole = kept_in(restarted.path, restarted.root)
-    chance = random.Random(7)  # noqa: S311 - the same bytes each time
+    chance = random.Random(7)  # noqa: S311 - reproducible
     outcomes = set()
     for offset in [*range(0, 128, 3), *chance.sample(range(len(content)), 200)]:
         restarted.path.write_bytes(content)
@@ -509,7 +507,7 @@ def put(path: Path, name: str, content: bytes) -> None:
         ),
     ],
 )
-def test_what_is_of_something_else_is_made_again_and_the_log_says_so_once(
+def test_a_cache_of_another_program_or_store_is_rebuilt_and_logged_once(
     restarted: Restarted, warnings: list[str], changes: dict[str, object], reason: str
 ) -> None:
     about = about_of(restarted.path)
@@ -528,7 +526,7 @@ def test_what_is_of_something_else_is_made_again_and_the_log_says_so_once(
     ],
     ids=["number", "garbage", "field", "text", "depth"],
 )
-def test_a_part_that_is_something_else_is_noticed(
+def test_a_part_with_other_content_is_noticed(
     restarted: Restarted, warnings: list[str], part: str, content: bytes
 ) -> None:
     put(restarted.path, part, content)
@@ -580,7 +578,7 @@ def set_tag(content: dict[str, object], name: str, value: object) -> None:
 NO_DIGEST = "something that is not a digest"
 NO_NUMBER = "the number of a blob that is not there"
 NO_PLACE = "something that is not a path in a repository"
-NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
+INVALID_CONTENT: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ("a digest is cut off", lambda c: c.update(digests=bytes_of(c, "digests")[:-1])),
     (
         "a digest has two numbers",
@@ -619,8 +617,8 @@ NONSENSE: list[tuple[str, Callable[[dict[str, object]], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "change"), NONSENSE)
-def test_what_makes_no_sense_never_gets_into_a_scan(
+@pytest.mark.parametrize(("reason", "change"), INVALID_CONTENT)
+def test_invalid_content_is_rejected(
     store: StoreBuilder,
     restarted: Restarted,
     reason: str,
@@ -640,7 +638,7 @@ def read_known(pieces: Iterable[bytes]) -> Known:
     return reader.known()
 
 
-def test_what_is_known_of_a_large_store_is_kept_in_pieces(
+def test_the_cache_of_a_large_store_is_saved_in_pieces(
     store: StoreBuilder, restarted: Restarted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "PIECE_BLOBS", 3)
@@ -667,7 +665,7 @@ def test_what_is_known_of_a_large_store_is_kept_in_pieces(
     assert cache.load() is None
 
 
-def test_figures_that_are_not_whole_are_refused(store: StoreBuilder) -> None:
+def test_incomplete_figures_are_rejected(store: StoreBuilder) -> None:
     inventory = scan_store(store.root)
     figures, codec = analyse(inventory), FiguresCodec(2)
     for wrong in (
@@ -684,7 +682,7 @@ def test_figures_that_are_not_whole_are_refused(store: StoreBuilder) -> None:
         codec.unpack(codec.pack(timeless), inventory)
 
 
-# Where nothing can be kept
+# Caches that cannot be written
 
 
 def unusable(restarted: Restarted, reason: str) -> list[str]:
@@ -692,7 +690,7 @@ def unusable(restarted: Restarted, reason: str) -> list[str]:
 
 
 def one_life(root: Path, path: Path) -> None:
-    """Do what one process does: load, scan, keep, and keep again at the end."""
+    """Do what one process does: load, scan, save, and save again at the end."""
     followed = FollowedStore(root, FollowOptions(0.0, cache_path=path, save_seconds=0.0))
     for number in range(3):
         followed.refresh()
@@ -719,7 +717,9 @@ def test_another_programs_database_is_left_alone(
     ]
 
 
-def test_a_directory_is_no_cache(store: StoreBuilder, path: Path, warnings: list[str]) -> None:
+def test_a_directory_as_the_cache_is_rejected(
+    store: StoreBuilder, path: Path, warnings: list[str]
+) -> None:
     path.mkdir(parents=True)
     one_life(store.root, path)
     assert warnings == [
@@ -727,7 +727,7 @@ def test_a_directory_is_no_cache(store: StoreBuilder, path: Path, warnings: list
     ]
 
 
-def test_a_file_on_the_way_is_said_once(
+def test_a_file_in_place_of_a_parent_directory_is_logged_once(
     store: StoreBuilder, tmp_path: Path, warnings: list[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -752,7 +752,7 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.fixture
 def public_store() -> Iterator[StoreBuilder]:
-    """Give a store that everybody may read, beside a directory ``state``."""
+    """Yield a world-readable store beside a directory ``state``."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         (Path(directory) / "state").mkdir()
@@ -762,7 +762,7 @@ def public_store() -> Iterator[StoreBuilder]:
 
 
 @needs_root
-def test_a_directory_that_may_not_be_written_to_is_said_once(
+def test_a_read_only_directory_is_logged_once(
     public_store: StoreBuilder, warnings: list[str]
 ) -> None:
     path = public_store.root.with_name("state") / "inventory.sqlite"
@@ -781,9 +781,7 @@ def test_a_directory_that_may_not_be_written_to_is_said_once(
 
 
 @needs_root
-def test_a_file_that_may_only_be_read_is_of_use_all_the_same(
-    public_store: StoreBuilder, warnings: list[str]
-) -> None:
+def test_a_read_only_file_is_loaded(public_store: StoreBuilder, warnings: list[str]) -> None:
     path = public_store.root.with_name("state") / "inventory.sqlite"
     restarted = Restarted(public_store.root, path)
     restarted.scan()
@@ -801,7 +799,7 @@ def test_a_file_that_may_only_be_read_is_of_use_all_the_same(
     }
 
 
-def test_a_file_that_another_process_has_locked_is_left_alone(
+def test_a_file_locked_by_another_process_is_left_alone(
     store: StoreBuilder, restarted: Restarted, warnings: list[str]
 ) -> None:
     content = restarted.path.read_bytes()
@@ -818,8 +816,8 @@ def test_a_file_that_another_process_has_locked_is_left_alone(
 
 
 @contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Have writes beyond that fail, as on a full disk."""
+def limit_file_size(size: int) -> Iterator[None]:
+    """Make writes beyond a size fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -828,7 +826,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_what_was_kept_before(
+def test_a_full_disk_leaves_the_previous_cache(
     store: StoreBuilder, restarted: Restarted, warnings: list[str]
 ) -> None:
     kept = kept_in(restarted.path, store.root)
@@ -837,7 +835,7 @@ def test_a_full_disk_leaves_what_was_kept_before(
     memory = StoreMemory(SETTLED_SECONDS)
     scan_store(store.root, memory=memory)
     cache = figures_cache(restarted.path, store.root)
-    with files_of_at_most(restarted.path.stat().st_size):
+    with limit_file_size(restarted.path.stat().st_size):
         assert [cache.save(CacheContent(memory.known, 1.0)) for _ in range(3)] == [False] * 3
     assert warnings == unusable(
         restarted,
@@ -851,7 +849,7 @@ def test_a_full_disk_leaves_what_was_kept_before(
 
 
 @pytest.mark.parametrize("step", ["docker", "docker/registry", "docker/registry/v2"])
-def test_a_file_that_is_in_the_store_in_truth_is_not_written(
+def test_a_path_that_leads_into_the_store_through_links_is_not_written(
     store: StoreBuilder, tmp_path: Path, warnings: list[str], step: str
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -884,14 +882,14 @@ for number in itertools.count(1):
 """
 
 
-def test_a_kill_in_the_middle_of_a_write_loses_nothing(
+def test_a_kill_during_a_write_loses_nothing(
     store: StoreBuilder, restarted: Restarted, warnings: list[str]
 ) -> None:
     for number in range(3000):
         store.unlinked_blob(noise(f"more {number}", 10))
     restarted.scan()
     expected = described(kept_in(restarted.path, store.root).known.inventory)
-    chance = random.Random(9)  # noqa: S311 - the same moments, about
+    chance = random.Random(9)  # noqa: S311 - roughly reproducible
     for _ in range(10):
         command = [sys.executable, "-c", KILLED, str(restarted.path), str(store.root)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
@@ -904,14 +902,14 @@ def test_a_kill_in_the_middle_of_a_write_loses_nothing(
     assert warnings == []
 
 
-# As its users run it
+# In the running program
 
 
-def kept_at(tmp_path: Path) -> dict[str, str]:
+def state_variables(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path / "state")}
 
 
-def in_state(tmp_path: Path) -> Path:
+def cache_path_in(tmp_path: Path) -> Path:
     return tmp_path / "state" / "registry-storage-exporter" / "inventory.sqlite"
 
 
@@ -927,11 +925,11 @@ def of_the_store(
     }
 
 
-def test_a_restarted_exporter_says_what_it_said_and_what_has_changed(
+def test_a_restarted_exporter_shows_the_cached_figures_and_later_changes(
     registry: DockerRegistry, registry_client: RegistryClient, tmp_path: Path
 ) -> None:
     registry_client.push_image("app", "1", [noise("base", 1000)])
-    flags, environment = ("--storage.root", registry.root), kept_at(tmp_path)
+    flags, environment = ("--storage.root", registry.root), state_variables(tmp_path)
     with Exporter(*flags, environment=environment) as exporter:
         assert exporter.value("docker_registry_cache_loaded") == 0
         exporter.wait_for(lambda metrics: metrics.value("docker_registry_watch_active") == 1)
@@ -940,7 +938,7 @@ def test_a_restarted_exporter_says_what_it_said_and_what_has_changed(
         stopped = exporter.terminate()
         assert stopped.exit_code == 0
         assert stopped.seconds < STOP_LIMIT_SECONDS
-    tags = kept_in(in_state(tmp_path), registry.root).known.inventory.repositories[0].tags
+    tags = kept_in(cache_path_in(tmp_path), registry.root).known.inventory.repositories[0].tags
     assert [tag.name for tag in tags] == ["1", "2"]
     for number in range(3, 5):
         with Exporter(*flags, environment=environment) as exporter:
@@ -953,8 +951,10 @@ def test_a_restarted_exporter_says_what_it_said_and_what_has_changed(
         registry_client.push_image("app", str(number), [noise(str(number), 100)])
 
 
-def test_nothing_is_published_before_it_is_verified(store: StoreBuilder, tmp_path: Path) -> None:
-    flags, environment = ("--storage.root", store.root), kept_at(tmp_path)
+def test_cached_figures_are_published_only_after_a_scan(
+    store: StoreBuilder, tmp_path: Path
+) -> None:
+    flags, environment = ("--storage.root", store.root), state_variables(tmp_path)
     with Exporter(*flags, environment=environment) as exporter:
         exporter.terminate()
     store.root.rename(tmp_path / "away")
@@ -965,9 +965,9 @@ def test_nothing_is_published_before_it_is_verified(store: StoreBuilder, tmp_pat
         assert "logger=store.filesystem.cache.cache_file" not in exporter.log
 
 
-def test_a_damaged_file_costs_one_line_of_the_log(store: StoreBuilder, tmp_path: Path) -> None:
-    flags, environment = ("--storage.root", store.root), kept_at(tmp_path)
-    path = in_state(tmp_path)
+def test_a_damaged_file_is_logged_in_one_line(store: StoreBuilder, tmp_path: Path) -> None:
+    flags, environment = ("--storage.root", store.root), state_variables(tmp_path)
+    path = cache_path_in(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text("nonsense" * 100)
     for expected in (1, 0):
@@ -982,7 +982,7 @@ def test_a_damaged_file_costs_one_line_of_the_log(store: StoreBuilder, tmp_path:
                 )
 
 
-def test_without_a_place_for_it_one_line_says_so(store: StoreBuilder) -> None:
+def test_a_missing_state_directory_is_logged_in_one_line(store: StoreBuilder) -> None:
     nowhere = {"XDG_STATE_HOME": "", "HOME": ""}
     with Exporter("--storage.root", store.root, environment=nowhere) as exporter:
         exporter.terminate()
@@ -993,12 +993,12 @@ def test_without_a_place_for_it_one_line_says_so(store: StoreBuilder) -> None:
     )
 
 
-def test_the_other_commands_know_nothing_of_it(store: StoreBuilder, tmp_path: Path) -> None:
-    collect(store.root, environment=kept_at(tmp_path))
+def test_other_commands_do_not_use_the_cache(store: StoreBuilder, tmp_path: Path) -> None:
+    collect(store.root, environment=state_variables(tmp_path))
     assert not (tmp_path / "state").exists()
     code = (
         "import sys\n"
-        "before = set(sys.modules)\n"  # measuring coverage brings sqlite3 with it
+        "before = set(sys.modules)\n"  # coverage measurement imports sqlite3
         "import exporter.cli\n"
         "sys.exit(any(each == 'sqlite3' or 'cache' in each for each in sys.modules.keys() - before"
         " if each.startswith(('sqlite3', 'exporter.'))))"

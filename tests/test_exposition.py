@@ -1,4 +1,4 @@
-"""The page of metrics: formats, compression, and what is on it when."""
+"""The page of metrics: formats, compression, and content."""
 
 import gzip
 from array import array
@@ -51,7 +51,7 @@ FILESYSTEM = FilesystemUsage(1000, 500, 400, 100, 50, readonly=False)
 
 
 def reading_of(**sizes: int) -> StoreReading:
-    """Give the reading of a store with one repository for each name, of so many bytes."""
+    """Return the reading of a store with one repository per name, with these sizes in bytes."""
     digests = DigestTable()
     repositories = [
         Repository(name, revisions=(Revision(digests.intern(Digest(name.encode())), 1.7e9),))
@@ -94,12 +94,12 @@ def page_of(exposition: Exposition) -> Metrics:
         (",;,;;=,q=,", TEXT),
     ],
 )
-def test_the_format_is_what_the_client_prefers(accept: str, expected: Format) -> None:
+def test_the_format_follows_the_accept_header(accept: str, expected: Format) -> None:
     assert choose_format(accept) is expected
 
 
 @given(st.text())
-def test_any_header_gives_a_format(accept: str) -> None:
+def test_any_accept_header_yields_a_format(accept: str) -> None:
     assert choose_format(accept) in (TEXT, OPENMETRICS)
 
 
@@ -112,7 +112,7 @@ media_ranges = st.builds(
 
 
 @given(st.lists(media_ranges).map(", ".join))
-def test_openmetrics_goes_only_to_those_who_name_it(accept: str) -> None:
+def test_openmetrics_is_only_sent_to_clients_that_name_it(accept: str) -> None:
     if choose_format(accept) is OPENMETRICS:
         assert "application/openmetrics-text" in accept
 
@@ -133,12 +133,12 @@ def test_openmetrics_goes_only_to_those_who_name_it(accept: str) -> None:
         ("br;q=1.0, *;q=0.1", False),
     ],
 )
-def test_only_who_takes_gzip_gets_it(accept_encoding: str, expected: bool) -> None:
+def test_gzip_is_only_sent_to_clients_that_accept_it(accept_encoding: str, expected: bool) -> None:
     assert accepts_gzip(accept_encoding) is expected
 
 
 @given(st.text())
-def test_any_header_says_yes_or_no_to_gzip(accept_encoding: str) -> None:
+def test_any_accept_encoding_header_yields_a_decision(accept_encoding: str) -> None:
     assert accepts_gzip(accept_encoding) in (True, False)
 
 
@@ -150,7 +150,7 @@ def counters() -> tuple[CollectorRegistry, Counter]:
 @FORMATS
 @pytest.mark.parametrize("repositories", [0, 1, 300])
 @pytest.mark.parametrize("instruments", [0, 1, 2])
-def test_a_gzipped_page_holds_the_plain_one(
+def test_a_gzipped_page_contains_the_plain_page(
     page_format: Format, repositories: int, instruments: int
 ) -> None:
     store = reading_of(**{f"team/app-{number}": number + 1 for number in range(repositories)})
@@ -161,7 +161,7 @@ def test_a_gzipped_page_holds_the_plain_one(
 
 
 @FORMATS
-def test_a_page_shows_what_was_counted_since_it_was_published(page_format: Format) -> None:
+def test_a_page_shows_counts_since_its_publication(page_format: Format) -> None:
     registry, counter = counters()
     exposition = Exposition(Subject(Snapshot()), [registry])
     exposition.page(page_format, gzip=True)
@@ -170,7 +170,7 @@ def test_a_page_shows_what_was_counted_since_it_was_published(page_format: Forma
     assert b"docker_registry_scrapes_total 3.0\n" in page
 
 
-def test_openmetrics_ends_once_and_says_what_text_says() -> None:
+def test_openmetrics_ends_once_and_has_the_same_samples_as_text() -> None:
     store = reading_of(app=10, tools=20)
     exposition = Exposition(Subject(Snapshot(store=store)), [counters()[0]])
     page = exposition.page(OPENMETRICS, gzip=False).decode()
@@ -189,7 +189,7 @@ def test_openmetrics_ends_once_and_says_what_text_says() -> None:
 
 
 @FORMATS
-def test_what_is_published_replaces_the_page_in_every_format(page_format: Format) -> None:
+def test_a_published_snapshot_replaces_the_page_in_every_format(page_format: Format) -> None:
     exposition = Exposition(Subject(Snapshot(store=reading_of(app=10))))
     before = exposition.page(page_format, gzip=False)
     exposition.publish(Snapshot(store=reading_of(app=11)))
@@ -200,7 +200,7 @@ def test_what_is_published_replaces_the_page_in_every_format(page_format: Format
 
 
 class CountedRepositories(tuple[RepositoryFigures, ...]):
-    """The figures of repositories, and how often a page was made from them."""
+    """The figures of repositories, with a count of their renderings."""
 
     __slots__ = ()
     renderings = 0
@@ -217,7 +217,7 @@ def test_only_the_parts_that_changed_are_rendered_again() -> None:
     )
     snapshot = Snapshot(store=replace(reading, figures=counted))
     exposition = Exposition(Subject(snapshot))
-    assert CountedRepositories.renderings == 0, "nobody asked for a page yet"
+    assert CountedRepositories.renderings == 0, "no page was requested yet"
 
     first = exposition.page(TEXT, gzip=False)
     renderings = CountedRepositories.renderings
@@ -233,14 +233,14 @@ def test_only_the_parts_that_changed_are_rendered_again() -> None:
     assert CountedRepositories.renderings == 2 * renderings
 
 
-def test_the_snapshot_is_the_one_that_was_published_last() -> None:
+def test_the_snapshot_is_the_last_published_one() -> None:
     exposition = Exposition(Subject(Snapshot()))
     snapshot = Snapshot(filesystem=FILESYSTEM)
     exposition.publish(snapshot)
     assert exposition.snapshot is snapshot
 
 
-def test_what_is_not_known_has_no_series() -> None:
+def test_unknown_values_have_no_series() -> None:
     assert {name for name, _ in metrics_of(Subject(Snapshot()))} == {
         "docker_registry_scans_total",
         "docker_registry_scan_failures_total",
@@ -248,18 +248,18 @@ def test_what_is_not_known_has_no_series() -> None:
     }
 
 
-def test_a_family_without_samples_has_no_help_either() -> None:
+def test_a_family_without_samples_has_no_help() -> None:
     page = Exposition(Subject(Snapshot())).page(TEXT, gzip=False)
     assert page.count(b"# HELP") == page.count(b"# TYPE") == 3
 
 
-def test_an_api_that_is_down_has_no_numbers_but_zero_for_up() -> None:
+def test_an_api_that_is_down_has_only_up_zero() -> None:
     metrics = metrics_of(Subject(Snapshot(api=ApiStatus(view=None))))
     found = {name: value for (name, _), value in metrics.items() if "_api_" in name}
     assert found == {"docker_registry_api_up": 0}
 
 
-def test_a_repository_without_a_push_has_no_time_of_one() -> None:
+def test_a_repository_without_a_push_has_no_push_time() -> None:
     inventory = Inventory(repositories=(Repository("new"),))
     metrics = metrics_of(Subject(Snapshot(store=StoreReading(inventory, analyse(inventory)))))
     assert metrics.value("docker_registry_repository_tags", repository="new") == 0
@@ -279,7 +279,7 @@ def test_an_empty_store_is_known_and_has_zeros() -> None:
     assert metrics.value("docker_registry_repositories_omitted") == 0
 
 
-def test_only_the_largest_repositories_have_series_and_the_others_are_counted() -> None:
+def test_only_the_largest_repositories_have_series_and_the_rest_is_counted() -> None:
     store = reading_of(**{f"app-{size}": size for size in range(1, 1001)})
     metrics = metrics_of(Subject(Snapshot(store=store), selector=RepositorySelector(10)))
     series = [
@@ -302,14 +302,14 @@ def test_only_the_largest_repositories_have_series_and_the_others_are_counted() 
 
 
 @pytest.mark.parametrize(("most", "omitted"), [(0, 3), (2, 1), (3, 0), (4, 0)])
-def test_as_many_repositories_as_are_allowed_have_series(most: int, omitted: int) -> None:
+def test_the_allowed_number_of_repositories_have_series(most: int, omitted: int) -> None:
     store = reading_of(one=1, two=2, three=3)
     metrics = metrics_of(Subject(Snapshot(store=store), selector=RepositorySelector(most)))
     assert len(metrics.by("repository", "docker_registry_repository_tags")) == 3 - omitted
     assert metrics.value("docker_registry_repositories_omitted") == omitted
 
 
-def test_series_of_a_repository_that_vanished_vanish() -> None:
+def test_series_of_a_deleted_repository_vanish() -> None:
     exposition = Exposition(Subject(Snapshot(store=reading_of(kept=1, deleted=2))))
     assert "deleted" in page_of(exposition).by("repository", "docker_registry_repository_tags")
     exposition.publish(Snapshot(store=reading_of(kept=1)))
@@ -326,7 +326,7 @@ def api_series(exposition: Exposition) -> set[str]:
     return set(page_of(exposition).by("repository", "docker_registry_api_repository_tags"))
 
 
-def test_the_api_has_series_for_the_repositories_that_are_the_largest_now() -> None:
+def test_the_api_has_series_for_the_currently_largest_repositories() -> None:
     api = api_of("a", "b", "c", "d")
     before = Snapshot(store=reading_of(a=1, b=2, c=3, d=4), api=api, tag_differences=4)
     exposition = Exposition(Subject(before, selector=RepositorySelector(2)))
@@ -335,7 +335,7 @@ def test_the_api_has_series_for_the_repositories_that_are_the_largest_now() -> N
     assert api_series(exposition) == {"a", "b"}
 
 
-def test_an_api_with_more_repositories_than_the_disk_fills_up_by_name() -> None:
+def test_api_only_repositories_fill_the_remaining_series_by_name() -> None:
     snapshot = Snapshot(store=reading_of(z=1), api=api_of("b", "a", "z"))
     assert api_series(Exposition(Subject(snapshot, selector=RepositorySelector(2)))) == {"a", "z"}
 
@@ -355,7 +355,7 @@ def test_a_sample_with_a_wrong_number_of_labels_is_an_error(values: tuple[str, .
         collect(["name"], some_samples(values))
 
 
-def test_a_series_that_comes_twice_is_an_error() -> None:
+def test_a_duplicate_series_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"docker_registry_tests: \('a',\) occurs twice"):
         collect(["name"], some_samples(("a",), ("b",), ("a",)))
 

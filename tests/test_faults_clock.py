@@ -1,4 +1,4 @@
-"""The clock is set while it runs: what is measured, and how often, does not go by it."""
+"""The clock is set while the exporter runs: figures and scan intervals do not depend on it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from demo.store import StoreBuilder
 from tests.exporter_process import Exporter
 from tests.reliability import Record
 from tests.servers import require
-from tests.test_cache import kept_at
+from tests.test_cache import state_variables
 from tests.test_faults_process import figures_of, freshly_collected
 from tests.test_rescan import small_store
 
@@ -32,10 +32,10 @@ def store(tmp_path: Path) -> StoreBuilder:
 
 
 class Clock:
-    """What processes take for the time of day; how long something takes they still know."""
+    """A settable time of day for processes; their monotonic clock is unchanged."""
 
     def __init__(self, directory: Path) -> None:
-        """Keep how far it is off in a file, as Debian's ``faketime`` reads it."""
+        """Keep the offset in a file that Debian's ``faketime`` reads."""
         wrapped = [require("faketime"), "-f", "+0", "printenv", "LD_PRELOAD"]
         library = subprocess.run(wrapped, check=True, capture_output=True, text=True).stdout.strip()
         self._file = directory / "clock"
@@ -50,14 +50,14 @@ class Clock:
         self.set(0.0)
 
     def set(self, offset: float) -> None:
-        """Set it so many seconds before or after the true time."""
+        """Set the clock to an offset from the true time, in seconds."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset:+.0f}\n")
         new.replace(self._file)
         self.offset = offset
 
     def now(self) -> float:
-        """Give the time that processes see."""
+        """Return the time that processes see."""
         return time.time() + self.offset
 
 
@@ -67,10 +67,10 @@ def clock(tmp_path: Path) -> Clock:
 
 
 class Shop:
-    """A store that is pushed to under a clock that is set, and those that watch it.
+    """A store that is pushed to under a settable clock, and assertions on its exporters.
 
     Attributes:
-        slowest: the longest that a push took to show, seconds.
+        slowest: the longest time until a push showed, in seconds.
         lowest: the smallest number on any page.
 
     """
@@ -83,7 +83,7 @@ class Shop:
         self._pushes = 0
 
     def push(self) -> None:
-        """Push as the registry does: all that is written gets the time of the clock."""
+        """Push as the registry does: every written file gets the time of the clock."""
         before = set(self._store.root.rglob("*"))
         self._pushes += 1
         self._store.image("app", f"push-{self._pushes}", at=self._clock.now())
@@ -92,7 +92,7 @@ class Shop:
             os.utime(place, (self._clock.now(),) * 2)
 
     def assert_seen(self, *exporters: Exporter) -> None:
-        """Push, and find that each exporter shows it in time, and no number that makes no sense."""
+        """Push; assert that each exporter shows it; note the time and the lowest number."""
         self.push()
         started = time.monotonic()
         expected = freshly_collected(self._store.root)
@@ -102,7 +102,7 @@ class Shop:
         self.slowest = max(self.slowest, time.monotonic() - started)
 
     def assert_scanning(self, exporter: Exporter, scans: int) -> float:
-        """Find so many more scans, and the time of the last one by the clock; give how long."""
+        """Wait for more scans, assert the time of the last one; return the seconds it took."""
         started = time.monotonic()
         before = exporter.value(SCANS) or 0.0
         page = exporter.wait_for(lambda page: (page.value(SCANS) or 0) >= before + scans)
@@ -114,18 +114,18 @@ class Shop:
         return time.monotonic() - started
 
 
-def test_a_clock_that_is_set_hides_no_push_and_stops_no_scan(
+def test_setting_the_clock_hides_no_push_and_stops_no_scan(
     store: StoreBuilder, clock: Clock, tmp_path: Path, record: Record
 ) -> None:
     shop = Shop(store, clock)
-    clock.set(DAY)  # so that what was just written counts as settled
+    clock.set(DAY)  # so that new files count as settled
     root = ("--storage.root", store.root)
     sweeping = (*root, "--no-scan.watch", "--scan.interval", "300ms")
     watching = (*root, "--scan.interval", "1h")
     rhythm = []
     with (
         Exporter(*sweeping, environment=clock.environment) as sweeper,
-        Exporter(*watching, environment=clock.environment | kept_at(tmp_path)) as watcher,
+        Exporter(*watching, environment=clock.environment | state_variables(tmp_path)) as watcher,
     ):
         watcher.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
         for offset in (-DAY, 30 * DAY, 0.0):
@@ -140,7 +140,9 @@ def test_a_clock_that_is_set_hides_no_push_and_stops_no_scan(
         watcher.wait_for(lambda page: page.value(TAGS) == sweeper.value(TAGS))
         watcher.terminate()
     clock.set(-DAY)
-    with Exporter(*watching, environment=clock.environment | kept_at(tmp_path)) as restarted:
+    with Exporter(
+        *watching, environment=clock.environment | state_variables(tmp_path)
+    ) as restarted:
         shop.assert_seen(restarted)
         assert restarted.value("docker_registry_cache_loaded") == 0
         (line,) = restarted.complaints
@@ -156,6 +158,6 @@ def test_a_clock_that_is_set_hides_no_push_and_stops_no_scan(
         f"smallest number {shop.lowest:g}",
     )
     record(
-        "The clock set back while it was down: what was kept is not relied on",
+        "The clock set back while it was down: the cache is not used",
         "1 warning, everything read, figures equal a fresh scan's",
     )

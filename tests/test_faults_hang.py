@@ -37,7 +37,7 @@ HANGS = "does not answer; is its mount hanging?"
 
 @pytest.fixture
 def mirror(mounts: Mounts, tmp_path: Path) -> Iterator[MirrorFilesystem]:
-    """Show a store on a filesystem that can hang, at ``registry`` in the test's directory."""
+    """Yield a filesystem that can hang, with a store, at ``registry`` in the test's directory."""
     build_store(tmp_path / "disk")
     place = tmp_path / "registry"
     place.mkdir()
@@ -45,7 +45,7 @@ def mirror(mounts: Mounts, tmp_path: Path) -> Iterator[MirrorFilesystem]:
         yield filesystem
 
 
-def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_itself(
+def test_a_hanging_mount_blocks_neither_scrapes_nor_stopping_and_recovers(
     mirror: MirrorFilesystem, tmp_path: Path, record: Record
 ) -> None:
     flags = ("--storage.root", tmp_path / "registry", *OFTEN, "--alerts.scan-stale.critical", "3s")
@@ -53,7 +53,7 @@ def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_its
         before = exporter.wait_for(lambda page: page.total(SCANS) > 1)
         mirror.hang()
         with Scrapes(exporter) as scrapes:
-            wait_until(lambda: HANGS in exporter.log, "that it hangs is not told", 15)
+            wait_until(lambda: HANGS in exporter.log, "the hanging mount is not logged", 15)
             hung = exporter.metrics()
             stale = exporter.metrics()
             age = time.time() - stale.total(LAST_SUCCESS)
@@ -67,7 +67,7 @@ def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_its
                 and page.total(SCANS) > scans
                 and page.value("docker_registry_filesystem_size_bytes") is not None
             ),
-            "it does not go on",
+            "scans do not continue",
         )
         after = exporter.metrics()
         mirror.hang()
@@ -83,7 +83,7 @@ def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_its
         "docker_registry_alert_threshold", alert="ScanStale", severity="critical"
     )
     assert threshold is not None
-    assert age > threshold  # which is all that the alert compares
+    assert age > threshold  # the condition of the alert
     assert stale.value("docker_registry_filesystem_size_bytes") is None  # unknown, not old
     assert len(lines(log, f"the filesystem of {tmp_path / 'registry'} {HANGS}")) == 1
     assert len(lines(log, "answers again")) == 1
@@ -99,7 +99,7 @@ def test_a_mount_that_hangs_stops_neither_scrapes_nor_the_end_and_goes_on_by_its
 
 
 @pytest.mark.parametrize("hanging", ["", "shop"])
-def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
+def test_a_mount_that_hangs_at_the_start_is_the_reason_for_not_ready(
     hanging: str, mirror: MirrorFilesystem, tmp_path: Path, record: Record, *, at_length: bool
 ) -> None:
     place = tmp_path / "registry"
@@ -110,17 +110,19 @@ def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
         with Scrapes(exporter) as scrapes:
             wait_until(
                 lambda: "is the store's mount hanging?" in exporter.get("/-/ready").text,
-                "the reason is not told",
+                "the reason is not shown",
                 20,
             )
             if at_length and hanging:
-                stands = f"the scan of {place} has read nothing more for 60 s; is a disk or a mount"
-                wait_until(lambda: stands in exporter.log, "that it stands still is not told", 90)
+                stalled = (
+                    f"the scan of {place} has read nothing more for 60 s; is a disk or a mount"
+                )
+                wait_until(lambda: stalled in exporter.log, "the stalled scan is not logged", 90)
                 time.sleep(2 * CHECK_SECONDS)
-                assert len(lines(exporter.log, stands)) == 1
+                assert len(lines(exporter.log, stalled)) == 1
             ready, metrics, log = exporter.get("/-/ready"), exporter.metrics(), exporter.log
         mirror.answer()
-        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        seconds = seconds_until(exporter, succeeds, "scans do not continue")
         again = exporter.get("/-/ready")
     assert_answers(scrapes)
     assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
@@ -128,8 +130,10 @@ def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
     reason = rf"the first scan is not done yet{how_far}; it has read nothing more for \d+ s: "
     assert re.match(f"not ready: {reason}", ready.text)
     assert metrics.value(SUCCESS) is None
-    assert metrics.value("process_start_time_seconds") is not None  # what ScanStale counts from
-    assert len(lines(log, HANGS)) <= (0 if hanging else 1)  # the rest of it answers
+    assert (
+        metrics.value("process_start_time_seconds") is not None
+    )  # the start of ScanStale's waiting time
+    assert len(lines(log, HANGS)) <= (0 if hanging else 1)  # the rest of the mount answers
     assert again.status_code == httpx.codes.OK
     what = "One directory of the store" if hanging else "The store's mount"
     record(
@@ -139,7 +143,7 @@ def test_a_mount_that_hangs_at_the_start_leaves_it_not_ready_with_the_reason(
     )
 
 
-def test_it_ends_while_its_first_scan_hangs(
+def test_sigterm_stops_it_during_a_hanging_first_scan(
     mirror: MirrorFilesystem, tmp_path: Path, record: Record
 ) -> None:
     mirror.hang()

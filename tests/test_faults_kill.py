@@ -1,4 +1,4 @@
-"""Killed with -9 at any moment of a write: what was kept is the old or the new one, whole."""
+"""Killed with -9 during a write: the file is the old one or the new one, complete."""
 
 import os
 import random
@@ -21,7 +21,7 @@ from tests.exporter_process import REPOSITORY, Exporter, Metrics, environment_of
 from tests.followed_store import figures_cache
 from tests.in_process import run_command
 from tests.reliability import Record
-from tests.test_cache import in_state, kept_at, of_the_store
+from tests.test_cache import cache_path_in, of_the_store, state_variables
 from tests.test_commands import command_line
 from tests.test_rescan import described
 
@@ -31,19 +31,19 @@ JOURNAL = "inventory.sqlite-journal"
 WRITTEN = "docker_registry_cache_write_success"
 WRITTEN_IN = re.compile(r"kept what the scan knows.* duration_seconds=(\S+)")
 AT_MOST = 2.0
-"""Kills come within so many times what a write takes where it has the machine to itself."""
+"""Maximum delay of a kill, as a multiple of the duration of an undisturbed write."""
 BLOBS = 1500
-"""So that a write takes some milliseconds."""
+"""Enough for a write of some milliseconds."""
 
 Description = dict[str, Any]
 
 
 class KilledWriter:
-    """Starts the exporter on one store again and again, and kills it while it writes.
+    """Starts the exporter on one store repeatedly, and kills it while it writes.
 
     Attributes:
-        store: to which an image is added each time.
-        outcomes: how often the old was kept, the new, or none because there was none before.
+        store: gets another image before each kill.
+        outcomes: number of kills after which the file was old, new, or absent as before.
 
     """
 
@@ -55,17 +55,17 @@ class KilledWriter:
         self.outcomes: Counter[str] = Counter()
         self.interrupted = 0
         self._directory = directory
-        self._path = in_state(directory)
-        self._home = kept_at(directory)
+        self._path = cache_path_in(directory)
+        self._home = state_variables(directory)
         self._journal = self._path.with_name(JOURNAL)
         self._flags = ("--storage.root", self.store.root)
-        self._chance = random.Random(5)  # noqa: S311 - the same moments, about
+        self._chance = random.Random(5)  # noqa: S311 - roughly reproducible
         self._generations: dict[int, Description] = {}
         self._write_seconds = 0.0
         self._note_generation()
 
     def begin(self) -> None:
-        """Keep the first generation, and measure how long a write takes."""
+        """Write the first generation, and measure the duration of a write."""
         with Exporter(*self._flags, "--log.level", "debug", environment=self._home) as exporter:
             self._push_and_see(exporter)
             exporter.terminate()
@@ -73,19 +73,19 @@ class KilledWriter:
         self._write_seconds = float(last)
         assert self._kept() == self._tags
 
-    def kill_while_it_replaces(self) -> None:
-        """Kill it in its last write, the one after the signal to stop."""
+    def kill_during_the_last_write(self) -> None:
+        """Kill it during its last write, after the signal to stop."""
         self._push()
         with Exporter(*self._flags, environment=self._home) as exporter:
             self._assert_truth(exporter)
             self._push_and_see(exporter)
-            before = self._looks()
+            before = self._written_at()
             os.kill(exporter.process_id, signal.SIGTERM)
             self._kill_soon(exporter.process_id, before)
         self._count(self._tags - 1)
 
-    def kill_while_it_makes(self) -> None:
-        """Kill it in its first write, where there was no file before."""
+    def kill_during_the_first_write(self) -> None:
+        """Kill it during its first write, without an earlier file."""
         shutil.rmtree(self._path.parent)
         with subprocess.Popen(
             command_line("serve", "--web.listen-address", "127.0.0.1:0", *self._flags),
@@ -100,7 +100,7 @@ class KilledWriter:
         self._count(None)
 
     def finish(self) -> None:
-        """Find that the last kill has harmed nothing, either."""
+        """Assert that the last kill has done no harm."""
         with Exporter(*self._flags, environment=self._home) as exporter:
             self._assert_truth(exporter)
             exporter.terminate()
@@ -119,21 +119,21 @@ class KilledWriter:
         self._note_generation()
 
     def _push_and_see(self, exporter: Exporter) -> None:
-        """Push once the first scan is kept; so what that scan adds is written in the end."""
+        """Push after the first write, so that another write is due at exit."""
         exporter.wait_for(lambda page: page.value(WRITTEN) == 1)
         self._push()
         tags = self._tags
         exporter.wait_for(lambda page: page.value("docker_registry_tags") == tags)
 
-    def _looks(self) -> int | None:
-        """Tell when the file was written last; None where there is none."""
+    def _written_at(self) -> int | None:
+        """Return the time of the last write; None without a file."""
         return self._path.stat().st_mtime_ns if self._path.exists() else None
 
     def _kill_soon(self, process_id: int, before: int | None) -> None:
-        """Kill it at some moment of the write that is to come, or soon after it."""
+        """Kill it at a random moment during or soon after the next write."""
         delay = self._chance.uniform(0.0, AT_MOST * self._write_seconds)
         deadline = time.monotonic() + 20
-        while not self._journal.exists() and self._looks() == before:
+        while not self._journal.exists() and self._written_at() == before:
             assert time.monotonic() < deadline, "it writes nothing"
         end = time.monotonic() + delay
         while time.monotonic() < end:
@@ -141,13 +141,13 @@ class KilledWriter:
         os.kill(process_id, signal.SIGKILL)
 
     def _assert_truth(self, exporter: Exporter) -> None:
-        """Find that it tells what a new scan does, and warns of nothing but an empty file."""
+        """Assert that it shows the figures of a new scan; it may only warn of an empty file."""
         page = run_command("collect", "--storage.root", self.store.root).output
         assert of_the_store(exporter.metrics()) == of_the_store(Metrics.parse(page))
         assert all("is empty: everything is read again" in line for line in exporter.complaints)
 
     def _count(self, old: int | None) -> None:
-        """Find the old or the new in the file, whole, and nothing beside it."""
+        """Assert that the file is complete, old or new, and alone; count the outcome."""
         names = {each.name for each in self._path.parent.iterdir()}
         assert names <= {self._path.name, JOURNAL}
         self.interrupted += JOURNAL in names
@@ -156,7 +156,7 @@ class KilledWriter:
         self.outcomes["new" if kept == self._tags else "none" if kept is None else "old"] += 1
 
     def _kept(self) -> int | None:
-        """Tell of how many tags a copy knows, which must be all that was known then."""
+        """Return the number of tags in a copy of the cache; assert that the copy is complete."""
         copy = self._directory / "copy"
         shutil.copytree(self._path.parent, copy)
         try:
@@ -170,7 +170,7 @@ class KilledWriter:
         return tags
 
 
-def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
+def test_a_kill_at_any_moment_of_a_cache_write_costs_only_time(
     tmp_path: Path, record: Record, *, at_length: bool
 ) -> None:
     kills = 100 if at_length else 8
@@ -178,14 +178,14 @@ def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
     writer.begin()
     for number in range(kills):
         if number % 4 == 3:
-            writer.kill_while_it_makes()
+            writer.kill_during_the_first_write()
         else:
-            writer.kill_while_it_replaces()
+            writer.kill_during_the_last_write()
     writer.finish()
     assert writer.outcomes.total() == kills
     old, new, none = (writer.outcomes[each] for each in ("old", "new", "none"))
     assert writer.interrupted > 0
-    assert not at_length or (old and new and none), "the moments were not spread"
+    assert not at_length or (old and new and none), "the kills did not spread over the write"
     record(
         "Killed with -9 while it writes the cache: the next start is ready and has the right "
         "figures, the file holds the old or the new, whole, and no other file is left",
@@ -194,7 +194,7 @@ def test_killed_at_any_moment_of_a_write_it_loses_nothing_but_time(
     )
 
 
-def test_killed_while_it_saves_how_far_it_is_verify_goes_on_and_leaves_no_files(
+def test_verify_killed_while_saving_its_checkpoint_continues_and_leaves_no_files(
     tmp_path: Path, record: Record, *, at_length: bool
 ) -> None:
     store = StoreBuilder(tmp_path / "registry")
@@ -220,7 +220,7 @@ def test_killed_while_it_saves_how_far_it_is_verify_goes_on_and_leaves_no_files(
             kill_once(process, lambda before=before: bool(left() - before))  # type: ignore[misc]
         left_any += bool(left())
         most = max(most, len(left()))
-        for each in left():  # as if it had been killed an hour ago
+        for each in left():  # as if killed an hour ago
             os.utime(each, (time.time() - 3600,) * 2)
     assert most == 1
     assert checkpoint.exists() or left_any == kills
@@ -236,17 +236,17 @@ def test_killed_while_it_saves_how_far_it_is_verify_goes_on_and_leaves_no_files(
 
 
 def kill_once(process: "subprocess.Popen[bytes]", holds: Callable[[], bool]) -> None:
-    """Kill a process as soon as something holds."""
+    """Kill a process as soon as a condition holds."""
     deadline = time.monotonic() + 20
     try:
         while not holds():
             assert process.poll() is None, "it has ended"
-            assert time.monotonic() < deadline, "it never does"
+            assert time.monotonic() < deadline, "the condition never holds"
     finally:
         process.kill()
 
 
-def test_what_others_have_in_the_directory_of_an_output_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_in_the_directory_of_an_output_are_left_alone(tmp_path: Path) -> None:
     names = [".page.prom.abcdefgh", ".page.prom.abcdefgh.tmp", ".page.prom.mine.tmp", "a.tmp"]
     for name in names:
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Where no more files can be opened, answers and figures stay, and the log stays readable."""
+"""When no more files can be opened, answers and figures stay, and the log stays readable."""
 
 import contextlib
 import os
@@ -42,12 +42,12 @@ def store(tmp_path: Path) -> StoreBuilder:
 
 
 def freshly_collected(root: Path) -> Metrics:
-    """Scan with a process's memory of nothing."""
+    """Return the metrics of a scan by a new process."""
     return Metrics.parse(run_command("collect", "--storage.root", root).output)
 
 
 def figures_of(page: Metrics) -> dict[object, float]:
-    """Give what it says of the store, without what follows from other flags."""
+    """Return the metrics of the store, without the thresholds, which depend on flags."""
     threshold = "docker_registry_alert_threshold"
     return of_the_store({key: value for key, value in page.items() if key[0] != threshold})
 
@@ -57,8 +57,8 @@ def open_files(process_id: int) -> int:
 
 
 @contextmanager
-def files_of_at_most(limit: int, process_id: int = 0) -> Iterator[None]:
-    """Bound the number of the highest file that a process may open."""
+def limit_open_files(limit: int, process_id: int = 0) -> Iterator[None]:
+    """Limit the file descriptors of a process."""
     before = resource.prlimit(process_id, resource.RLIMIT_NOFILE)
     resource.prlimit(process_id, resource.RLIMIT_NOFILE, (limit, before[1]))
     try:
@@ -74,7 +74,7 @@ def cpu_seconds(process_id: int) -> float:
 
 
 @pytest.mark.alone
-def test_where_no_file_can_be_opened_it_answers_waits_and_recovers(
+def test_without_file_descriptors_it_answers_waits_and_recovers(
     store: StoreBuilder, record: Record
 ) -> None:
     store.unlinked_blob(noise("garbage", 10))
@@ -85,7 +85,7 @@ def test_where_no_file_can_be_opened_it_answers_waits_and_recovers(
         before = exporter.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
         process_id = exporter.process_id
         logged = len(exporter.log)
-        with files_of_at_most(3, process_id):
+        with limit_open_files(3, process_id):
             failed = exporter.wait_for(lambda page: (page.value(FAILURES) or 0) >= 1)
             assert failed.value(SUCCESS) == 0
             assert figures_of(failed) == figures_of(before)
@@ -130,7 +130,7 @@ def test_where_no_file_can_be_opened_it_answers_waits_and_recovers(
 
 
 def live_figures(inventory: Inventory) -> dict[str, int]:
-    """Give what an operator would delete by, or miss."""
+    """Return the figures on which an operator bases deletions."""
     figures = analyse(inventory)
     return {
         "unreferenced": figures.blobs[BlobState.UNREFERENCED].blobs,
@@ -140,7 +140,7 @@ def live_figures(inventory: Inventory) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["unchanged", "changed"])
-def test_with_however_few_files_left_no_scan_takes_a_live_blob_for_garbage(
+def test_with_few_file_descriptors_no_scan_reports_a_live_blob_as_garbage(
     store: StoreBuilder, record: Record, *, changed: bool
 ) -> None:
     memory = StoreMemory(0.0)
@@ -154,7 +154,7 @@ def test_with_however_few_files_left_no_scan_takes_a_live_blob_for_garbage(
     for left in range(30):
         memory = StoreMemory(0.0)
         memory.restore(known, time.time())
-        with files_of_at_most(next_file() + left), reported() as failure:
+        with limit_open_files(next_file() + left), reported() as failure:
             inventory = scan_store(store.root, before, memory=memory)
         if failure:
             assert "Too many open files" in failure[0]
@@ -179,27 +179,25 @@ def test_with_however_few_files_left_no_scan_takes_a_live_blob_for_garbage(
 
 @contextmanager
 def reported() -> Iterator[list[str]]:
-    """Give what an error said that is raised inside, if one is."""
-    said: list[str] = []
+    """Yield a list that receives the message of an error raised inside."""
+    messages: list[str] = []
     try:
-        yield said
+        yield messages
     except ExporterError as error:
-        said.append(str(error))
+        messages.append(str(error))
 
 
 def next_file() -> int:
-    """Give the number of the next file that is opened."""
+    """Return the descriptor of the next file to be opened."""
     descriptor = os.open(os.devnull, os.O_RDONLY)
     os.close(descriptor)
     return descriptor
 
 
-def test_a_read_only_mount_is_not_taken_for_a_read_only_disk_where_no_file_can_be_opened(
-    mounts: Mounts, tmp_path: Path
-) -> None:
+def test_read_only_is_unknown_when_no_file_can_be_opened(mounts: Mounts, tmp_path: Path) -> None:
     with small_filesystem(mounts, tmp_path / "store") as mounted:
         assert read_usage(mounted.place).readonly is False
         mounted.make_read_only()
         assert read_usage(mounted.place).readonly is True
-        with files_of_at_most(next_file()):
+        with limit_open_files(next_file()):
             assert read_usage(mounted.place).readonly is None

@@ -1,7 +1,7 @@
-"""The registry stopped, restarted, with certificates that are no good, or with a name nobody knows.
+"""The registry stopped, restarted, with invalid certificates, or with an unknown name.
 
-Meanwhile the exporter serves its store. All of it happens for real: with the registry's own
-program, certificates that it serves, and a name server that does not answer.
+The exporter serves its store meanwhile. Everything is real: the registry's own program, the
+certificates that it serves, and a name server that does not answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Give a store with two tags."""
+    """Return the root of a store with two tags."""
     store = StoreBuilder(tmp_path / "registry")
     for tag in ("1", "2"):
         store.image("shop/web", tag, [noise(tag, 100)])
@@ -62,11 +62,11 @@ def is_down(metrics: Metrics) -> bool:
 
 
 def seconds_until_up(exporter: Exporter) -> float:
-    return seconds_until(exporter, is_up, "the API is not asked again")
+    return seconds_until(exporter, is_up, "the API is not queried again")
 
 
 def assert_absent(metrics: Metrics) -> None:
-    """Look that nothing of what the API told last is told, as it may be old."""
+    """Assert that no value of the API is shown, as it may be old."""
     names = {f"docker_registry_api_{each}" for each in OF_THE_API}
     assert not {name for name, _ in metrics if name in names}
 
@@ -79,7 +79,7 @@ def assert_whole(metrics: Metrics) -> None:
 # Stopped and restarted
 
 
-def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
+def test_a_stopped_registry_is_logged_once_and_queried_again_after_its_start(
     root: Path, record: Record
 ) -> None:
     with (
@@ -95,7 +95,7 @@ def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
         later = exporter.wait_for(lambda page: requests_failed(page) >= failed + 3)
         registry.start()
         seconds = seconds_until_up(exporter)
-        wait_until(lambda: WORKS_AGAIN in exporter.log, "that it is over is not told", 5)
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged", 5)
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert_whole(before)
@@ -113,20 +113,20 @@ def test_a_registry_that_is_away_is_told_once_and_asked_again_when_it_is_back(
 
 
 def requests_failed(metrics: Metrics) -> float:
-    asked = "docker_registry_api_requests_total"
-    return metrics.value(asked, endpoint="ping", code="error") or 0
+    requests = "docker_registry_api_requests_total"
+    return metrics.value(requests, endpoint="ping", code="error") or 0
 
 
 # Certificates
 
 
 class Served(NamedTuple):
-    """A certificate with its key, what the log says of it, and until when it is valid."""
+    """A certificate with its key, its reason and fix in the log, and its end of validity."""
 
     certificate: bytes
     key: bytes
-    says: str
-    mend: str
+    reason: str
+    fix: str
     not_after: datetime
 
 
@@ -136,25 +136,25 @@ EXPIRED = datetime(2020, 2, 3, tzinfo=UTC)
 
 def issued(
     authority: trustme.CA,
-    says: str,
-    mend: str,
+    reason: str,
+    fix: str,
     name: str = HOST,
     not_before: datetime = PAST,
     not_after: datetime = FUTURE,
 ) -> Served:
     leaf = authority.issue_cert(name, not_before=not_before, not_after=not_after)
     chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
-    return Served(chain, leaf.private_key_pem.bytes(), says, mend, not_after)
+    return Served(chain, leaf.private_key_pem.bytes(), reason, fix, not_after)
 
 
-def self_signed(says: str, mend: str) -> Served:
+def self_signed(reason: str, fix: str) -> Served:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     signed = builder.not_valid_before(PAST).not_valid_after(FUTURE).sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return Served(signed.public_bytes(pem), key.private_bytes(pem, *plain), says, mend, FUTURE)
+    return Served(signed.public_bytes(pem), key.private_bytes(pem, *plain), reason, fix, FUTURE)
 
 
 def bad_certificates(authority: trustme.CA) -> dict[str, Served]:
@@ -186,18 +186,18 @@ def bad_certificates(authority: trustme.CA) -> dict[str, Served]:
     }
 
 
-def says(exporter: Exporter, known: int, text: str) -> Callable[[], bool]:
-    """Give what tells that the log holds a text beyond what is known of it."""
+def is_logged(exporter: Exporter, known: int, text: str) -> Callable[[], bool]:
+    """Return a predicate: the log holds a text after the first ``known`` characters."""
     return lambda: text in exporter.log[known:]
 
 
-def tells_end(served: Served) -> Callable[[Metrics], bool]:
-    """Give what tells that the end of this certificate is told."""
+def shows_end(served: Served) -> Callable[[Metrics], bool]:
+    """Return a predicate: a page shows the end of this certificate."""
     return lambda page: page.value(NOT_AFTER) == served.not_after.timestamp()
 
 
 class TlsRegistry:
-    """A registry whose certificate is replaced while it is stopped."""
+    """A registry that restarts with another certificate."""
 
     def __init__(self, root: Path, home: Path, served: Served) -> None:
         self._files = home / "certificate.pem", home / "key.pem"
@@ -216,13 +216,13 @@ class TlsRegistry:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> trustme.CA:
-    """Give a CA, with its certificate in ``ca.pem``."""
+    """Return a CA and write its certificate to ``ca.pem``."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     return authority
 
 
-def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_renewed(
+def test_each_invalid_certificate_is_logged_with_its_fix_until_it_is_renewed(
     authority: trustme.CA, root: Path, tmp_path: Path, record: Record
 ) -> None:
     good = issued(authority, "", "")
@@ -239,17 +239,17 @@ def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_rene
         for name, served in bad.items():
             known = len(exporter.log)
             registry.serve(served)
-            wait_until(says(exporter, known, served.says), f"{name}: not told", 10)
-            down = exporter.wait_for(scanned_again(exporter.wait_for(tells_end(served))))
+            wait_until(is_logged(exporter, known, served.reason), f"{name}: not logged", 10)
+            down = exporter.wait_for(scanned_again(exporter.wait_for(shows_end(served))))
             registry.serve(good)
             slowest = max(slowest, seconds_until_up(exporter))
             assert is_down(down)
             assert_absent(down)
             assert down.value(NOT_AFTER) == served.not_after.timestamp()
             (line,) = lines(exporter.log[known:], FAILED, "certificate is not trusted")
-            assert f"certificate is not trusted ({served.says}" in line
-            assert line.endswith(f'{served.mend}"')
-        after = exporter.wait_for(tells_end(good), "the renewed certificate is not told")
+            assert f"certificate is not trusted ({served.reason}" in line
+            assert line.endswith(f'{served.fix}"')
+        after = exporter.wait_for(shows_end(good), "the renewed certificate is not shown")
     assert_answers(scrapes)
     assert_whole(after)
     record(
@@ -265,15 +265,15 @@ def test_each_certificate_that_is_no_good_is_told_with_its_mend_until_it_is_rene
 
 @pytest.fixture
 def plain_registry(root: Path) -> Iterator[DockerRegistry]:
-    """Run a registry beside the store."""
+    """Yield a running registry on the store."""
     with DockerRegistry(root) as registry:
         yield registry
 
 
-def test_a_name_that_does_not_exist_is_told_once_until_it_does(
+def test_an_unknown_name_is_logged_once_until_it_exists(
     plain_registry: DockerRegistry, root: Path, tmp_path: Path, mounts: Mounts, record: Record
 ) -> None:
-    del mounts  # without the right to mount there is no other name server
+    del mounts  # the name server needs the right to mount
     url = plain_registry.url.replace(HOST, "registry.invalid")
     flags = ("--storage.root", root, "--registry.url", url, *OFTEN)
     with (
@@ -298,7 +298,7 @@ def test_a_name_that_does_not_exist_is_told_once_until_it_does(
     )
 
 
-def test_a_name_server_that_does_not_answer_stops_neither_scans_nor_scrapes_nor_the_end(
+def test_a_silent_name_server_blocks_neither_scans_nor_scrapes_nor_stopping(
     plain_registry: DockerRegistry, root: Path, tmp_path: Path, mounts: Mounts, record: Record
 ) -> None:
     del mounts  # as above
@@ -320,7 +320,7 @@ def test_a_name_server_that_does_not_answer_stops_neither_scans_nor_scrapes_nor_
         stopped = exporter.terminate()
         log = exporter.log
     assert_answers(scrapes)
-    assert scanning.value(UP) is None  # the first answer is still waited for
+    assert scanning.value(UP) is None  # it still waits for the first answer
     assert_absent(down)
     assert_whole(after)
     line = lines(log, FAILED)[0]

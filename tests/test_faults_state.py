@@ -1,4 +1,4 @@
-"""Whatever happens to what is kept between runs costs time, one line of the log, and no figure."""
+"""Faults of the state directory cost time and one line of the log, but no figure."""
 
 import os
 import random
@@ -25,7 +25,7 @@ from tests.in_process import run_command
 from tests.mounts import Mounts
 from tests.reliability import Record
 from tests.small_filesystem import SmallFilesystem, small_filesystem
-from tests.test_cache import about_of, in_state, kept_at, of_the_store, put
+from tests.test_cache import about_of, cache_path_in, of_the_store, put, state_variables
 from tests.test_rescan import described, small_store
 from tests.test_verify import flip_a_byte
 
@@ -47,12 +47,12 @@ def state(mounts: Mounts, tmp_path: Path) -> Iterator[SmallFilesystem]:
 
 
 def freshly_collected(root: Path) -> Metrics:
-    """Scan with a process's memory of nothing."""
+    """Return the metrics of a scan by a new process."""
     return Metrics.parse(run_command("collect", "--storage.root", root).output)
 
 
 def assert_serves(exporter: Exporter, root: Path, *, loaded: bool, written: bool) -> None:
-    """Find that it tells the truth, and how keeping went."""
+    """Assert that the figures are right, and whether the cache was loaded and written."""
     metrics = exporter.wait_for(lambda page: page.value(WRITTEN) == written)
     assert metrics.value(LOADED) == loaded
     assert of_the_store(metrics) == of_the_store(freshly_collected(root))
@@ -60,20 +60,20 @@ def assert_serves(exporter: Exporter, root: Path, *, loaded: bool, written: bool
     assert exporter.get("/-/healthy").status_code == 200
 
 
-def tags_kept(path: Path, root: Path) -> int | None:
-    """Tell how many tags of ``app`` are kept; None where nothing is."""
+def cached_tags(path: Path, root: Path) -> int | None:
+    """Return the number of tags of ``app`` in the cache; None without a valid cache."""
     kept = figures_cache(path, root).load()
     return None if kept is None else len(kept.known.inventory.repositories[0].tags)
 
 
-# no room, no right to write
+# no room, no write permission
 
 
 def test_a_full_state_directory_costs_no_figure_and_one_line(
     store: StoreBuilder, state: SmallFilesystem, record: Record
 ) -> None:
-    flags, environment = ("--storage.root", store.root), kept_at(state.place.parent)
-    path = in_state(state.place.parent)
+    flags, environment = ("--storage.root", store.root), state_variables(state.place.parent)
+    path = cache_path_in(state.place.parent)
     state.fill()
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=False, written=False)
@@ -81,9 +81,9 @@ def test_a_full_state_directory_costs_no_figure_and_one_line(
         assert str(path) in line
         assert "database or disk is full; is there room in its directory" in line
         state.make_room()
-        exporter.terminate()  # which writes what is not kept yet
+        exporter.terminate()  # writes what is not saved yet
         assert exporter.complaints == [line]
-    assert tags_kept(path, store.root) == 2
+    assert cached_tags(path, store.root) == 2
     store.image("app", "3")
     state.fill()
     with Exporter(*flags, environment=environment) as exporter:
@@ -91,10 +91,10 @@ def test_a_full_state_directory_costs_no_figure_and_one_line(
         assert len(exporter.complaints) == 1
         exporter.terminate()
     state.make_room()
-    assert tags_kept(path, store.root) == 2
+    assert cached_tags(path, store.root) == 2
     assert state.names() == [path.name]
     record(
-        "State directory full: `serve` goes on, says so once, and keeps what it had kept whole",
+        "State directory full: `serve` continues, logs it once, and leaves the earlier cache whole",
         "a full tmpfs of 1 MiB: figures equal a fresh scan's, 1 warning, "
         f"{WRITTEN} 0; written once there was room",
     )
@@ -103,9 +103,9 @@ def test_a_full_state_directory_costs_no_figure_and_one_line(
 def test_a_read_only_state_directory_costs_no_figure_and_one_line(
     store: StoreBuilder, state: SmallFilesystem, record: Record
 ) -> None:
-    flags, environment = ("--storage.root", store.root), kept_at(state.place.parent)
-    path = in_state(state.place.parent)
-    said = []
+    flags, environment = ("--storage.root", store.root), state_variables(state.place.parent)
+    path = cache_path_in(state.place.parent)
+    logged = []
     for expected in ("Read-only file system; give a --cache.path", "readonly database; is there"):
         is_kept = path.exists()
         state.make_read_only()
@@ -115,34 +115,34 @@ def test_a_read_only_state_directory_costs_no_figure_and_one_line(
             (line,) = exporter.complaints
             assert str(path) in line
             assert expected in line
-            said.append(line)
+            logged.append(line)
             state.make_writable()
             exporter.terminate()
-        assert tags_kept(path, store.root) == 3 + is_kept
+        assert cached_tags(path, store.root) == 3 + is_kept
     record(
-        "State directory read-only: `serve` uses what was kept, goes on and says so once",
-        f"a tmpfs that was remounted: {len(said)} starts, {len(said)} warnings, figures equal",
+        "State directory read-only: `serve` uses the cache, continues and logs it once",
+        f"a tmpfs that was remounted: {len(logged)} starts, {len(logged)} warnings, figures equal",
     )
 
 
-def test_what_a_kill_left_half_written_on_a_disk_that_turned_read_only_is_not_believed(
+def test_a_half_written_cache_on_a_read_only_disk_is_not_used(
     store: StoreBuilder, state: SmallFilesystem, record: Record
 ) -> None:
-    path = in_state(state.place.parent)
+    path = cache_path_in(state.place.parent)
     path.parent.mkdir()
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
     assert figures_cache(path, store.root).save(CacheContent(memory.known, 1.0))
     leave_half_written(path)
     state.make_read_only()
-    flags, environment = ("--storage.root", store.root), kept_at(state.place.parent)
+    flags, environment = ("--storage.root", store.root), state_variables(state.place.parent)
     with Exporter(*flags, environment=environment) as exporter:
         assert_serves(exporter, store.root, loaded=False, written=False)
         (line,) = exporter.complaints
         assert str(path) in line
         state.make_writable()
         exporter.terminate()
-    assert tags_kept(path, store.root) == 2
+    assert cached_tags(path, store.root) == 2
     assert state.names() == [path.name]
     record(
         "Killed in the middle of a write, then its disk turns read-only: everything is read again",
@@ -161,7 +161,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leave_half_written(path: Path) -> None:
-    """Kill a process once a part of its transaction is in the file."""
+    """Kill a process in the middle of its transaction on the file."""
     before = path.read_bytes()
     done = subprocess.run([sys.executable, "-c", HALF_WRITTEN, path], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -170,20 +170,20 @@ def leave_half_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "mend"),
+    ("fault", "reason", "fix"),
     [
         (SmallFilesystem.fill, "No space left on device", "free some room on that filesystem"),
         (SmallFilesystem.make_read_only, "Read-only file system", "give a file"),
     ],
     ids=["full", "read-only"],
 )
-def test_verify_finds_the_same_where_it_cannot_keep_how_far_it_is(
+def test_verify_finds_the_same_without_a_writable_checkpoint(
     store: StoreBuilder,
     state: SmallFilesystem,
     record: Record,
     fault: Callable[[SmallFilesystem], None],
     reason: str,
-    mend: str,
+    fix: str,
 ) -> None:
     damaged = store.unlinked_blob(noise("damaged", 100))
     flip_a_byte(store.blob_path(damaged))
@@ -194,7 +194,7 @@ def test_verify_finds_the_same_where_it_cannot_keep_how_far_it_is(
     assert (found.returncode, expected.returncode) == (1, 1)
     assert found.stdout.splitlines()[:-1] == expected.stdout.splitlines()[:-1]
     (line,) = [line for line in found.stderr.splitlines() if "verify.json" in line]
-    assert f"{reason}; {mend}" in line
+    assert f"{reason}; {fix}" in line
     assert "continuing, but an interrupted run cannot be resumed" in line
     assert state.names() == []
     record(
@@ -203,27 +203,27 @@ def test_verify_finds_the_same_where_it_cannot_keep_how_far_it_is(
     )
 
 
-# a file that is no longer what it was
+# a damaged or foreign file
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What may happen to the file.
+    """A possible damage of the file.
 
     Attributes:
         name: for people.
-        do: makes it happen.
-        said: what the log says of it.
-        mended: whether the next write replaces the file.
-        is_read: whether it is of use until then.
+        do: damages the file.
+        reason: text in the log; empty without a warning.
+        is_replaced: whether the next write replaces the file.
+        is_loaded: whether the damaged file is still loaded.
 
     """
 
     name: str
     do: Callable[[Path], object]
-    said: str
-    mended: bool = True
-    is_read: bool = False
+    reason: str
+    is_replaced: bool = True
+    is_loaded: bool = False
 
 
 def put_directory(path: Path) -> None:
@@ -238,7 +238,7 @@ def put_byte(path: Path, place: int, value: int) -> None:
 
 
 def garble_names(path: Path) -> None:
-    """Have SQLite complain of a table, and quote its name."""
+    """Make SQLite quote a garbled table name in its error."""
     content = path.read_bytes()
     path.write_bytes(
         content.replace(b"tablepart", b"table\xf0art").replace(b"CREATE", b"CRE\xf0TE")
@@ -253,9 +253,9 @@ DAMAGES = [
     Damage("empty", lambda path: os.truncate(path, 0), "is empty"),
     Damage("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
     Damage("not SQLite", lambda path: path.write_text("what?\n" * 999), "is damaged"),
-    Damage("a directory", put_directory, "it is not a regular file", mended=False),
+    Damage("a directory", put_directory, "it is not a regular file", is_replaced=False),
     Damage("with names that are no text", garble_names, "is damaged (its text is not UTF-8)"),
-    Damage("for a newer SQLite", lambda path: put_byte(path, 18, 3), "", is_read=True),
+    Damage("for a newer SQLite", lambda path: put_byte(path, 18, 3), "", is_loaded=True),
     Damage(
         "of a newer format", lambda path: claim(path, format=99), "was written by another version"
     ),
@@ -268,38 +268,38 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[each.name for each in DAMAGES])
-def test_a_cache_that_is_of_no_use_costs_a_full_scan_and_one_line(
+def test_an_unusable_cache_costs_a_full_scan_and_one_line_of_the_log(
     store: StoreBuilder, tmp_path: Path, record: Record, damage: Damage
 ) -> None:
-    path = in_state(tmp_path)
+    path = cache_path_in(tmp_path)
     path.parent.mkdir(parents=True)
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
     assert figures_cache(path, store.root).save(CacheContent(memory.known, time.time()))
     damage.do(path)
     store.image("app", "3")
-    with Exporter("--storage.root", store.root, environment=kept_at(tmp_path)) as exporter:
-        assert_serves(exporter, store.root, loaded=damage.is_read, written=damage.mended)
+    with Exporter("--storage.root", store.root, environment=state_variables(tmp_path)) as exporter:
+        assert_serves(exporter, store.root, loaded=damage.is_loaded, written=damage.is_replaced)
         lines = exporter.complaints
         exporter.kill()
-    if damage.said:
+    if damage.reason:
         (line,) = lines
         assert f"the cache {path} " in line
-        assert damage.said in line
+        assert damage.reason in line
     else:
         assert lines == []
-    assert (tags_kept(path, store.root) == 3) == damage.mended
+    assert (cached_tags(path, store.root) == 3) == damage.is_replaced
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    used = "used, and" if damage.is_read else "not used, everything is read:"
-    mended = "replaced by a good one" if damage.mended else "left alone"
+    used = "used, and" if damage.is_loaded else "not used, everything is read:"
+    outcome = "replaced by a good one" if damage.is_replaced else "left alone"
     record(
-        f"The cache is {damage.name}: it is {used} {mended}",
+        f"The cache is {damage.name}: it is {used} {outcome}",
         f"figures equal a fresh scan's, {len(lines)} warnings",
     )
 
 
-WHOSE = slice(68, 72)
-"""Bytes by which SQLite's files tell whose they are."""
+APPLICATION_ID = slice(68, 72)
+"""The bytes of SQLite's header that name the program of the file."""
 
 
 def flip_some(content: bytearray, chance: random.Random) -> None:
@@ -325,7 +325,7 @@ def append(content: bytearray, chance: random.Random) -> None:
     content += chance.randbytes(chance.randrange(1, 9000))
 
 
-def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_mends_it(
+def test_random_damage_is_noticed_or_harmless_and_the_next_write_repairs_it(
     store: StoreBuilder,
     tmp_path: Path,
     record: Record,
@@ -339,7 +339,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
     whole: CacheContent[StoreFigures] = CacheContent(memory.known, 1.0)
     assert figures_cache(path, store.root).save(whole)
     content = path.read_bytes()
-    chance = random.Random(12)  # noqa: S311 - the same damage each time
+    chance = random.Random(12)  # noqa: S311 - reproducible
     noticed, left_alone, rounds = 0, 0, 5000 if at_length else 200
     for number in range(rounds):
         damaged = bytearray(content)
@@ -350,7 +350,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
         kept = cache.load()
         noticed += kept is None
         assert kept is None or described(kept.known.inventory) == expected
-        if damaged[WHOSE] != content[WHOSE] and not cache.save(whole):
+        if damaged[APPLICATION_ID] != content[APPLICATION_ID] and not cache.save(whole):
             assert "it is a database of another program; give another" in caplog.text
             left_alone += 1
             continue
@@ -373,7 +373,7 @@ def test_whatever_became_of_the_file_is_noticed_or_harmless_and_the_next_write_m
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Have another process hold the exclusive lock."""
+    """Let another process hold the exclusive lock."""
     code = (
         "import sqlite3, sys\n"
         "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -390,15 +390,15 @@ def locked(path: Path) -> Iterator[None]:
         holder.communicate()
 
 
-def test_a_cache_that_another_process_has_locked_delays_the_start_by_a_second_at_most(
+def test_a_cache_locked_by_another_process_delays_the_start_only_briefly(
     store: StoreBuilder, tmp_path: Path, record: Record
 ) -> None:
-    path = in_state(tmp_path)
+    path = cache_path_in(tmp_path)
     path.parent.mkdir(parents=True)
     memory = StoreMemory(0.0)
     scan_store(store.root, memory=memory)
     assert figures_cache(path, store.root).save(CacheContent(memory.known, time.time()))
-    flags, environment = ("--storage.root", store.root), kept_at(tmp_path)
+    flags, environment = ("--storage.root", store.root), state_variables(tmp_path)
     seconds = []
     with Exporter(*flags, environment=environment) as exporter:
         seconds.append(first_scan_seconds(exporter))

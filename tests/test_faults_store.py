@@ -1,7 +1,7 @@
-"""The store unmounted, replaced, closed, or on a mount that hangs, while the exporter serves it.
+"""The store is unmounted, replaced or made unreadable while the exporter serves it.
 
-All of it happens for real: with mounts where this user may make them, another user, and a
-filesystem that stops answering.
+Everything is real: mounts, if this user may make them, another user, and a filesystem whose
+server dies.
 """
 
 import subprocess
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.reliability("faults")
 FAILURES = "docker_registry_scan_failures_total"
 BLOBS = "docker_registry_blobs"
 BLOBS_IN_STORE = 1 + 6 * 3
-"""A layer that all share; of each image a layer, the configuration and the manifest."""
+"""One layer that all images share; per image a layer, the configuration and the manifest."""
 FAILED = "reading the store failed: "
 CANNOT_READ = "cannot read a part of the store"
 WORKS_AGAIN = "reading the store works again"
@@ -59,7 +59,7 @@ def is_partial(metrics: Metrics) -> bool:
 
 
 def failed_again(metrics: Metrics) -> Callable[[Metrics], bool]:
-    """Give what tells that two more scans have failed since."""
+    """Return a predicate: two more scans have failed since these metrics."""
     failures = metrics.total(FAILURES)
     return lambda page: page.total(FAILURES) >= failures + 2
 
@@ -68,16 +68,16 @@ def failed_again(metrics: Metrics) -> Callable[[Metrics], bool]:
 
 
 def put_on_a_filesystem(mounts: Mounts, place: Path) -> None:
-    """Mount a filesystem of its own, with the same store on it each time."""
+    """Mount a new filesystem that holds the store."""
     disk = Path(tempfile.mkdtemp(dir=place.parent))
     mounts.tmpfs(disk)
     build_store(disk)
-    mounts.bind(disk, place)  # whole at once
+    mounts.bind(disk, place)  # the complete store at once
     mounts.unmount(disk)
 
 
 def bind_directory(mounts: Mounts, place: Path) -> None:
-    """Show a directory there."""
+    """Bind-mount a directory that holds the store."""
     disk = place.with_name("disk")
     if not disk.exists():
         build_store(disk)
@@ -85,7 +85,7 @@ def bind_directory(mounts: Mounts, place: Path) -> None:
 
 
 @pytest.mark.parametrize("mount", [put_on_a_filesystem, bind_directory])
-def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
+def test_an_unmounted_store_keeps_its_figures_until_it_is_mounted_again(
     mount: Callable[[Mounts, Path], None],
     mounts: Mounts,
     tmp_path: Path,
@@ -102,19 +102,19 @@ def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
     with Exporter(*flags) as exporter, Scrapes(exporter) as scrapes:
         before = exporter.wait_for(lambda page: page.value("docker_registry_watch_active") == 1)
         mounts.unmount(place)
-        failed = exporter.wait_for(fails, "the unmounted store is not told")
+        failed = exporter.wait_for(fails, "the unmounted store is not noticed")
         later = exporter.wait_for(failed_again(failed), seconds=patience)
         mount(mounts, place)
-        seconds = seconds_until(exporter, succeeds, "it does not go on", patience)
+        seconds = seconds_until(exporter, succeeds, "scans do not continue", patience)
         after = exporter.wait_for(
             lambda page: (
                 page.value("docker_registry_watch_active") == 1
                 and page.total("docker_registry_watched_directories")
                 == before.total("docker_registry_watched_directories")
             ),
-            "not all is watched again",
+            "not every directory is watched again",
         )
-        wait_until(lambda: WORKS_AGAIN in exporter.log, "that it is over is not told", 5)
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged", 5)
         log = exporter.log
     assert_answers(scrapes)
     assert of_the_store(before)
@@ -134,7 +134,7 @@ def test_a_store_that_is_unmounted_keeps_its_figures_until_it_is_mounted_again(
     )
 
 
-def test_a_store_that_is_remounted_read_only_is_scanned_as_ever(
+def test_a_store_remounted_read_only_is_scanned_as_before(
     mounts: Mounts, tmp_path: Path, record: Record
 ) -> None:
     place = tmp_path / "registry"
@@ -145,7 +145,9 @@ def test_a_store_that_is_remounted_read_only_is_scanned_as_ever(
         before = exporter.metrics()
         for option, is_readonly in (("ro", 1), ("rw", 0)):
             mounts.remount(place, option)
-            seconds.append(seconds_until(exporter, reads_only(is_readonly), f"{option} not told"))
+            seconds.append(
+                seconds_until(exporter, reads_only(is_readonly), f"{option} is not shown")
+            )
             exporter.wait_for(scanned_again(exporter.metrics()))
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
@@ -164,7 +166,7 @@ def reads_only(is_readonly: int) -> Callable[[Metrics], bool]:
     return lambda page: page.value(name) == is_readonly
 
 
-def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted_anew(
+def test_a_mount_whose_server_died_is_read_again_once_it_is_mounted_again(
     mounts: Mounts, tmp_path: Path, record: Record
 ) -> None:
     source, place = tmp_path / "disk", tmp_path / "registry"
@@ -178,20 +180,20 @@ def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted
     ):
         before = exporter.metrics()
         mirror.die()
-        exporter.wait_for(fails, "the dead mount is not told")
-        # the scan that was under way may have failed elsewhere
-        wait_until(lambda: cannot_open in exporter.log, "the mount itself is not told", 10)
+        exporter.wait_for(fails, "the dead mount is not noticed")
+        # the scan that was running may have failed elsewhere
+        wait_until(lambda: cannot_open in exporter.log, "the mount itself is not logged", 10)
         later = exporter.wait_for(failed_again(exporter.metrics()))
         mounts.unmount(place, lazily=True)
         mirror.start()
-        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        seconds = seconds_until(exporter, succeeds, "scans do not continue")
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert of_the_store(before) == of_the_store(later) == of_the_store(after)
-    told = lines(log, FAILED, cannot_open)
-    mend = "its disk or its mount has failed; repair it, unmount it and mount it again"
-    assert all(mend in line for line in told)
-    assert len(told) <= 2  # of what was asked when it died, and of what was asked after that
+    logged = lines(log, FAILED, cannot_open)
+    fix = "its disk or its mount has failed; repair it, unmount it and mount it again"
+    assert all(fix in line for line in logged)
+    assert len(logged) <= 2  # the request that was pending, and one after it
     assert "Traceback" not in log
     record(
         "A mount whose server dies fails at once, and is read again once it is mounted again",
@@ -203,7 +205,7 @@ def test_a_store_on_a_mount_whose_server_died_is_read_again_once_that_is_mounted
 
 
 def by_rename(mounts: Mounts, place: Path, other: Path) -> None:
-    """Rename both."""
+    """Swap both by renames."""
     del mounts
     place.rename(place.with_name("away"))
     other.rename(place)
@@ -211,7 +213,7 @@ def by_rename(mounts: Mounts, place: Path, other: Path) -> None:
 
 
 def by_link(mounts: Mounts, place: Path, other: Path) -> None:
-    """Have the link at ``place`` point elsewhere, and ``other`` to where it pointed."""
+    """Swap the targets of the links ``place`` and ``other``."""
     del mounts
     target = place.readlink()
     new = place.with_name("new")
@@ -222,7 +224,7 @@ def by_link(mounts: Mounts, place: Path, other: Path) -> None:
 
 
 def by_mount(mounts: Mounts, place: Path, other: Path) -> None:
-    """Hide it below another, or show it again."""
+    """Mount ``other`` over ``place``, or unmount it."""
     if is_mounted(place):
         mounts.unmount(place, lazily=True)
     else:
@@ -235,7 +237,7 @@ Replace = Callable[[Mounts, Path, Path], None]
 
 @pytest.fixture
 def two_stores(tmp_path: Path) -> tuple[Path, Path]:
-    """Give the places of a store and of a larger one, both of them symbolic links."""
+    """Return symbolic links to a store and to a larger one."""
     places = tmp_path / "registry", tmp_path / "other"
     for place, apps in zip(places, (3, 5), strict=True):
         disk = tmp_path / f"disk-{apps}"
@@ -245,7 +247,7 @@ def two_stores(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def directories(places: tuple[Path, Path], replace: Replace) -> tuple[Path, Path]:
-    """Give the places as ``replace`` needs them."""
+    """Return the links for ``by_link``, otherwise the directories."""
     if replace is by_link:
         return places
     return places[0].resolve(), places[1].resolve()
@@ -263,7 +265,7 @@ def has_apps(apps: int) -> Callable[[Metrics], bool]:
 
 
 @pytest.mark.parametrize("replace", REPLACEMENTS)
-def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
+def test_a_replaced_store_is_reported_with_its_new_content(
     replace: Replace, two_stores: tuple[Path, Path], mounts: Mounts, record: Record
 ) -> None:
     place, other = directories(two_stores, replace)
@@ -273,7 +275,7 @@ def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
         seconds = []
         for apps in (5, 3):
             replace(mounts, place, other)
-            seconds.append(seconds_until(exporter, has_apps(apps), "the new store is not told"))
+            seconds.append(seconds_until(exporter, has_apps(apps), "the new store is not shown"))
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert of_the_store(after) == of_the_store(before)
@@ -287,7 +289,7 @@ def test_a_store_that_is_replaced_by_another_is_told_as_it_is_now(
 
 
 @pytest.mark.parametrize("replace", REPLACEMENTS)
-def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
+def test_a_replacement_store_is_watched_after_the_next_scan(
     replace: Replace, two_stores: tuple[Path, Path], mounts: Mounts, record: Record
 ) -> None:
     place, other = directories(two_stores, replace)
@@ -311,7 +313,7 @@ def test_a_store_that_replaced_another_is_watched_once_a_scan_has_seen_it(
     )
 
 
-def test_a_store_of_which_all_repositories_are_gone_at_once_is_no_garbage(
+def test_blobs_are_not_garbage_when_all_repositories_disappear_at_once(
     mounts: Mounts, tmp_path: Path, record: Record
 ) -> None:
     store = build_store(tmp_path / "registry")
@@ -323,7 +325,7 @@ def test_a_store_of_which_all_repositories_are_gone_at_once_is_no_garbage(
         mounts.bind(empty, place)
         failed = exporter.wait_for(failed_again(exporter.wait_for(fails)))
         mounts.unmount(place, lazily=True)
-        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        seconds = seconds_until(exporter, succeeds, "scans do not continue")
         log = exporter.log
     assert_answers(scrapes)
     assert of_the_store(failed) == of_the_store(before)
@@ -334,12 +336,12 @@ def test_a_store_of_which_all_repositories_are_gone_at_once_is_no_garbage(
     )
 
 
-# Unreadable
+# Unreadable parts
 
 
 @pytest.fixture
 def public_store() -> Iterator[StoreBuilder]:
-    """Give a store to which other users have a way."""
+    """Yield a store that other users can reach."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         yield build_store(Path(place) / "registry")
@@ -347,7 +349,7 @@ def public_store() -> Iterator[StoreBuilder]:
 
 @contextmanager
 def closed(place: Path) -> Iterator[None]:
-    """Let nobody read or enter it."""
+    """Remove all permissions of a place."""
     mode = place.stat().st_mode
     place.chmod(0)
     try:
@@ -357,11 +359,11 @@ def closed(place: Path) -> Iterator[None]:
 
 
 class Closed(NamedTuple):
-    """A place that is closed, whether the whole scan fails then, and what the log says."""
+    """A place without permissions, whether that fails the whole scan, and the log's text."""
 
     place: Path
     whole: bool
-    says: str
+    logged: str
 
 
 def closed_places(store: StoreBuilder) -> list[Closed]:
@@ -382,7 +384,7 @@ def closed_places(store: StoreBuilder) -> list[Closed]:
     ]
 
 
-def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
+def test_an_unreadable_store_keeps_its_figures_until_it_is_readable_again(
     public_store: StoreBuilder, record: Record
 ) -> None:
     prefix = unprivileged()
@@ -399,7 +401,7 @@ def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
             with closed(each.place):
                 shown = exporter.wait_for(
                     fails if each.whole else is_partial,
-                    f"closing {each.place} is not told",
+                    f"closing {each.place} is not noticed",
                 )
                 later = exporter.wait_for(scanned_again(shown))
             slowest = max(slowest, seconds_until(exporter, succeeds, f"{each.place} stays closed"))
@@ -407,10 +409,10 @@ def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
             assert of_the_store(later) == of_the_store(before), each.place
             issues = later.by("cause", "docker_registry_scan_issues")
             assert each.whole or issues["permission"] > 0, each.place
-            # the scan that was under way may have met it elsewhere
-            told = lines(log, FAILED if each.whole else CANNOT_READ, each.says)
-            assert len(told) == 1, log
-            assert f"uid {uid_of(prefix)}" in told[0]
+            # the scan that was running may have failed elsewhere
+            logged = lines(log, FAILED if each.whole else CANNOT_READ, each.logged)
+            assert len(logged) == 1, log
+            assert f"uid {uid_of(prefix)}" in logged[0]
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert of_the_store(after) == of_the_store(before)
@@ -423,7 +425,7 @@ def test_a_store_that_may_not_be_read_any_more_keeps_its_figures_until_it_may(
 
 
 @pytest.mark.parametrize("closes", [1, 4])  # a repository, and the link of a revision
-def test_what_may_not_be_read_at_the_start_makes_no_blob_garbage(
+def test_unreadable_parts_at_the_start_make_no_blob_garbage(
     closes: int, public_store: StoreBuilder, record: Record
 ) -> None:
     place = [each.place for each in closed_places(public_store) if not each.whole][closes]
@@ -438,7 +440,7 @@ def test_what_may_not_be_read_at_the_start_makes_no_blob_garbage(
     assert partial.value(SUCCESS) == 1
     assert partial.value(COMPLETE) == 0
     assert partial.value(BLOBS, state="unreferenced") == 0
-    assert partial.by("mode", "docker_registry_gc_reclaimable_blobs") == {}  # not known
+    assert partial.by("mode", "docker_registry_gc_reclaimable_blobs") == {}  # unknown
     blobs = {"tagged": float(BLOBS_IN_STORE), "untagged": 0.0, "unreferenced": 0.0}
     assert whole.by("state", BLOBS) == blobs
     record(
@@ -449,17 +451,17 @@ def test_what_may_not_be_read_at_the_start_makes_no_blob_garbage(
 
 
 def kind_of(place: Path) -> str:
-    """Tell what a place is, as names in it differ from one run to the next."""
+    """Return the kind of a place, without the names that differ between runs."""
     return "a directory of blobs" if "blobs" in place.parts else place.name
 
 
 def uid_of(prefix: tuple[str, ...]) -> str:
-    """Give the user that a command runs as."""
+    """Return the user id that a command prefix runs as."""
     command = [*prefix, "id", "--user"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_store_that_gives_way_to_something_closed_is_no_bug(
+def test_a_store_replaced_by_an_unreadable_directory_is_not_logged_as_a_bug(
     public_store: StoreBuilder, record: Record
 ) -> None:
     secret = public_store.root.with_name("other") / "secret"
@@ -472,7 +474,7 @@ def test_a_store_that_gives_way_to_something_closed_is_no_bug(
         by_rename(Mounts(), public_store.root, secret.parent)
         failed = exporter.wait_for(failed_again(exporter.wait_for(fails)))
         by_rename(Mounts(), public_store.root, secret.parent)
-        seconds = seconds_until(exporter, succeeds, "it does not go on")
+        seconds = seconds_until(exporter, succeeds, "scans do not continue")
         log = exporter.log
     assert_answers(scrapes)
     assert failed.value("docker_registry_repositories") == 3
