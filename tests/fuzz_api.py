@@ -1,4 +1,4 @@
-"""What is promised of a registry's HTTP API, whatever bytes are answered."""
+"""Promises of the client of a registry's HTTP API, for any bytes as answers."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ class _Sent(NamedTuple):
 
 
 class _Recorder(httpx.AsyncBaseTransport):
-    """Remembers what is sent, and to whom."""
+    """Transport that records the requests and the realms of the challenges."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
@@ -60,21 +60,21 @@ class _Recorder(httpx.AsyncBaseTransport):
 
 
 class _Answerer:
-    """A server on a Unix socket, which all hosts there are lead to; answers by a script."""
+    """A server on a Unix socket that stands for every host; answers by a script."""
 
     def __init__(self) -> None:
         self.answers: Sequence[bytes] = ()
-        self.given = 0
+        self.sent = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Give one answer after the other, the last again and again, as long as one has an end."""
+        """Send one answer per request, the last repeatedly; close after one without an end."""
         with suppress(TimeoutError, asyncio.IncompleteReadError, OSError):
             is_framed = True
             while is_framed:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     await reader.readuntil(b"\r\n\r\n")
-                answer = self.answers[min(self.given, len(self.answers) - 1)]
-                self.given += 1
+                answer = self.answers[min(self.sent, len(self.answers) - 1)]
+                self.sent += 1
                 is_framed = _FRAMED.search(answer) is not None
                 writer.write(answer)
                 await writer.drain()
@@ -82,7 +82,7 @@ class _Answerer:
 
 
 class _Asker:
-    """Reads the API of whoever answers, and holds what is promised of that."""
+    """Reads the API from the answering server, and checks the promises."""
 
     def __init__(self, runner: asyncio.Runner, path: Path) -> None:
         self._runner = runner
@@ -96,8 +96,8 @@ class _Asker:
         self._runner.run(self._server.wait_closed())
 
     def check(self, content: bytes) -> None:
-        """Take the answers of the registry, each as it is sent, for what it says in turn."""
-        self._answerer.answers, self._answerer.given = content.split(_NEXT_ANSWER), 0
+        """Read the API with these bytes as the registry's answers."""
+        self._answerer.answers, self._answerer.sent = content.split(_NEXT_ANSWER), 0
         transport = httpx.AsyncHTTPTransport(uds=str(self._path), verify=self._tls, trust_env=False)
         recorder, seen = _Recorder(transport), Requests()
         endpoint = RegistryEndpoint(_BASE, USERNAME, SecretStr(PASSWORD), timeout=_REQUEST_SECONDS)
@@ -119,22 +119,22 @@ def _check_message(message: str) -> None:
 
 
 def _check_view(view: ApiView, seen: Requests) -> None:
-    """Hold that what is told is whole, legal and bounded."""
+    """Assert that the view is complete, legal and bounded."""
     assert all(map(is_repository_name, view.tags))
     assert all(map(is_tag_name, (tag for tags in view.tags.values() for tag in tags)))
     assert len(view.tags) <= _LIMITS.names
     assert all(len(tags) <= _LIMITS.names for tags in view.tags.values())
-    told = {(endpoint, code) for endpoint, code in seen.codes if endpoint != "token"}
-    assert {code for _, code in told} <= {"200", "401", "404"}
-    assert {endpoint for endpoint, code in told if code == "404"} <= {"tags"}
+    counted = {(endpoint, code) for endpoint, code in seen.codes if endpoint != "token"}
+    assert {code for _, code in counted} <= {"200", "401", "404"}
+    assert {endpoint for endpoint, code in counted if code == "404"} <= {"tags"}
 
 
 def _check_sent(recorder: _Recorder, seen: Requests) -> None:
-    """Hold that none but a token endpoint of another origin is asked, and that without a login."""
+    """Assert that other origins get only token requests, without a login."""
     own, given_up = _origin(httpx.URL(_BASE)), len(recorder.sent) - len(seen.codes)
     elsewhere = [each for each in recorder.sent if _origin(each.url) != own]
     assert len(recorder.sent) <= _MOST_REQUESTS
-    assert 0 <= given_up < CONCURRENCY  # because another failed
+    assert 0 <= given_up < CONCURRENCY  # cancelled because another failed
     assert all(each.authorization is None for each in elsewhere)
     assert all(_place(each.url) in recorder.realms for each in elsewhere)
     assert all(each.url.userinfo == b"" for each in recorder.sent)
@@ -143,7 +143,7 @@ def _check_sent(recorder: _Recorder, seen: Requests) -> None:
 
 
 def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
-    return url.scheme, url.raw_host.lower(), url.port  # of %3C and %3c
+    return url.scheme, url.raw_host.lower(), url.port  # equal for %3C and %3c
 
 
 def _place(url: httpx.URL) -> httpx.URL:
@@ -222,7 +222,7 @@ API = Target(
     st.lists(_ANSWERS, min_size=1, max_size=5).map(_NEXT_ANSWER.join),
 )
 
-# The headers alone, which are read much faster
+# Only the headers, which are read much faster
 
 _CHALLENGE_TEXT = (
     r'[A-Za-z]{1,8}( [a-z]{1,8}=("[^"\\]{0,20}"|[a-z0-9]{1,9}))?(, ?[a-z]{1,7}="[^"]*")*'
@@ -230,15 +230,15 @@ _CHALLENGE_TEXT = (
 
 
 def check_headers(content: bytes) -> None:
-    """Hold what is promised of ``WWW-Authenticate``; each line is a header of its own."""
+    """Check the promises about ``WWW-Authenticate``; each line is one header."""
     raw = [(b"www-authenticate", line) for line in content.split(b"\n")]
     values = httpx.Headers(raw).get_list("www-authenticate")
     challenges = parse_challenges(values)
-    told = sum(
+    characters = sum(
         len(each.scheme) + sum(map(len, (*each.parameters, *each.parameters.values())))
         for each in challenges
     )
-    assert told <= sum(map(len, values))
+    assert characters <= sum(map(len, values))
     for each in challenges:
         assert each.scheme == each.scheme.lower() != ""
         assert all(name == name.lower() != "" for name in each.parameters)
@@ -265,7 +265,7 @@ def _check_token_url(challenge: Challenge) -> None:
     assert _origin(url) == _origin(realm)
     assert url.scheme in {"http", "https"}
     assert (url.userinfo, url.fragment) == (b"", "")
-    # a character takes at most twelve in an address: four bytes of UTF-8, each as %xx
+    # in an address, a character takes at most twelve: four bytes of UTF-8, each as %xx
     assert len(str(url)) <= 200 + 12 * sum(map(len, challenge.parameters.values()))
 
 

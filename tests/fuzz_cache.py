@@ -1,4 +1,4 @@
-"""What is promised of what was kept over a restart, whatever bytes are in its place."""
+"""Promises of the readers of the cache, for any bytes."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ _CODEC = FiguresCodec(_DIALECT)
 
 
 def _seeds(directory: Path) -> Sequence[bytes]:
-    """Give what two scans of a store leave, and figures: other ones after a change of the code."""
+    """Return packed scans and figures of two stores; they follow changes of the code."""
     store = small_store(directory / "kept")
     plain = _scanned(store.root)
     image = store.image("app", None, [noise("untagged", 10)])
@@ -48,7 +48,7 @@ def _seeds(directory: Path) -> Sequence[bytes]:
 
 
 def _altered(packed: bytes) -> Iterator[bytes]:
-    """Give it with each part replaced by something odd."""
+    """Yield copies with one part replaced by something odd."""
     content = msgspec.msgpack.decode(packed, strict=False)
     for holder, key in list(_parts(content)):
         before = holder[key]
@@ -59,7 +59,7 @@ def _altered(packed: bytes) -> Iterator[bytes]:
 
 
 def _parts(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - MessagePack
-    """Name the place of each part: what holds it, and by which key."""
+    """Yield the container and the key of each part."""
     inner = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in inner:
         yield value, key
@@ -80,7 +80,7 @@ def _checking(directory: Path) -> Iterator[Check]:
 
 
 def _check(root: Path, inventory: Inventory, content: bytes) -> None:
-    """Take the bytes for what a scan left and for figures; hold that either is of use or unfit."""
+    """Read the bytes as figures and as a scan; assert that both are usable or refused."""
     try:
         kept = _CODEC.unpack(content, inventory)
     except CacheUnfitError as error:

@@ -1,4 +1,4 @@
-"""What is promised of CapRover's configuration, whatever is in its file."""
+"""Promises of the reader of CapRover's configuration, for any file content."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _VOCABULARY = frozenset(
         "that CapRover writes cut short JSON missing in whole has a wrong type",
     )
 )
-"""All that a complaint may say: nothing of the file but the names of fields that are read."""
+"""All words of error messages: nothing of the file except the names of fields."""
 
 _LOCAL = "registry.apps.example.com:996"
 _IMAGES = st.sampled_from(
@@ -61,13 +61,13 @@ _CONFIGURATIONS = st.fixed_dictionaries(
 
 
 def check_configuration(content: bytes) -> None:
-    """Hold what ``parse_configuration`` promises."""
+    """Check the promises of ``parse_configuration``."""
     try:
         images = parse_configuration(content)
     except PlatformUnreadableError as error:
-        said = re.findall(r"\w+", str(error))
-        assert said
-        assert _VOCABULARY.issuperset(said)
+        words = re.findall(r"\w+", str(error))
+        assert words
+        assert _VOCABULARY.issuperset(words)
         assert error.__cause__ is None
         assert error.__context__ is None
         return
@@ -79,7 +79,7 @@ def check_configuration(content: bytes) -> None:
 
 
 def _check_image(image: ImageName) -> None:
-    """Hold that it names something the registry could have, and reads the same when written."""
+    """Assert that a registry may have the image, and that its written name parses the same."""
     assert is_repository_path(image.repository)
     assert image.tag is None or is_tag_name(image.tag)
     assert image.digest is None or parse_digest(format_digest(image.digest)) == image.digest

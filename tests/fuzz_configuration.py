@@ -1,4 +1,4 @@
-"""What is promised of settings, whatever is in the file, the flags and the variables."""
+"""Promises of the settings, for any file, flags and variables."""
 
 import io
 import os
@@ -49,20 +49,20 @@ _TREES = st.dictionaries(
 
 
 class _Loader:
-    """Loads settings, and holds what is promised of all of them."""
+    """Loads settings, and checks the promises that all of them keep."""
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "settings.yml"
 
     @cached_property
     def usual(self) -> list[str]:
-        """What is said of a password that is none."""
-        return list(_complaints(self, "x"))
+        """The error messages with a harmless text as the password."""
+        return list(_messages(self, "x"))
 
     def load(
         self, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> Settings | list[str]:
-        """Give the settings or all that is wrong with them."""
+        """Return the settings, or all their problems."""
         parser = argument_parser("exporter", "fuzzed")
         try:
             settings, _ = load_settings(parser, arguments, environment or {})
@@ -75,12 +75,12 @@ class _Loader:
         return settings
 
     def load_file(self, content: bytes) -> Settings | list[str]:
-        """Give what a file of this content says."""
+        """Return the settings of a file with this content, or all their problems."""
         self.file.write_bytes(content)
         return self.load(["--config.file", str(self.file)])
 
     def check_written(self, settings: Settings) -> None:
-        """Hold that settings read back as they were, whatever they came from."""
+        """Assert that written settings are read back unchanged."""
         written = effective_configuration(settings)
         assert self.load_file(written.encode()) == settings
 
@@ -98,21 +98,21 @@ def _check_file(loader: _Loader, content: bytes) -> None:
 
 
 def _check_yaml(content: bytes) -> None:
-    """Hold that a document becomes text, lists and mappings, two for each byte at the most.
+    """Assert that a document becomes text, lists and mappings, at most two per byte.
 
-    A question mark alone is a mapping of nothing to nothing.
+    A single question mark is a mapping of nothing to nothing.
     """
     try:
         document = parse_yaml(content.decode())
-    except ValueError:  # one of which is that it is not UTF-8
+    except ValueError:  # also for bytes that are not UTF-8
         return
     assert _count(document) <= 2 * len(content) + 1
 
 
 def _count(document: object) -> int:
-    """Count all values; raise where one is of a type that is not promised."""
+    """Return the number of all values; assert that each has a promised type."""
     count, rest = 0, [document]
-    while rest:  # it may be nested as deep as the stack
+    while rest:  # no recursion: it may be nested as deep as the stack
         value = rest.pop()
         count += 1
         if isinstance(value, dict):
@@ -139,8 +139,8 @@ CONFIGURATIONS = Target(
 
 
 def _check_options(loader: _Loader, content: bytes) -> None:
-    """Take lines for arguments, but for those that set a variable of the exporter."""
-    # Neither can hold a NUL; argparse takes a time in the square of their number.
+    """Load lines as arguments, except those that set a variable of the exporter."""
+    # Neither can hold a NUL; argparse needs quadratic time in their number.
     lines = os.fsdecode(content.replace(b"\0", b"")).split("\n")[:_MOST_OPTIONS]
     variables = [each for each in lines if each.startswith(ENVIRONMENT_PREFIX) and "=" in each]
     environment = dict(each.split("=", 1) for each in variables)
@@ -174,15 +174,15 @@ OPTIONS = Target(
 
 
 def _check_secret(loader: _Loader, content: bytes) -> None:
-    """Hold that a password in the wrong place is not told by the complaint."""
+    """Assert that error messages do not show a password in the wrong place."""
     secret = os.fsdecode(content).replace("\0", "")
-    for told, usual in zip(_complaints(loader, secret), loader.usual, strict=True):
+    for message, usual in zip(_messages(loader, secret), loader.usual, strict=True):
         for part in re.findall(rf"\w{{{_SHORTEST_SECRET},}}", secret):
-            assert part not in told or part in usual, told
+            assert part not in message or part in usual, message
 
 
-def _complaints(loader: _Loader, secret: str) -> Iterator[str]:
-    """Put a secret where none belongs, some places at a time, and give what is said."""
+def _messages(loader: _Loader, secret: str) -> Iterator[str]:
+    """Yield the error messages for a secret in wrong places, some places at a time."""
     url = f"https://user:{secret}@registry.example.com"
     flag, variable = "--registry.url", variable_name(("registry", "url"))
     typo = f"{ENVIRONMENT_PREFIX}REGISTRY_PASWORD"
@@ -199,10 +199,10 @@ def _complaints(loader: _Loader, secret: str) -> Iterator[str]:
         ([], {}, "registry:\n  url: https://user:", "@example.com"),
     ):
         loader.file.write_bytes(before.encode() + line + after.encode() + b"\n")
-        yield _said(loader.load([*arguments, f"--config.file={loader.file}"], environment))
+        yield _message_of(loader.load([*arguments, f"--config.file={loader.file}"], environment))
 
 
-def _said(loaded: Settings | list[str]) -> str:
+def _message_of(loaded: Settings | list[str]) -> str:
     return repr(loaded) if isinstance(loaded, Settings) else "\n".join(loaded)
 
 

@@ -1,4 +1,4 @@
-"""What is promised of manifests, links and names, whatever bytes a store holds."""
+"""Promises of the readers of manifests, links and names, for any bytes in a store."""
 
 import json
 import os
@@ -84,7 +84,7 @@ _MANIFESTS = st.fixed_dictionaries(
 
 
 def check_manifest(content: bytes) -> None:
-    """Hold what ``parse_manifest`` promises."""
+    """Check the promises of ``parse_manifest``."""
     try:
         manifest = parse_manifest(content)
     except ManifestUnreadableError as error:
@@ -104,14 +104,14 @@ def check_manifest(content: bytes) -> None:
     try:
         assert _references_for_go(content) <= set(references)
         _check_other_spellings(content, manifest)
-    except RecursionError:  # of what is not read; the parsers here go less deep
+    except RecursionError:  # in unread fields; json recurses less deep than the parser
         return
 
 
 def _as_go_does(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Give an object as Go's decoder fills a struct: any case, the last one counts.
+    """Return an object as Go's decoder fills a struct: any case, the last one counts.
 
-    A null leaves a text, a number and a struct as they were, and makes a list empty.
+    A null leaves a text, a number and a struct unchanged, and makes a list empty.
     """
     fields: dict[str, object] = {}
     for name, value in pairs:
@@ -123,14 +123,14 @@ def _as_go_does(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _references_for_go(content: bytes) -> set[Digest]:
-    """Give what the registry's decoder sees referenced in a manifest that could be read."""
+    """Return the digests that the registry's decoder sees referenced in a readable manifest."""
     text = content.decode("utf-8", "replace")
     document = json.loads(text, object_pairs_hook=_as_go_does, parse_int=len)
     try:
         layers = [each.get("blobsum", "") for each in document.get("fslayers", ())]
         lists = [each.get("digest", "") for name in _LISTS[:-1] for each in document.get(name, ())]
         config = [document.get("config", {}).get("digest", "")]
-    except (AttributeError, TypeError):  # which Go would refuse whole
+    except (AttributeError, TypeError):  # Go would refuse the whole document
         return set()
     texts = [text for text in layers + lists + config if isinstance(text, str)]
     known = filter(_SUPPORTED.fullmatch, texts)
@@ -138,9 +138,9 @@ def _references_for_go(content: bytes) -> set[Digest]:
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Raise ValueError where a field comes twice, or in another case.
+    """Return the fields; raise ValueError if one occurs twice or in another case.
 
-    Then their order counts; and only where it could hide a reference are other cases looked for.
+    Their order matters then. Other cases are refused only for fields that are read.
     """
     names = {name.lower() for name, _ in pairs}
     if len(names) < len(pairs) or any(
@@ -151,10 +151,10 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _check_other_spellings(content: bytes, manifest: ManifestContent) -> None:
-    """Hold that white space, escapes and the order of fields change nothing."""
+    """Assert that white space, escapes and the order of fields change nothing."""
     try:
         document = json.loads(content.decode(), object_pairs_hook=_each_once)
-    except ValueError:  # or broken UTF-8, which is made whole before it is read
+    except ValueError:  # also for broken UTF-8, which the reader replaces
         return
     reversed_ = dict(reversed(document.items()))
     for other in (json.dumps(document, indent=1), json.dumps(reversed_, separators=(",", ":"))):
@@ -171,18 +171,18 @@ MANIFESTS = Target(
     (_MANIFESTS | json_values(_FIELDS)).map(encode_json),
 )
 
-# Links, and names that directories have
+# Links, and names of directories
 
 _SUPPORTED = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _NAME = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*/)?{_PATH}(?:/{_PATH})*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_LATEST = 253_402_387_200  # the first day of the year 10000, anywhere
+_LATEST = 253_402_387_200  # the first day of the year 10000 in any time zone
 
 
 def check_link(content: bytes) -> None:
-    """Hold what is promised of links, start times and names."""
+    """Check the promises about links, start times and names."""
     digest = parse_link(content)
     is_link = _SUPPORTED.fullmatch(content.decode("latin-1")) is not None
     assert (digest is not None) == is_link
@@ -198,7 +198,7 @@ def check_link(content: bytes) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Hold that what is taken for a name is one to the registry, and stays where it belongs."""
+    """Assert that accepted names are the registry's, and lead to no other directory."""
     assert is_repository_name(name) == (len(name) <= 255 and _NAME.fullmatch(name) is not None)
     if is_repository_path(name):
         assert is_repository_name(name)

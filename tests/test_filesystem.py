@@ -1,4 +1,4 @@
-"""The filesystem that holds the store: its usage, whether it is read-only, and when it hangs."""
+"""The filesystem that holds the store: usage, read-only state, and hangs."""
 
 import logging
 import os
@@ -38,13 +38,13 @@ def test_a_writable_filesystem_is_not_readonly() -> None:
     assert is_readonly(STORE, ROOT) is False
 
 
-def test_a_filesystem_that_is_readonly_as_a_whole_is_readonly() -> None:
+def test_a_filesystem_mounted_readonly_is_readonly() -> None:
     mountinfo = ROOT + "30 22 8:17 / /captain ro,relatime shared:2 - ext4 /dev/sdb1 ro\n"
     assert is_readonly(STORE, mountinfo) is True
 
 
 def test_a_filesystem_that_turned_readonly_after_an_error_is_readonly() -> None:
-    # the kernel turns the superblock; the mount's own options stay as they were
+    # the kernel changes the options of the superblock, not those of the mount
     mountinfo = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 ro,errors=remount-ro\n"
     assert is_readonly(STORE, mountinfo) is True
 
@@ -55,7 +55,7 @@ def test_a_readonly_bind_mount_of_a_writable_filesystem_is_not_readonly() -> Non
 
 
 @pytest.mark.parametrize("options", ["rw,errors=remount-ro", "rw,lowerdir=/ro", "rw,proto=ro,x"])
-def test_an_option_that_only_contains_ro_does_not_make_it_readonly(options: str) -> None:
+def test_an_option_that_only_contains_ro_is_ignored(options: str) -> None:
     assert is_readonly("/", f"22 1 8:1 / / rw - ext4 /dev/sda1 {options}\n") is False
 
 
@@ -70,7 +70,7 @@ def test_the_longest_mount_point_above_a_path_counts() -> None:
         assert is_readonly("/", mountinfo) is False
 
 
-def test_a_mount_point_that_only_begins_alike_does_not_count() -> None:
+def test_a_mount_point_whose_name_is_only_a_prefix_is_ignored() -> None:
     mountinfo = ROOT + "30 22 8:17 / /captain/data/reg ro - ext4 /dev/sdb1 ro\n"
     assert is_readonly(STORE, mountinfo) is False
 
@@ -97,13 +97,13 @@ def test_spaces_in_a_mount_point_are_escaped() -> None:
 @given(
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1),
 )
-def test_a_mount_point_is_found_whatever_its_name(name: str) -> None:
+def test_a_mount_point_with_any_name_is_found(name: str) -> None:
     escaped = "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in name)
     mountinfo = ROOT + f"30 22 8:17 / /mnt/{escaped} ro - ext4 /dev/sdb1 ro\n"
     assert is_readonly(f"/mnt/{name}/docker", mountinfo) is True
 
 
-def test_optional_fields_before_the_separator_may_be_none_or_many() -> None:
+def test_any_number_of_optional_fields_is_accepted() -> None:
     none = "30 22 8:17 / /captain ro - ext4 /dev/sdb1 ro\n"
     many = "30 22 8:17 / /captain ro shared:7 master:3 propagate_from:2 - ext4 /dev/sdb1 ro\n"
     for line in (none, many):
@@ -114,11 +114,11 @@ def test_optional_fields_before_the_separator_may_be_none_or_many() -> None:
     "mountinfo",
     ["", "\n\n", "30 22 8:17 / /elsewhere ro - ext4 /dev/sdb1 ro\n", "30 22 / - ext4\n", "a - b"],
 )
-def test_where_no_mount_point_holds_the_path_nothing_is_known(mountinfo: str) -> None:
+def test_readonly_is_unknown_without_a_mount_point_of_the_path(mountinfo: str) -> None:
     assert is_readonly(STORE, mountinfo) is None
 
 
-def test_the_mount_table_of_this_machine_tells_of_every_directory(tmp_path: Path) -> None:
+def test_the_mount_table_of_this_machine_covers_every_directory(tmp_path: Path) -> None:
     mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     assert is_readonly(str(tmp_path.resolve()), mountinfo) is False
     assert is_readonly("/", mountinfo) is not None
@@ -127,8 +127,8 @@ def test_the_mount_table_of_this_machine_tells_of_every_directory(tmp_path: Path
 # The usage
 
 
-def usage_while_nothing_changes(root: Path) -> tuple[FilesystemUsage, os.statvfs_result]:
-    """Read the usage, and what the system says of it, while nobody else writes to the disk."""
+def usage_of_unchanged_disk(root: Path) -> tuple[FilesystemUsage, os.statvfs_result]:
+    """Return the usage and the system's figures, read while nothing else writes to the disk."""
     readings: list[tuple[FilesystemUsage, os.statvfs_result]] = []
 
     def is_still() -> bool:
@@ -141,10 +141,10 @@ def usage_while_nothing_changes(root: Path) -> tuple[FilesystemUsage, os.statvfs
 
 
 @pytest.mark.parametrize("is_pushed_to", [True, False])
-def test_the_usage_is_what_the_system_says(tmp_path: Path, is_pushed_to: bool) -> None:
+def test_the_usage_equals_the_figures_of_the_system(tmp_path: Path, is_pushed_to: bool) -> None:
     if is_pushed_to:
         (tmp_path / "docker" / "registry" / "v2").mkdir(parents=True)
-    usage, status = usage_while_nothing_changes(tmp_path)
+    usage, status = usage_of_unchanged_disk(tmp_path)
     assert usage == FilesystemUsage(
         size_bytes=status.f_blocks * status.f_frsize,
         free_bytes=status.f_bfree * status.f_frsize,
@@ -155,8 +155,8 @@ def test_the_usage_is_what_the_system_says(tmp_path: Path, is_pushed_to: bool) -
     )
 
 
-def test_the_usage_is_that_of_the_disk_to_which_the_store_was_moved(tmp_path: Path) -> None:
-    memory = Path("/dev/shm")  # noqa: S108 - another filesystem is what is wanted
+def test_the_usage_of_a_moved_store_is_the_usage_of_its_new_disk(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")  # noqa: S108 - only as another filesystem
     if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("this machine has no second filesystem to write to")
     with tempfile.TemporaryDirectory(dir=memory) as moved:
@@ -167,7 +167,7 @@ def test_the_usage_is_that_of_the_disk_to_which_the_store_was_moved(tmp_path: Pa
     assert usage.files == status.f_files
 
 
-def test_the_usage_of_a_place_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+def test_the_usage_of_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_usage(tmp_path / "missing")
 
@@ -176,7 +176,7 @@ def test_the_usage_of_a_place_that_does_not_exist_is_an_error(tmp_path: Path) ->
 
 
 class HangingFilesystem:
-    """Stands for a mount: can be made to hang, and tells how often it was read."""
+    """Fake mount that can hang and records its reads."""
 
     def __init__(self) -> None:
         self.usage = USAGE
@@ -185,14 +185,14 @@ class HangingFilesystem:
         self._answers.set()
 
     def read(self, root: Path) -> FilesystemUsage:
-        """Give the usage once it does not hang."""
+        """Return the usage, as soon as it does not hang."""
         self.reads.append(root)
         self._answers.wait()
         return self.usage
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """Let it hang inside the context."""
+        """Make reads hang inside the context."""
         self._answers.clear()
         try:
             yield
@@ -210,7 +210,7 @@ def probe_of(
     return FilesystemProbe(root, timeout, read)
 
 
-def test_a_probe_gives_the_usage_of_the_moment() -> None:
+def test_a_probe_returns_the_current_usage() -> None:
     filesystem = HangingFilesystem()
     probe = probe_of(filesystem.read)
     assert probe.read() == USAGE
@@ -219,7 +219,7 @@ def test_a_probe_gives_the_usage_of_the_moment() -> None:
     assert filesystem.reads == [Path("/store")] * 2
 
 
-def test_a_filesystem_that_hangs_is_not_known_and_does_not_hang_the_probe(
+def test_the_usage_of_a_hanging_filesystem_is_unknown_without_blocking(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     filesystem = HangingFilesystem()
@@ -229,7 +229,7 @@ def test_a_filesystem_that_hangs_is_not_known_and_does_not_hang_the_probe(
         assert "the filesystem of /store does not answer" in caplog.text
 
 
-def test_a_filesystem_that_hangs_is_not_read_a_second_time() -> None:
+def test_a_hanging_filesystem_is_not_read_a_second_time() -> None:
     filesystem = HangingFilesystem()
     probe = probe_of(filesystem.read, timeout=0.01)
     wait_until(lambda: probing_threads() == 0, "a probe of another test hangs", 5)
@@ -240,19 +240,19 @@ def test_a_filesystem_that_hangs_is_not_read_a_second_time() -> None:
         assert probing_threads() == 1
 
 
-def test_a_filesystem_that_answers_again_is_known_again() -> None:
+def test_the_usage_is_known_again_when_the_filesystem_answers() -> None:
     filesystem = HangingFilesystem()
     probe = probe_of(filesystem.read, timeout=0.01)
     with filesystem.hanging():
         assert probe.read() is None
     wait_until(lambda: probe.read() == USAGE, "the usage stays unknown", 5)
     filesystem.usage = OTHER_USAGE
-    wait_until(lambda: probe.read() == OTHER_USAGE, "the usage stays the old one", 5)
+    wait_until(lambda: probe.read() == OTHER_USAGE, "the usage does not change", 5)
     with filesystem.hanging():
         assert probe.read() is None
 
 
-def test_a_filesystem_that_cannot_be_read_is_not_known_and_the_log_says_why(
+def test_the_usage_of_an_unreadable_filesystem_is_unknown_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "registry"

@@ -1,4 +1,4 @@
-"""The commands of the runbooks, taken from the pages and run against a real registry."""
+"""The commands of the runbooks, read from the pages and run against a real registry."""
 
 import json
 import random
@@ -33,13 +33,13 @@ OTHERS = commands_below(PAGE, "A registry that is not CapRover's")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the tests look at.
+    """The host of an operator, with a real registry.
 
     Attributes:
-        shell: where commands are typed.
-        registry: the real registry behind it.
+        shell: runs commands.
+        registry: the real registry.
         client: pushes to it.
-        caprover: directory of CapRover's configuration, which knows the app ``shop`` alone.
+        caprover: directory of CapRover's configuration, whose only app is ``shop``.
 
     """
 
@@ -52,14 +52,14 @@ class Host:
         return sum(path.stat().st_size for path in self.registry.root.rglob("blobs/**/data"))
 
     def reclaimable(self, mode: str = "default", dialect: str = "2") -> float:
-        """Tell what a collector run would free, as the exporter foretells it."""
+        """Return the exporter's estimate of the bytes that a collector run would free."""
         page = collect(self.registry.root, "--registry.gc-dialect", dialect)
-        foretold = page.value("docker_registry_gc_reclaimable_bytes", mode=mode)
-        assert foretold is not None
-        return foretold
+        estimate = page.value("docker_registry_gc_reclaimable_bytes", mode=mode)
+        assert estimate is not None
+        return estimate
 
     def head(self, path: str) -> int:
-        """Ask the registry whether it has something."""
+        """Return the status of a HEAD request to the registry."""
         answer = httpx.head(
             f"{self.registry.url}/v2/{path}",
             auth=(USERNAME, PASSWORD),
@@ -68,8 +68,8 @@ class Host:
         )
         return answer.status_code
 
-    def foretold_by_report(self, action: str) -> int:
-        """Tell what an action frees, as ``report`` says."""
+    def estimated_by_report(self, action: str) -> int:
+        """Return the bytes that an action frees according to ``report``."""
         output = self.shell.type("registry-storage-exporter report --format json")
         (frees,) = [
             each["frees_bytes"]
@@ -82,7 +82,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """Run a host with a registry as CapRover configures it: a login, and a cache of descriptors."""
+    """Yield a host with a registry as CapRover configures it: a login, and a descriptor cache."""
     monkeypatch.setenv("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")
     caprover = tmp_path / "captain"
     with DockerRegistry(tmp_path / "registry", users={USERNAME: PASSWORD}) as registry:
@@ -97,7 +97,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 def fill(host: Host) -> None:
-    """Push an app that lives, one that is gone, and an image of two platforms of the latter."""
+    """Push images of a current app and of a deleted one, one of them for two platforms."""
     source = random.Random(7)  # noqa: S311 - not a secret
     base = source.randbytes(30_000)
     for tag in ("1", "2", "3"):
@@ -121,25 +121,25 @@ def fill(host: Host) -> None:
     (host.caprover / "config-captain.json").write_text(json.dumps(config))
 
 
-def lost_blob(host: Host, repository: str, tag: str) -> str:
-    """Name a layer that only this image has."""
+def unique_layer(host: Host, repository: str, tag: str) -> str:
+    """Return the digest of a layer that only this image has."""
     manifest = json.loads(host.client.manifest(repository, tag)[0])
     digest: str = manifest["layers"][-1]["digest"]
     return digest
 
 
-def test_the_safe_order_frees_what_was_foretold_and_loses_nothing_else(host: Host) -> None:
+def test_the_safe_order_frees_the_estimated_bytes_and_loses_nothing_else(host: Host) -> None:
     fill(host)
-    layer = lost_blob(host, OLD, "1")
+    layer = unique_layer(host, OLD, "1")
     kept = {tag: host.client.manifest(LIVE, tag) for tag in ("1", "2", "3")}
     (see,) = commands_below(PAGE, "1. See what can go")
     assert f"orphaned {OLD}" in host.shell.type(see)
-    foretold = host.foretold_by_report(f"orphaned {OLD}")
-    foretold += host.foretold_by_report("garbage-collect")
+    estimate = host.estimated_by_report(f"orphaned {OLD}")
+    estimate += host.estimated_by_report("garbage-collect")
     before = host.blob_bytes()
 
     *plans, carry_out = commands_below(PAGE, "2. Delete the manifests")
-    for plan in reversed(plans):  # the last one typed, that of orphaned repositories, is kept
+    for plan in reversed(plans):  # keep the last one typed, for orphaned repositories
         host.shell.type(plan)
     named = [line for line in host.shell.read("PLAN").splitlines() if not line.startswith("#")]
     answers = host.shell.type(LOG_IN, carry_out).splitlines()
@@ -152,15 +152,15 @@ def test_the_safe_order_frees_what_was_foretold_and_loses_nothing_else(host: Hos
     with pytest.raises(RuntimeError, match="answered 405"):
         host.client.push_image(LIVE, "4", [b"new"])
     assert host.client.tags(LIVE) == ["1", "2", "3"]
-    assert host.head(f"{OLD}/blobs/{layer}") == 200  # now it is in the registry's memory
+    assert host.head(f"{OLD}/blobs/{layer}") == 200  # now in the registry's memory
 
     look, run = commands_below(PAGE, "4. Collect")
     eligible = int(host.shell.type(look))
     assert host.blob_bytes() == before
     host.shell.type(run)
-    assert before - host.blob_bytes() == foretold > 0
+    assert before - host.blob_bytes() == estimate > 0
     assert host.shell.read("gc.log").count("blob eligible for deletion") == eligible
-    assert host.head(f"{OLD}/blobs/{layer}") == 200  # which is why step 5 is not optional
+    assert host.head(f"{OLD}/blobs/{layer}") == 200  # so step 5 is not optional
 
     (reopen,) = commands_below(PAGE, "5. Open the registry again")
     host.shell.type(reopen)
@@ -178,7 +178,7 @@ def test_another_registry_is_stopped_collected_and_started(host: Host, commands:
     fill(host)
     digest = host.client.push_image("app", "1", [b"x" * 7_000])
     host.client.delete_manifest("app", digest)
-    before, foretold = host.blob_bytes(), host.reclaimable()
+    before, estimate = host.blob_bytes(), host.reclaimable()
     stop, look, run, start = commands.splitlines()
     host.shell.type(stop)
     with pytest.raises(httpx.ConnectError):
@@ -186,13 +186,13 @@ def test_another_registry_is_stopped_collected_and_started(host: Host, commands:
     assert int(host.shell.type(look)) > 0
     assert host.blob_bytes() == before
     host.shell.type(run)
-    assert before - host.blob_bytes() == foretold > 7_000
+    assert before - host.blob_bytes() == estimate > 7_000
     host.shell.type(start)
     assert host.head(f"{LIVE}/manifests/1") == 200
 
 
 def copy(source: str, target: str) -> subprocess.CompletedProcess[str]:
-    """Copy an image as Docker pushes and pulls: what the other side says it has is not sent."""
+    """Copy an image as Docker pushes and pulls: without the blobs that the target has."""
     account = f"{USERNAME}:{PASSWORD}"
     arguments = ["--src-tls-verify=false", "--dest-tls-verify=false", source, target]
     side = "--src-creds" if source.startswith("docker") else "--dest-creds"
@@ -204,7 +204,7 @@ def copy(source: str, target: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_the_restart_the_next_push_of_a_deleted_image_is_lost(
+def test_without_a_restart_the_next_push_of_a_deleted_image_is_lost(
     host: Host, tmp_path: Path
 ) -> None:
     image = f"docker://{host.registry.url.removeprefix('http://')}/app:1"
@@ -220,17 +220,17 @@ def test_without_the_restart_the_next_push_of_a_deleted_image_is_lost(
     assert copy(image, f"dir:{tmp_path / 'pulled'}").returncode == 0
 
 
-def test_the_other_name_of_the_read_only_variable_keeps_the_registry_from_starting(
+def test_the_wrong_read_only_variable_prevents_the_registry_from_starting(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")
-    (told,) = [line for line in PAGE.splitlines() if "`panic: " in line]
+    (documented,) = [line for line in PAGE.splitlines() if "`panic: " in line]
     with pytest.raises(RuntimeError, match="ended by itself") as ended:
         host.registry.restart()
-    assert told.split("`")[1] in str(ended.value)
+    assert documented.split("`")[1] in str(ended.value)
 
 
-def test_uploads_are_removed_when_nothing_was_written_to_them_for_8_days(host: Host) -> None:
+def test_uploads_without_a_write_for_8_days_are_removed(host: Host) -> None:
     page = (DIRECTORY / "DockerRegistryUploadsAbandoned.md").read_text()
     fill(host)
     host.client.start_upload(LIVE, b"just begun")
@@ -248,22 +248,22 @@ def test_uploads_are_removed_when_nothing_was_written_to_them_for_8_days(host: H
     assert [(each / "data").read_bytes() for each in left] == [b"just begun"]
 
 
-def test_the_collector_of_version_3_takes_what_no_tag_holds_and_breaks_no_tag(
+def test_the_collector_of_version_3_removes_untagged_images_and_breaks_no_tag(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(REGISTRY_V3, require_registry_v3())
     page = (DIRECTORY / "DockerRegistryReclaimableHigh.md").read_text()
-    tell, look = commands_below(page, "It would break tags")
+    configure, look = commands_below(page, "It would break tags")
     fill(host)
-    host.client.push_image(LIVE, "3", [b"x" * 7_000])  # leaves the one before without a tag
+    host.client.push_image(LIVE, "3", [b"x" * 7_000])  # untags the image before
     assert "DO NOT RUN" in host.shell.type("registry-storage-exporter report")
-    told = host.shell.type(tell)
-    assert "garbage-collect --delete-untagged" in told
-    assert "DO NOT RUN" not in told
-    before, foretold = host.blob_bytes(), host.reclaimable("delete_untagged", dialect="3")
+    report = host.shell.type(configure)
+    assert "garbage-collect --delete-untagged" in report
+    assert "DO NOT RUN" not in report
+    before, estimate = host.blob_bytes(), host.reclaimable("delete_untagged", dialect="3")
     host.shell.type(look)
     assert host.blob_bytes() == before
     host.shell.type(look.replace("--dry-run ", ""))
-    assert before - host.blob_bytes() == foretold > host.reclaimable()
+    assert before - host.blob_bytes() == estimate > host.reclaimable()
     checked = host.shell.type("registry-storage-exporter report")
     assert "tags cannot be pulled whole" not in checked

@@ -1,7 +1,7 @@
-"""Readers of what others write keep their promises, whatever that is.
+"""Readers of foreign input keep their promises for any bytes.
 
-``make fuzz`` gives this ten minutes, or FUZZ_SECONDS, and other inputs in each run; else it takes,
-with the corpus, about twenty seconds and the same ones.
+``make fuzz`` runs this for ten minutes, or FUZZ_SECONDS, with other inputs each time. Otherwise it
+takes about twenty seconds with the corpus, and uses the same inputs each time.
 """
 
 import os
@@ -35,17 +35,17 @@ NAMES = [target.name for target in TARGETS]
 _SECONDS = "FUZZ_SECONDS"
 SHORT_SECONDS, LONG_SECONDS = 15.0, 600.0
 MEMORY_BYTES, MEMORY_PER_BYTE = 8 * 2**20, 200
-FORGET_PEAK = "5"  # proc(5), of clear_refs
+RESET_PEAK = "5"  # see clear_refs in proc(5)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
-def test_what_is_kept_is_read_in_little_memory(target: Target, tmp_path: Path) -> None:
+def test_the_corpus_is_read_with_little_memory(target: Target, tmp_path: Path) -> None:
     with target.checking(tmp_path) as check:
-        check(b"")  # imports, and what is remembered once
+        check(b"")  # loads modules and fills caches
         for path in corpus_files(target.name):
             content = path.read_bytes()
             before = resident_bytes("VmRSS")
-            Path("/proc/self/clear_refs").write_text(FORGET_PEAK)
+            Path("/proc/self/clear_refs").write_text(RESET_PEAK)
             with limited():
                 check(content)
             grown = resident_bytes("VmHWM") - before
@@ -53,16 +53,16 @@ def test_what_is_kept_is_read_in_little_memory(target: Target, tmp_path: Path) -
 
 
 def resident_bytes(field: str) -> int:
-    """Read how much memory this process has, or has had at its peak."""
-    (told,) = re.findall(
+    """Return the current or the peak memory of this process."""
+    (kibibytes,) = re.findall(
         rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE
     )
-    return int(told) * 1024
+    return int(kibibytes) * 1024
 
 
 @pytest.mark.reliability("fuzz")
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
-def test_whatever_is_read_the_promise_is_kept(
+def test_every_input_keeps_the_promise(
     target: Target,
     tmp_path: Path,
     at_length: bool,
@@ -74,12 +74,12 @@ def test_whatever_is_read_the_promise_is_kept(
     share = seconds / len(TARGETS)
     first_seed = random.randrange(2**32) if is_long else 0  # noqa: S311 - not a secret
 
-    def tell(progress: str) -> None:
+    def report(progress: str) -> None:
         if is_long:
             with capsys.disabled():
-                print(f"\n{progress}", end="", flush=True)  # noqa: T201 - for who waits
+                print(f"\n{progress}", end="", flush=True)  # noqa: T201 - shows the progress
 
-    count = fuzz(target, tmp_path, share, first_seed, tell)
+    count = fuzz(target, tmp_path, share, first_seed, report)
     assert count >= share
     record(f"{target.name}: {target.promise}", f"{count:,} inputs in {share:.0f} s")
 
@@ -94,18 +94,18 @@ def broken_by(marker: bytes) -> Target:
     return Target("manifests", "", lambda _: plain(check), MANIFESTS.made_up)
 
 
-def test_what_breaks_a_promise_is_found_made_small_and_kept(
+def test_an_input_that_breaks_a_promise_is_found_shrunk_and_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.fuzzing.FINDINGS", tmp_path / "findings")
     with pytest.raises(FindingError, match=r"AssertionError[^$]*with 6 bytes: b'config'") as caught:
         fuzz(broken_by(b"config"), tmp_path, 60.0, 0, lambda _: None)
-    (kept,) = (tmp_path / "findings" / "manifests").iterdir()
-    assert kept.read_bytes() == b"config"
-    assert str(kept) in str(caught.value)
+    (saved,) = (tmp_path / "findings" / "manifests").iterdir()
+    assert saved.read_bytes() == b"config"
+    assert str(saved) in str(caught.value)
 
 
-def test_the_same_seed_gives_the_same_inputs(tmp_path: Path) -> None:
+def test_the_same_seed_generates_the_same_inputs(tmp_path: Path) -> None:
     def inputs(first_seed: int) -> list[bytes]:
         seen: list[bytes] = []
 
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_inputs(tmp_path: Path) -> None:
     assert inputs(1) == inputs(1) != inputs(2)
 
 
-def test_what_does_not_end_is_ended() -> None:
+def test_an_endless_reader_is_interrupted() -> None:
     with pytest.raises(EndlessError, match=r"more than 0\.05 s of the processor, in .*endless"):
         endless()
 
