@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 60.0
+"""How long to wait for a condition. Only a defect takes so long, however slow the machine is."""
+
 STOP_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
 
@@ -173,7 +176,7 @@ def stop_all(processes: Collection[subprocess.Popen[bytes]], seconds: float) -> 
 def wait_until(
     condition: Callable[[], bool],
     otherwise: str,
-    seconds: float,
+    seconds: float = PATIENCE_SECONDS,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
     """Wait until a condition holds; raise TimeoutError with ``otherwise`` after ``seconds``."""

@@ -15,7 +15,7 @@ from demo.child_process import ChildProcess, wait_until
 from tests.exporter_process import REPOSITORY, environment_of
 from tests.servers import START_SECONDS, free_port
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 10.0
 
 _FIRING = re.compile(r"^Firing: (\w+) \((\w+)\): (.+) - runbook (\S+)$", re.MULTILINE)
 

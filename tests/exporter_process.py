@@ -18,11 +18,10 @@ from typing import Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.child_process import ChildProcess, Stopped, wait_until
+from demo.child_process import PATIENCE_SECONDS, ChildProcess, Stopped, wait_until
 from tests.servers import START_SECONDS
 
 REPOSITORY = Path(__file__).parent.parent
-WAIT_SECONDS = 20.0
 
 _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
@@ -170,7 +169,7 @@ class Exporter:
         self,
         predicate: Callable[[Metrics], bool],
         otherwise: str = "the metrics are not as expected",
-        seconds: float = WAIT_SECONDS,
+        seconds: float = PATIENCE_SECONDS,
     ) -> Metrics:
         """Scrape until ``predicate`` holds, and return the page for which it does."""
         seen = Metrics()

@@ -12,14 +12,16 @@ from typing import Self
 
 import httpx
 
+from demo.child_process import PATIENCE_SECONDS
 from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter, Metrics
 
 INTERVAL_SECONDS = 0.1
 OFTEN = ("--scan.interval", "100ms")
-ANSWERED_WITHIN_SECONDS = 1.0
-GOES_ON_WITHIN_SECONDS = 10.0
-STOPPED_WITHIN_SECONDS = 5.0
+# Wide, for slow machines: what these tests exclude is waiting for a mount that never answers.
+ANSWERED_WITHIN_SECONDS = 10.0
+GOES_ON_WITHIN_SECONDS = PATIENCE_SECONDS
+STOPPED_WITHIN_SECONDS = 10.0
 LAST_SUCCESS = "docker_registry_scan_last_success_timestamp_seconds"
 SUCCESS, COMPLETE = "docker_registry_scan_success", "docker_registry_scan_complete"
 SCANS = "docker_registry_scans_total"
@@ -27,7 +29,6 @@ SCANS = "docker_registry_scans_total"
 _PUSHED_AT = 1_700_000_000.0
 _PAGES = ("/metrics", "/-/healthy")
 _PAUSE_SECONDS = 0.02
-_PATIENCE_SECONDS = 30.0
 _GARBAGE = re.compile(
     r'^docker_registry_(?:blobs\{state="unreferenced"\}|gc_reclaimable_blobs\{mode="\w+"\}) (\S+)$',
     re.MULTILINE,
@@ -108,7 +109,7 @@ class Scrapes:
         self._thread.join()
 
     def _scrape(self) -> None:
-        with httpx.Client(trust_env=False, timeout=_PATIENCE_SECONDS) as client:
+        with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:
             while True:
                 for page in _PAGES:
                     self._ask(client, page)

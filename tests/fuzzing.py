@@ -8,6 +8,7 @@ that breaks a promise is kept in ``.fuzz``, as small as possible.
 import hashlib
 import itertools
 import json
+import math
 import random
 import signal
 import time
@@ -32,7 +33,7 @@ CPU_SECONDS = 2.0
 _ROUND = 20
 _RELATIVES = 10
 _REPORT_SECONDS = 10.0
-_SHRINK_SECONDS = 10.0
+_SHRINK_SECONDS = 60.0
 _SHOWN_BYTES = 400
 _SHOWN_FRAMES = 4
 
@@ -97,6 +98,17 @@ def limited(cpu_seconds: float = CPU_SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much to try: for some time, or a number of inputs, whatever the machine's speed."""
+
+    seconds: float = math.inf
+    inputs: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s" if self.inputs is None else f"{self.inputs} inputs"
+
+
 def _innermost(error: BaseException) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return " < ".join(frame.f_code.co_qualname for frame in frames[-2 : -2 - _SHOWN_FRAMES : -1])
@@ -105,21 +117,21 @@ def _innermost(error: BaseException) -> str:
 def fuzz(
     target: Target,
     directory: Path,
-    seconds: float,
+    limit: "Limit",
     first_seed: int,
     report: Callable[[str], None],
 ) -> int:
-    """Try inputs until the time is over; return their number.
+    """Try inputs up to a limit; return their number.
 
     ``report`` is called with the progress. The same ``first_seed`` generates the same inputs.
     Raises FindingError for an input that fails.
     """
     begun = reported = time.monotonic()
-    ends = begun + seconds
+    ends = begun + limit.seconds
     seeds = [path.read_bytes() for path in corpus_files(target.name)]
     inputs = mutated([*seeds, *target.seeds(directory)], target.made_up)
     with target.checking(directory) as check:
-        trial = _Trial(check, ends)
+        trial = _Trial(check, ends, limit.inputs)
         for number in itertools.count(first_seed):
             try:
                 _try_round(inputs, number, trial)
@@ -128,24 +140,30 @@ def fuzz(
             except Exception as error:  # noqa: BLE001 - whatever is raised is a finding
                 small = _made_small(check, trial.last, type(error))
                 raise FindingError(_explain(target, small, error)) from None
-            now = time.monotonic()
-            if now >= ends:
+            if trial.is_over:
                 return trial.count
+            now = time.monotonic()
             if now - reported >= _REPORT_SECONDS:
                 reported = now
-                report(f"{target.name}: {now - begun:.0f} of {seconds:.0f} s, {trial.count} inputs")
+                report(f"{target.name}: {now - begun:.0f} of {limit}, {trial.count} inputs")
     raise AssertionError("unreachable")
 
 
 class _Trial:
     """Tries inputs, and remembers the last one: after a failure, the result of shrinking."""
 
-    def __init__(self, check: Check, ends: float) -> None:
+    def __init__(self, check: Check, ends: float, most: int | None) -> None:
         self._check = check
         self._ends = ends
+        self._most = most
         self._failures: list[tuple[bytes, Exception]] = []
         self.count = 0
         self.last = b""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time has ended, or enough inputs were tried."""
+        return time.monotonic() >= self._ends or self.count == self._most
 
     @property
     def first_failure(self) -> tuple[bytes, Exception]:
@@ -153,8 +171,8 @@ class _Trial:
         return self._failures[0]
 
     def __call__(self, content: bytes) -> None:
-        if time.monotonic() >= self._ends and not self._failures:
-            return  # the time ended within a round
+        if self.is_over and not self._failures:
+            return  # it ended within a round
         self.count += 1
         self.last = content
         try:

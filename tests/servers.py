@@ -26,7 +26,7 @@ from demo.child_process import ChildProcess
 USERNAME = "captain"
 PASSWORD = "secret-password"
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"

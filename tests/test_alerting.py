@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from alerts.rules import RULES, AlertingRule, read_rules
-from demo.child_process import wait_until
+from demo.child_process import PATIENCE_SECONDS, wait_until
 from demo.store import noise
 from tests.exporter_process import Exporter
 from tests.monitoring import Alertmanager, Prometheus, Webhook
@@ -23,7 +23,7 @@ LIMIT = "DockerRegistryStorageLimitApproaching"
 DOWN = "DockerRegistryExporterDown"
 REPOSITORY = "captain/img-captain-shop"
 BUDGET = 1024 * 1024
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 2 * PATIENCE_SECONDS
 
 
 def shortened_rules(directory: Path) -> Path:

@@ -175,7 +175,7 @@ def test_an_accepted_pattern_matches_any_name_quickly(pattern: str) -> None:
     names = ["a" * 255, "a/" * 127, "a-" * 127, "ab" * 127 + "/"]
     started = time.process_time()
     RepositorySelector(include=[parse_name_pattern(pattern)]).choose(reading_of(*names).figures)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 10  # a refused pattern would take years
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, *snapshots: Snapshot) -> list[str]:

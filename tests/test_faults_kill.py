@@ -132,7 +132,7 @@ class KilledWriter:
     def _kill_soon(self, process_id: int, before: int | None) -> None:
         """Kill it at a random moment during or soon after the next write."""
         delay = self._chance.uniform(0.0, AT_MOST * self._write_seconds)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._journal.exists() and self._written_at() == before:
             assert time.monotonic() < deadline, "it writes nothing"
         end = time.monotonic() + delay
@@ -237,7 +237,7 @@ def test_verify_killed_while_saving_its_checkpoint_continues_and_leaves_no_files
 
 def kill_once(process: "subprocess.Popen[bytes]", holds: Callable[[], bool]) -> None:
     """Kill a process as soon as a condition holds."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     try:
         while not holds():
             assert process.poll() is None, "it has ended"

@@ -21,6 +21,7 @@ from exporter.store.filesystem.disk_space import read_usage
 from exporter.store.filesystem.rescan.scan_memory import StoreMemory
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Exporter, Metrics
+from tests.faults import ANSWERED_WITHIN_SECONDS
 from tests.in_process import run_command
 from tests.mounts import Mounts
 from tests.reliability import Record
@@ -118,8 +119,8 @@ def test_without_file_descriptors_it_answers_waits_and_recovers(
     assert scans
     assert len(accepts) == 1
     assert len(lines) <= len(scans) + len(accepts) + 2, lines
-    assert share < 0.2
-    assert slowest < 1.0
+    assert share < 0.5  # a loop that retries at once takes all of it
+    assert slowest < ANSWERED_WITHIN_SECONDS
     record(
         "No file can be opened any more: kept connections are answered, figures stay, the log says "
         "why, and it recovers by itself",

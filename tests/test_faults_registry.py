@@ -95,7 +95,7 @@ def test_a_stopped_registry_is_logged_once_and_queried_again_after_its_start(
         later = exporter.wait_for(lambda page: requests_failed(page) >= failed + 3)
         registry.start()
         seconds = seconds_until_up(exporter)
-        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged", 5)
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged")
         after, log = exporter.metrics(), exporter.log
     assert_answers(scrapes)
     assert_whole(before)
@@ -239,7 +239,7 @@ def test_each_invalid_certificate_is_logged_with_its_fix_until_it_is_renewed(
         for name, served in bad.items():
             known = len(exporter.log)
             registry.serve(served)
-            wait_until(is_logged(exporter, known, served.reason), f"{name}: not logged", 10)
+            wait_until(is_logged(exporter, known, served.reason), f"{name}: not logged")
             down = exporter.wait_for(scanned_again(exporter.wait_for(shows_end(served))))
             registry.serve(good)
             slowest = max(slowest, seconds_until_up(exporter))
@@ -316,7 +316,7 @@ def test_a_silent_name_server_blocks_neither_scans_nor_scrapes_nor_stopping(
         after = exporter.metrics()
         names.mode = "silent"
         queries = names.queries
-        wait_until(lambda: names.queries > queries, "no name is looked up", 10)
+        wait_until(lambda: names.queries > queries, "no name is looked up")
         stopped = exporter.terminate()
         log = exporter.log
     assert_answers(scrapes)

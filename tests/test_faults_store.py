@@ -114,7 +114,7 @@ def test_an_unmounted_store_keeps_its_figures_until_it_is_mounted_again(
             ),
             "not every directory is watched again",
         )
-        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged", 5)
+        wait_until(lambda: WORKS_AGAIN in exporter.log, "the recovery is not logged")
         log = exporter.log
     assert_answers(scrapes)
     assert of_the_store(before)
@@ -182,7 +182,7 @@ def test_a_mount_whose_server_died_is_read_again_once_it_is_mounted_again(
         mirror.die()
         exporter.wait_for(fails, "the dead mount is not noticed")
         # the scan that was running may have failed elsewhere
-        wait_until(lambda: cannot_open in exporter.log, "the mount itself is not logged", 10)
+        wait_until(lambda: cannot_open in exporter.log, "the mount itself is not logged")
         later = exporter.wait_for(failed_again(exporter.metrics()))
         mounts.unmount(place, lazily=True)
         mirror.start()

@@ -136,7 +136,7 @@ def usage_of_unchanged_disk(root: Path) -> tuple[FilesystemUsage, os.statvfs_res
         readings.append((read_usage(root), before))
         return os.statvfs(root) == before
 
-    wait_until(is_still, "the filesystem never stays the same", 20)
+    wait_until(is_still, "the filesystem never stays the same")
     return readings[-1]
 
 
@@ -232,7 +232,7 @@ def test_the_usage_of_a_hanging_filesystem_is_unknown_without_blocking(
 def test_a_hanging_filesystem_is_not_read_a_second_time() -> None:
     filesystem = HangingFilesystem()
     probe = probe_of(filesystem.read, timeout=0.01)
-    wait_until(lambda: probing_threads() == 0, "a probe of another test hangs", 5)
+    wait_until(lambda: probing_threads() == 0, "a probe of another test hangs")
     with filesystem.hanging():
         for _ in range(5):
             assert probe.read() is None
@@ -245,9 +245,9 @@ def test_the_usage_is_known_again_when_the_filesystem_answers() -> None:
     probe = probe_of(filesystem.read, timeout=0.01)
     with filesystem.hanging():
         assert probe.read() is None
-    wait_until(lambda: probe.read() == USAGE, "the usage stays unknown", 5)
+    wait_until(lambda: probe.read() == USAGE, "the usage stays unknown")
     filesystem.usage = OTHER_USAGE
-    wait_until(lambda: probe.read() == OTHER_USAGE, "the usage does not change", 5)
+    wait_until(lambda: probe.read() == OTHER_USAGE, "the usage does not change")
     with filesystem.hanging():
         assert probe.read() is None
 
