@@ -1,8 +1,8 @@
-"""The container image: what its files promise, and the image itself, built and run.
+"""The container image: its files, and the image itself, built and run.
 
-The base image is made here from the Debian packages that this machine's apt is set up for, under
-the very name the Dockerfile asks for; so the build needs no container registry, and holds for any
-Python that the exporter supports.
+The base image is made here from the Debian packages that apt offers on this machine, under the name
+that the Dockerfile uses. So the build needs no container registry and works with every Python that
+the exporter supports.
 """
 
 import ast
@@ -56,20 +56,20 @@ STATE = "/var/lib/registry-storage-exporter"
 PORT = 10996
 DEVICES = {"/dev/null", "/dev/urandom"}
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
-# Where pip's settings name a file, and the settings that decide where it finds packages.
+# Settings of pip that name a file, and settings that decide where it finds packages.
 PIP_FILES = ("cert", "client-cert")
 PIP_SETTINGS = (
     *PIP_FILES,
     *("index-url", "extra-index-url", "find-links", "no-index"),
     *("trusted-host", "proxy", "timeout", "default-timeout", "retries"),
 )
-# Stands for whatever the build machine has in its environment.
+# Represents whatever the environment of the build machine contains.
 BUILD_MACHINE_SECRET = "build-machine.invalid"
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction of a Dockerfile, its continuation lines joined."""
+    """One instruction of a Dockerfile, with continuation lines joined."""
 
     name: str
     value: str
@@ -87,12 +87,12 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Buildah:
-    """Buildah with a store of its own, on a driver and an isolation that need no kernel module."""
+    """Buildah with its own store, and with a driver and an isolation that need no kernel module."""
 
     store: Path
 
     def __call__(self, *arguments: str, **environment: str) -> str:
-        """Run one command and return what it prints."""
+        """Run one command and return its output."""
         driver = ("--storage-driver", "vfs")
         places = ("--root", str(self.store / "root"), "--runroot", str(self.store / "run"))
         isolated = {"BUILDAH_ISOLATION": "chroot", **environment}
@@ -101,19 +101,19 @@ class Buildah:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The built image: its files mounted, its configuration, and all that is recorded of it."""
+    """The built image: its mounted files, its configuration, and its whole record."""
 
     root: Path
     config: Mapping[str, Any]
     record: str
 
     def environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
-        """Return what a container engine would set for a user without an entry in passwd."""
+        """Return the environment a container engine sets for a user without an entry in passwd."""
         own: dict[str, str] = dict(entry.split("=", 1) for entry in self.config["Env"])
         return {**own, "HOME": "/", **overrides}
 
     def command(self, store: Path, state: Path, *arguments: str) -> list[str]:
-        """Run a command as the image's user, all but the state directory read-only."""
+        """Return the command as the image's user runs it; only the state directory is writable."""
         script = """
             set -eu
             mount --bind "$1" "$1"
@@ -132,19 +132,19 @@ class Image:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip with a reason, or fail on CI, where everything the tests need has to be there."""
+    """Skip with a reason, or fail on CI, where everything the tests need must be installed."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def output_of(*command: str, **environment: str) -> str:
-    """Run a command to its end and return what it prints."""
+    """Run a command to its end and return its output."""
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-    complaint = f"{' '.join(command[:8])}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    assert done.returncode == 0, complaint
+    failure = f"{' '.join(command[:8])}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, failure
     return done.stdout
 
 
@@ -225,7 +225,7 @@ def make_base_image(buildah: Buildah, name: str) -> None:
     options = ["--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"]
     options += [f"--keyring={keyring}"] if keyring.startswith("/") else []
     try:
-        # In a mount namespace of its own, so that what it mounts goes with it, however it ends.
+        # In its own mount namespace, so that its mounts disappear with it, however it ends.
         output_of("unshare", "--mount", "debootstrap", *options, release, str(root), mirror)
     except AssertionError as problem:
         buildah("rm", container)
@@ -239,7 +239,7 @@ def make_base_image(buildah: Buildah, name: str) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """Return where this machine's pip finds packages, whichever way it was told."""
+    """Return where this machine's pip finds packages, however that was configured."""
     listed: dict[str, str] = {}
     sections = ("global", "install", ":env:")
     for line in output_of(sys.executable, "-m", "pip", "config", "list").splitlines():
@@ -251,7 +251,7 @@ def pip_settings() -> dict[str, str]:
         for option in PIP_SETTINGS
         if f"{section}.{option}" in listed
     }
-    # pip heeds these too, but does not list them.
+    # pip uses these too, but does not list them.
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if bundle := os.environ.get(variable):
             settings.setdefault("cert", bundle)
@@ -282,7 +282,7 @@ def package_source_options(directory: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def buildah() -> Iterator[Buildah]:
-    """Keep a store between runs, with the base image in it."""
+    """Yield Buildah with a store that is kept between runs and contains the base image."""
     for program in ("buildah", "debootstrap"):
         require(program)
     if os.geteuid() != 0:
@@ -295,7 +295,7 @@ def buildah() -> Iterator[Buildah]:
     with (store / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         buildah = Buildah(store)
-        # What a run that was killed left behind.
+        # Remains of a run that was killed.
         buildah("rm", "--all")
         buildah("rmi", "--prune")
         if base_image() not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
@@ -305,7 +305,7 @@ def buildah() -> Iterator[Buildah]:
 
 @pytest.fixture(scope="module")
 def image(buildah: Buildah, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Build the image of this checkout, behind this machine's package sources, and mount it."""
+    """Build the image of this checkout from this machine's package sources, and mount it."""
     name = "localhost/registry-storage-exporter:test"
     buildah(
         "bud",
@@ -353,7 +353,7 @@ def run_inside(
     )
 
 
-def test_every_stage_starts_from_the_one_pinned_base_image() -> None:
+def test_every_stage_starts_from_the_same_pinned_base_image() -> None:
     assert {value.split()[0] for value in values_of("FROM")} == {"${PYTHON_IMAGE}"}
     assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim-[a-z]+", base_image())
 
@@ -384,7 +384,7 @@ def test_last_stage_takes_files_from_the_build_stage_only() -> None:
     assert values_of("VOLUME") == []
 
 
-def test_build_context_holds_exactly_what_the_dockerfile_copies() -> None:
+def test_build_context_contains_exactly_what_the_dockerfile_copies() -> None:
     lines = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     allowed = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
@@ -394,7 +394,7 @@ def test_build_context_holds_exactly_what_the_dockerfile_copies() -> None:
 
 
 @pytest.mark.parametrize("name", ["build.txt", "image.txt", "test.txt"])
-def test_requirements_are_exact_hashed_and_from_nowhere_in_particular(name: str) -> None:
+def test_requirements_are_exact_and_hashed_and_name_no_index(name: str) -> None:
     for package, locked in read_lock(name).items():
         assert re.fullmatch(r"[0-9][0-9a-z.]*", locked.version), package
         assert locked.hashes, package
@@ -404,7 +404,7 @@ def test_requirements_are_exact_hashed_and_from_nowhere_in_particular(name: str)
 
 
 @pytest.mark.parametrize("name", ["build.txt", "image.txt"])
-def test_what_is_tested_is_what_is_shipped(name: str) -> None:
+def test_tested_packages_are_the_shipped_packages(name: str) -> None:
     tested = read_lock("test.txt")
     for package, locked in read_lock(name).items():
         assert tested[package] == locked
@@ -442,7 +442,7 @@ def test_image_is_configured_as_documented(image: Image) -> None:
 
 
 @pytest.mark.slow
-def test_image_says_what_it_is(image: Image) -> None:
+def test_image_labels_describe_it(image: Image) -> None:
     prefix = "org.opencontainers.image."
     labels = {
         label.removeprefix(prefix): value
@@ -461,7 +461,7 @@ def test_image_says_what_it_is(image: Image) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_of_the_build_machine_is_left_in_the_image(image: Image) -> None:
+def test_image_contains_nothing_of_the_build_machine(image: Image) -> None:
     assert not re.search(r"PIP_|_proxy|_PROXY|pip\.conf", image.record)
     assert BUILD_MACHINE_SECRET not in image.record
     assert not (image.root / "etc/pip.conf").exists()
@@ -471,7 +471,7 @@ def test_nothing_of_the_build_machine_is_left_in_the_image(image: Image) -> None
 
 
 @pytest.mark.slow
-def test_image_holds_the_locked_packages_and_no_others(image: Image) -> None:
+def test_image_contains_the_locked_packages_and_no_others(image: Image) -> None:
     (packages,) = (image.root / "opt/venv").glob("lib/python3.*/site-packages")
     installed = {
         canonicalize_name(name): version
@@ -496,14 +496,14 @@ def test_image_has_no_installer_and_no_compiler(image: Image, store: Path, state
 
 
 @pytest.mark.slow
-def test_every_module_comes_compiled(image: Image) -> None:
+def test_every_module_is_compiled(image: Image) -> None:
     (package,) = (image.root / "opt/venv").glob("lib/python3.*/site-packages/exporter")
     for module in package.rglob("*.py"):
         assert list(module.parent.glob(f"__pycache__/{module.stem}.*.pyc")), module
 
 
 @pytest.mark.slow
-def test_only_the_state_directory_can_be_written(image: Image, store: Path, state: Path) -> None:
+def test_only_the_state_directory_is_writable(image: Image, store: Path, state: Path) -> None:
     attempt = "touch /tmp/x; touch /registry/x; touch /opt/venv/x; touch $TMPDIR/x; id -u; id -g"
     done = run_inside(image, store, state, "sh", "-c", attempt)
     assert done.stdout.split() == [str(UID), str(UID)]
@@ -512,7 +512,7 @@ def test_only_the_state_directory_can_be_written(image: Image, store: Path, stat
 
 
 @pytest.mark.slow
-def test_exporter_tells_its_version(image: Image, store: Path, state: Path) -> None:
+def test_exporter_prints_its_version(image: Image, store: Path, state: Path) -> None:
     done = run_inside(image, store, state, "registry-storage-exporter", "--version")
     assert done.returncode == 0, done.stderr
     assert re.search(r"\d+\.\d+\.\d+", done.stdout)
@@ -550,7 +550,9 @@ def test_container_serves_is_healthy_and_stops(image: Image, store: Path, state:
 
 @pytest.mark.slow
 @pytest.mark.reliability("privilege")
-def test_no_program_of_the_image_gives_anybody_rights(image: Image, record: Record) -> None:
+def test_no_program_of_the_image_runs_with_the_rights_of_another(
+    image: Image, record: Record
+) -> None:
     programs = [path for path in image.root.rglob("*") if path.is_file() and not path.is_symlink()]
     lending = [path for path in programs if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)]
     assert lending == []
@@ -560,8 +562,8 @@ def test_no_program_of_the_image_gives_anybody_rights(image: Image, record: Reco
     )
 
 
-def of_nobody(image: Image, **settings: str) -> dict[str, str]:
-    """Give the environment of a user whom nothing knows: without a home."""
+def environment_of_nobody(image: Image, **settings: str) -> dict[str, str]:
+    """Return the environment of a user without an entry in passwd: it has no home."""
     environment = image.environment(settings)
     del environment["HOME"]
     return environment
@@ -569,7 +571,7 @@ def of_nobody(image: Image, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def served(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """Run ``serve`` in a container; give its process, and see that it stops as it should."""
+    """Run ``serve`` in a container, yield its process, and assert that it stops cleanly."""
     outer = ChildProcess("the exporter", command, log, environment=environment)
     try:
         outer.start()
@@ -588,14 +590,18 @@ def page_of(path: str) -> httpx.Response:
     return httpx.get(f"http://127.0.0.1:{PORT}{path}", trust_env=False, timeout=10)
 
 
-def has_seen_all(metrics: Metrics) -> bool:
+def has_read_everything(metrics: Metrics) -> bool:
     names = ("scan_success", "scan_complete", "watch_active", "api_up")
     return all(metrics.value(f"docker_registry_{name}") == 1 for name in names)
 
 
 def assert_it_serves(store: Path) -> None:
-    """See that it tells of the store, the disk and the registry what is so."""
-    wait_until(lambda: has_seen_all(Metrics.parse(page_of("/metrics").text)), "not all is seen", 20)
+    """Assert that its figures of the store, the disk and the registry are right."""
+    wait_until(
+        lambda: has_read_everything(Metrics.parse(page_of("/metrics").text)),
+        "not everything is read",
+        20,
+    )
     metrics = Metrics.parse(page_of("/metrics").text)
     sizes = [path.stat().st_size for path in (store / "docker").rglob("data")]
     assert len(sizes) == 4
@@ -619,7 +625,7 @@ def assert_it_has_no_rights(process_id: int) -> None:
 
 
 def assert_it_talks_to_nobody_else(process_id: int, registry: int) -> None:
-    """See that its sockets are its listener, what came in there, and what goes to the registry."""
+    """Assert that its only sockets are its listener, its clients and those to the registry."""
     own = open_sockets(process_id)
     sockets = [each for each in internet_sockets(process_id) if each.inode in own]
     assert [each.port for each in sockets if each.listens] == [PORT]
@@ -630,11 +636,11 @@ def assert_it_talks_to_nobody_else(process_id: int, registry: int) -> None:
 
 
 def writable_for(image: Image, process_id: int) -> set[str]:
-    """List what can be written to, as the process itself would find it."""
+    """Return the paths that the process itself can write to."""
     find = ("find", "/", "-path", "/proc", "-prune", "-o", "!", "-type", "l", "-writable", "-print")
     done = subprocess.run(
         beside(process_id, STRANGER, *find),
-        env=of_nobody(image),
+        env=environment_of_nobody(image),
         capture_output=True,
         text=True,
         check=False,
@@ -646,7 +652,7 @@ def writable_for(image: Image, process_id: int) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.reliability("privilege")
 @pytest.mark.parametrize("keeps", [True, False], ids=["keeps", "keeps nothing"])
-def test_it_serves_anybody_without_any_right(
+def test_it_serves_as_any_user_without_any_right(
     image: Image, store: Path, state: Path, tmp_path: Path, keeps: bool, record: Record
 ) -> None:
     os.chown(state, STRANGER, STRANGER)
@@ -657,7 +663,7 @@ def test_it_serves_anybody_without_any_right(
         RegistryClient(registry.url) as client,
     ):
         client.push_image("team/app", "1", [noise("one", 5000), noise("two", 50)])
-        environment = of_nobody(image, REGISTRY_EXPORTER_REGISTRY_URL=registry.url)
+        environment = environment_of_nobody(image, REGISTRY_EXPORTER_REGISTRY_URL=registry.url)
         start = (*image.config["Entrypoint"], *image.config["Cmd"])
         command = confined(image.root, store, state if keeps else None, STRANGER, *start)
         before, started = files_of(image.root, store), time.monotonic()
@@ -672,12 +678,12 @@ def test_it_serves_anybody_without_any_right(
         assert files_of(image.root, store) == before
     kept = {path.name: path.stat() for path in state.iterdir()}
     lines = log.read_text().splitlines()
-    said = [re.search(r" level=(\w+) logger=\S+ msg=(\"[^\"]*\"|\S+)", line) for line in lines]
-    first, *others, last = [each[2] for each in said if each and each[1] == "info"]
+    events = [re.search(r" level=(\w+) logger=\S+ msg=(\"[^\"]*\"|\S+)", line) for line in lines]
+    first, *others, last = [each[2] for each in events if each and each[1] == "info"]
     assert (first, set(others), last) == ("listening", {'"scanned the store"'}, "stopped")
-    complaints = [each[2] if each else "" for each in said if each is None or each[1] != "info"]
+    problems = [each[2] if each else "" for each in events if each is None or each[1] != "info"]
     if keeps:
-        assert complaints == []
+        assert problems == []
         assert writable == {STATE, f"{STATE}/inventory.sqlite"}
         assert list(kept) == ["inventory.sqlite"]
         assert stat.S_IMODE(kept["inventory.sqlite"].st_mode) == 0o600
@@ -685,7 +691,7 @@ def test_it_serves_anybody_without_any_right(
         wrote = f"wrote {kept['inventory.sqlite'].st_size} bytes to its state directory alone"
     else:
         reason = f"Read-only file system; give a --cache.path that uid {STRANGER} may write to"
-        assert complaints == [f'"the cache {STATE}/inventory.sqlite is not used: {reason}"']
+        assert problems == [f'"the cache {STATE}/inventory.sqlite is not used: {reason}"']
         assert writable == set()
         wrote = "wrote nothing, and its log says so in one line"
     record(

@@ -30,7 +30,7 @@ DIGESTS = st.one_of(
 
 
 @given(st.lists(DIGESTS))
-def test_digests_survive_packing_and_never_collide(texts: list[str]) -> None:
+def test_packed_digests_read_back_and_never_collide(texts: list[str]) -> None:
     digests = [parse_digest(each) for each in texts]
     assert [format_digest(each) for each in digests if each is not None] == texts
     assert len(set(digests)) == len(set(texts))
@@ -51,7 +51,7 @@ def test_a_digest_keeps_its_number(texts: list[str]) -> None:
     ["", "sha256", "sha256:", f"sha256:{'a' * 63}", f"sha256:{'A' * 64}", f"sha256:{'a ' * 64}",
      f"sha256:{'a' * 64}\n", f"../x:{'a' * 64}", f":{'a' * 64}", "sha256:" + "ä" * 64],
 )  # fmt: skip
-def test_other_texts_are_no_digests(text: str) -> None:
+def test_other_texts_are_not_digests(text: str) -> None:
     assert parse_digest(text) is None
 
 
@@ -60,7 +60,7 @@ def test_other_texts_are_no_digests(text: str) -> None:
     ["a", "a/b/c", "captain/img-captain-app", "captain/img-captain--app", "a.b_c__d---e", "A/b",
      "host.example/a/b", "a-B.c/d"],
 )  # fmt: skip
-def test_repository_names_of_the_reference_grammar_are_taken(name: str) -> None:
+def test_repository_names_of_the_reference_grammar_are_accepted(name: str) -> None:
     assert is_repository_name(name)
 
 
@@ -74,25 +74,25 @@ def test_other_repository_names_are_refused(name: str) -> None:
     assert not is_repository_name(name)
 
 
-def test_tags_are_told_from_other_names() -> None:
+def test_tags_are_distinguished_from_other_names() -> None:
     assert is_tag_name("1.0-rc_2")
     assert is_tag_name("a" * 128)
     for name in ("", ".a", "-a", "a" * 129, "a/b", "a b", "a\n", "ä"):
         assert not is_tag_name(name)
 
 
-def test_uploads_are_named_by_uuids() -> None:
+def test_uploads_have_uuids_as_names() -> None:
     assert is_upload_id("3fa85f64-5717-4562-b3fc-2c963f66afa6")
     assert not is_upload_id("3fa85f6457174562b3fc2c963f66afa6")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"sha256:", b"x" * 1024])
-def test_other_contents_are_no_links(content: bytes) -> None:
+def test_other_contents_are_not_links(content: bytes) -> None:
     assert parse_link(content) is None
     assert parse_link(f"sha256:{'a' * 64}\n".encode()) is None
 
 
-def test_a_link_is_its_digest() -> None:
+def test_a_link_contains_its_digest() -> None:
     link = f"sha256:{'a' * 64}"
     assert parse_link(link.encode()) == parse_digest(link)
 
@@ -115,10 +115,10 @@ def test_a_start_time_may_have_a_zone() -> None:
     assert parse_started_at(b"1970-01-01T01:00:00+01:00") == 0
 
 
-def test_blobs_lie_below_the_first_two_digits() -> None:
+def test_a_blob_path_contains_the_first_two_digits() -> None:
     assert blob_directory("sha256:abcd") == "blobs/sha256/ab/abcd"
 
 
 @given(st.text())
-def test_printed_paths_hold_nothing_that_a_terminal_acts_on(path: str) -> None:
+def test_printed_paths_contain_no_control_characters(path: str) -> None:
     assert re.fullmatch(r"[ -~]*", printable(path))

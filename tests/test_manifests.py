@@ -1,4 +1,4 @@
-"""What manifests of every kind reference, and what is refused."""
+"""References of manifests of every kind, and refused manifests."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ def test_an_index_lists_manifests_and_other_indexes(media_type: str) -> None:
     assert content.blobs == ()
 
 
-def test_what_a_build_cache_lists_in_its_index_is_no_manifest() -> None:
+def test_entries_of_a_build_cache_index_are_not_manifests() -> None:
     cache = "application/vnd.buildkit.cacheconfig.v0"
     content = parse_manifest(encode(manifests=[entry("a", LAYER), entry("b", cache)]))
     assert content.children == ()
@@ -66,7 +66,7 @@ def test_schema_1_references_its_layers() -> None:
     assert set(content.blobs) == {packed("a")}
 
 
-def test_a_subject_is_no_reference() -> None:
+def test_a_subject_is_not_a_reference() -> None:
     content = parse_manifest(
         encode(config=entry("a"), layers=[entry("b")], subject=entry("c", DOCKER))
     )
@@ -85,14 +85,14 @@ def test_layers_with_urls_are_foreign_and_still_referenced() -> None:
     assert set(content.blobs) == {packed("a"), packed("b"), packed("c")}
 
 
-def test_fields_spelt_in_another_case_count_as_they_do_for_the_registry() -> None:
+def test_fields_in_another_case_count_as_for_the_registry() -> None:
     content = parse_manifest(
         json.dumps({"Config": entry("a"), "LAYERS": [{"Digest": text("b")}]}).encode()
     )
     assert set(content.blobs) == {packed("a"), packed("b")}
 
 
-def test_a_field_in_another_case_beside_the_right_one_is_not_overlooked() -> None:
+def test_a_field_in_another_case_beside_the_right_one_counts_too() -> None:
     content = parse_manifest(b'{"layers": [], "Layers": [{"digest": "%s"}]}' % text("a").encode())
     assert packed("a") in content.blobs
 
@@ -100,7 +100,7 @@ def test_a_field_in_another_case_beside_the_right_one_is_not_overlooked() -> Non
 @pytest.mark.parametrize(
     "digest", [text("a").replace(":", "\\u003a"), f"sha512:{'a' * 128}"], ids=["escaped", "sha512"]
 )
-def test_no_spelling_of_a_digest_hides_a_field_in_another_case(digest: str) -> None:
+def test_no_form_of_a_digest_hides_a_field_in_another_case(digest: str) -> None:
     assert parse_manifest(b'{"layers": [], "LAYERS": [{"Digest": "%s"}]}' % digest.encode()).blobs
 
 
@@ -108,16 +108,16 @@ def test_null_means_absent() -> None:
     assert parse_manifest(encode(config=None, layers=[entry("a")], blobs=None)).blobs
 
 
-def test_the_schema_is_found_in_another_case_too() -> None:
+def test_the_schema_field_may_be_in_another_case() -> None:
     assert parse_manifest(b'{"SCHEMAVERSION": 2, "layers": []}').schema == 2
 
 
-def test_half_a_character_does_not_hide_references() -> None:
+def test_a_lone_surrogate_does_not_hide_references() -> None:
     content = b'{"\\ud800": {"\\udfff": 1}, "layers": [{"digest": "%s", "\\ud800": "\\ud800"}]}'
     assert parse_manifest(content % text("a").encode()).blobs == (packed("a"),)
 
 
-def test_a_null_after_a_reference_takes_it_back_only_where_it_does_so_for_the_registry() -> None:
+def test_a_null_after_a_reference_removes_it_only_if_it_does_for_the_registry() -> None:
     config = b'"config": {"digest": "%s"}' % text("a").encode()
     layers = b'"layers": [{"digest": "%s"}]' % text("b").encode()
     both = (b"{", config, b", ", layers)
@@ -146,7 +146,7 @@ def test_text_that_is_not_utf8_does_not_hide_references() -> None:
         ({"schemaVersion": 2, "mediaType": "application/x", "layers": []}, 0),
     ],
 )
-def test_the_schema_is_what_the_registry_makes_of_it(
+def test_the_schema_is_read_as_the_registry_reads_it(
     fields: dict[str, object], schema: int
 ) -> None:
     assert parse_manifest(json.dumps(fields).encode()).schema == schema
@@ -164,7 +164,7 @@ def test_the_schema_is_what_the_registry_makes_of_it(
         ({"schemaVersion": 1, "fsLayers": [{"blobSum": text("a")}], "layers": [entry("b")]}, "b"),
     ],
 )
-def test_references_in_fields_that_the_registry_does_not_read_are_told_apart(
+def test_references_in_fields_that_the_registry_ignores_are_listed_separately(
     fields: dict[str, object], unmarked: str
 ) -> None:
     content = parse_manifest(encode(**fields))
@@ -172,7 +172,7 @@ def test_references_in_fields_that_the_registry_does_not_read_are_told_apart(
     assert packed("a") in (*content.children, *content.blobs)
 
 
-def test_sizes_stand_beside_children_and_blobs_and_may_be_left_out() -> None:
+def test_children_and_blobs_have_sizes_that_may_be_absent() -> None:
     content = parse_manifest(
         encode(manifests=[entry("a", OCI, size=7), entry("b", LAYER, size=8)], config=entry("c"))
     )
@@ -207,7 +207,7 @@ def test_sizes_stand_beside_children_and_blobs_and_may_be_left_out() -> None:
         b'{"mediaType": "\xff", "layers": 1}',
     ],
 )
-def test_what_is_no_manifest_is_refused_in_one_way(content: bytes) -> None:
+def test_an_invalid_manifest_always_raises_the_same_error(content: bytes) -> None:
     with pytest.raises(ManifestUnreadableError):
         parse_manifest(content)
 
@@ -215,7 +215,7 @@ def test_what_is_no_manifest_is_refused_in_one_way(content: bytes) -> None:
 @pytest.mark.parametrize(
     "digest", ["", "x", "sha256:xyz", text("A"), "sha256:" + "a" * 63, text("a") + "\n"]
 )
-def test_a_reference_that_is_no_digest_is_told_and_the_others_are_kept(digest: str) -> None:
+def test_an_invalid_digest_is_reported_and_the_other_references_are_kept(digest: str) -> None:
     layers = [{"digest": digest, "urls": ["https://example.com"]}, entry("b")]
     content = parse_manifest(encode(config=entry("a"), layers=layers))
     assert content.senseless == digest
@@ -225,13 +225,13 @@ def test_a_reference_that_is_no_digest_is_told_and_the_others_are_kept(digest: s
     assert (children.senseless, children.children) == (digest, ())
 
 
-def test_bytes_that_are_not_utf8_make_no_digest() -> None:
+def test_a_digest_with_bytes_that_are_not_utf8_is_invalid() -> None:
     content = encode(config=entry("a")).replace(b"sha256:aaaa", b"sha256:aa\xe1a")
     assert parse_manifest(content).senseless
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_raise_anything_else(content: bytes) -> None:
+def test_no_bytes_raise_another_error(content: bytes) -> None:
     with contextlib.suppress(ManifestUnreadableError):
         parse_manifest(content)
 
@@ -251,6 +251,6 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["layers", "config", "manifests", "fsLayers"]), JSON))
-def test_no_shape_of_json_raises_anything_else(document: dict[str, object]) -> None:
+def test_no_json_document_raises_another_error(document: dict[str, object]) -> None:
     with contextlib.suppress(ManifestUnreadableError):
         parse_manifest(json.dumps(document).encode())
