@@ -38,10 +38,10 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     # read as a link, or as a blob, at any depth
     "link below a revision": (2, 3),
     "data below a blob": (2, 3),
-    # aborted on, where there is nothing to free anyway
+    # these versions abort here, and there is nothing to free anyway
     "no blobs directory": (2, 3),
 }
-"""Stores of which the simulation says something else than these versions do."""
+"""Stores for which the simulation differs from these versions of the collector."""
 
 dialects = pytest.mark.parametrize("dialect", PROGRAMS, ids="version {}".format)
 modes = pytest.mark.parametrize("mode", GcMode)
@@ -49,7 +49,7 @@ modes = pytest.mark.parametrize("mode", GcMode)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run frees: digests, None where it aborts, and their number and bytes."""
+    """Blobs that a run frees: their digests (None if it aborts), number and bytes."""
 
     digests: frozenset[str] | None
     total: BlobTotal
@@ -66,17 +66,17 @@ def sizes_on_disk(root: Path) -> dict[str, int]:
     }
 
 
-def foretold_runs(inventory: Inventory, dialect: Dialect) -> Mapping[GcMode, CollectorRun]:
+def simulated_runs(inventory: Inventory, dialect: Dialect) -> Mapping[GcMode, CollectorRun]:
     runs = analyse(inventory, dialect).collector
     assert runs is not None
     return runs
 
 
-def foretold(root: Path, dialect: Dialect) -> dict[GcMode, Outcome]:
-    """Give what the exporter says that the collector would do."""
+def simulated(root: Path, dialect: Dialect) -> dict[GcMode, Outcome]:
+    """Return what the exporter expects the collector to do."""
     inventory = scan_store(root)
     outcomes = {}
-    for mode, run in foretold_runs(inventory, dialect).items():
+    for mode, run in simulated_runs(inventory, dialect).items():
         marks = mark(inventory, reaches_of(inventory), dialect, mode)
         assert bool(marks.blockers) == bool(run.blockers)
         freed = {
@@ -88,8 +88,8 @@ def foretold(root: Path, dialect: Dialect) -> dict[GcMode, Outcome]:
     return outcomes
 
 
-def done(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
-    """Give what the collector itself says that it would do."""
+def actual(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
+    """Return what a dry run of the collector frees."""
     sizes = sizes_on_disk(root)
     outcomes = {}
     for mode in GcMode:
@@ -101,7 +101,7 @@ def done(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
 
 @contextmanager
 def random_store(steps: list[Step]) -> Iterator[StoreBuilder]:
-    """Make a store in which no repository makes the collector abort for want of any tag."""
+    """Yield a random store in which every repository has a tag, or the collector would abort."""
     with TemporaryDirectory() as directory:
         store = StoreBuilder(Path(directory))
         for name in REPOSITORIES:
@@ -115,48 +115,48 @@ def random_store(steps: list[Step]) -> Iterator[StoreBuilder]:
 
 @dialects
 @pytest.mark.parametrize("name", STORES)
-def test_a_run_frees_just_what_is_foretold_or_aborts_as_foretold(
+def test_a_run_frees_or_aborts_exactly_as_simulated(
     tmp_path: Path, name: str, dialect: Dialect, request: pytest.FixtureRequest
 ) -> None:
     collector = collector_of(dialect)
     if name in DIFFERENT:
         request.applymarker(pytest.mark.xfail(dialect in DIFFERENT[name], reason="known"))
     STORES[name](StoreBuilder(tmp_path))
-    assert foretold(tmp_path, dialect) == done(tmp_path, collector)
+    assert simulated(tmp_path, dialect) == actual(tmp_path, collector)
 
 
 @dialects
-def test_a_run_on_a_random_store_frees_just_what_is_foretold(dialect: Dialect) -> None:
+def test_a_run_on_a_random_store_frees_exactly_what_is_simulated(dialect: Dialect) -> None:
     collector = collector_of(dialect)
 
     @settings(max_examples=200)
     @given(STEPS_WITH_LOSSES)
     def holds(steps: list[Step]) -> None:
         with random_store(steps) as store:
-            assert foretold(store.root, dialect) == done(store.root, collector)
+            assert simulated(store.root, dialect) == actual(store.root, collector)
 
     holds()
 
 
 @dialects
 @modes
-def test_blobs_shrink_by_what_was_foretold_and_then_there_is_no_garbage(
+def test_blobs_shrink_by_the_simulated_amount_and_no_garbage_is_left(
     tmp_path: Path, mode: GcMode, dialect: Dialect
 ) -> None:
     collector = collector_of(dialect)
     fill(StoreBuilder(tmp_path))
-    run = foretold_runs(scan_store(tmp_path), dialect)[mode]
+    run = simulated_runs(scan_store(tmp_path), dialect)[mode]
     before = sizes_on_disk(tmp_path)
     collector.run(tmp_path, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
     after = sizes_on_disk(tmp_path)
     assert run.frees.blobs == len(before) - len(after) > 0
     assert run.frees.bytes == sum(before.values()) - sum(after.values())
-    again = foretold_runs(scan_store(tmp_path), dialect)[GcMode.DEFAULT]
+    again = simulated_runs(scan_store(tmp_path), dialect)[GcMode.DEFAULT]
     assert again == CollectorRun(BlobTotal(), (), ())
 
 
 def fill(store: StoreBuilder) -> None:
-    """Push all that a store holds in its daily life: old builds, indexes, deleted tags, garbage."""
+    """Push what a store in daily use holds: old builds, indexes, deleted tags, garbage."""
     for build_number in range(3):
         store.image("shop/web", "latest", [b"base", noise(f"build {build_number}", 2_000)])
     two_platforms(store, "tools")
@@ -171,7 +171,7 @@ def fill(store: StoreBuilder) -> None:
 
 
 def can_pull(registry: DockerRegistry, image: str, to: Path) -> bool:
-    """Tell whether skopeo gets an image with all its platforms."""
+    """Return whether skopeo can copy an image with all its platforms."""
     source = f"docker://{registry.url.removeprefix('http://')}/{image}"
     command = [require("skopeo"), "copy", "--all", "--src-tls-verify=false", source, f"dir:{to}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -187,7 +187,7 @@ def served_index(root: Path, dialect: Dialect) -> DockerRegistry:
 
 
 @dialects
-def test_just_version_2_breaks_the_tag_of_an_index_when_it_deletes_untagged_manifests(
+def test_only_version_2_breaks_the_tag_of_an_index_when_it_deletes_untagged_manifests(
     tmp_path: Path, dialect: Dialect
 ) -> None:
     registry = served_index(tmp_path / "registry", dialect)
@@ -208,7 +208,7 @@ def test_just_version_2_breaks_the_tag_of_an_index_when_it_deletes_untagged_mani
 
 
 class Shelf:
-    """Tells in the plainest way which tags can be pulled: reads every link and every manifest."""
+    """An independent check of which tags can be pulled: it reads every link and manifest."""
 
     def __init__(self, root: Path) -> None:
         self._store = StoreBuilder(root)
@@ -241,7 +241,7 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
     @given(STEPS_WITH_LOSSES)
     def holds(steps: list[Step]) -> None:
         with random_store(steps) as store:
-            run = foretold_runs(scan_store(store.root), 2)[mode]
+            run = simulated_runs(scan_store(store.root), 2)[mode]
             before = Shelf(store.root).pullable()
             collector.run(store.root, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
             lost = before - Shelf(store.root).pullable()

@@ -1,4 +1,4 @@
-"""What is not whole: blobs that are missing, and tags that cannot be pulled."""
+"""Integrity of a store: missing blobs, and tags that cannot be pulled."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def missing(store: StoreBuilder) -> list[str]:
 
 
 def broken(store: StoreBuilder) -> dict[str, str]:
-    """Give the reasons by ``repository:tag``, digests left out."""
+    """Return the reasons by ``repository:tag``, without digests."""
     tags = integrity(store).broken_tags
     return {f"{each.repository}:{each.tag}": _without_digest(each.reason) for each in tags}
 
@@ -56,7 +56,7 @@ def test_nothing_is_missing_or_broken_in_a_sound_store(store: StoreBuilder) -> N
     assert (missing(store), broken(store)) == ([], {})
 
 
-def test_a_layer_that_is_gone_is_missing_once_and_breaks_all_its_tags(store: StoreBuilder) -> None:
+def test_a_lost_layer_is_missing_once_and_breaks_all_its_tags(store: StoreBuilder) -> None:
     store.image("app", "1", [LAYER])
     store.image("app", "2", [LAYER, b"own"])
     store.image("app", "3", [b"own"])
@@ -66,7 +66,7 @@ def test_a_layer_that_is_gone_is_missing_once_and_breaks_all_its_tags(store: Sto
     assert broken(store) == dict.fromkeys(["app:1", "app:2", "other:1"], "blob is missing")
 
 
-def test_a_config_that_is_gone_breaks_the_tag(store: StoreBuilder) -> None:
+def test_a_lost_config_breaks_the_tag(store: StoreBuilder) -> None:
     store.image("app", "1", config=b"config")
     lose(store, digest_of(b"config"))
     assert missing(store) == [digest_of(b"config")]
@@ -83,12 +83,12 @@ def test_a_layer_that_only_an_untagged_image_needs_is_missing_and_breaks_no_tag(
     assert broken(store) == {}
 
 
-def test_a_layer_with_urls_need_not_be_there(store: StoreBuilder) -> None:
+def test_a_layer_with_urls_may_be_absent(store: StoreBuilder) -> None:
     store.image("app", "1", [ELSEWHERE])
     assert (missing(store), broken(store)) == ([], {})
 
 
-def test_a_layer_with_urls_is_missing_where_another_image_has_none_for_it(
+def test_a_layer_with_urls_is_missing_if_another_image_has_none_for_it(
     store: StoreBuilder,
 ) -> None:
     store.image("app", "foreign", [ELSEWHERE])
@@ -105,14 +105,14 @@ def test_a_truncated_layer_is_not_missing_but_breaks_the_tag(store: StoreBuilder
     assert broken(store) == {"app:1": "blob has 299 bytes, not what its manifest says"}
 
 
-def test_a_truncated_layer_is_found_beside_one_that_is_whole(store: StoreBuilder) -> None:
+def test_a_truncated_layer_is_found_beside_an_intact_one(store: StoreBuilder) -> None:
     store.image("app", "1", [b"whole", LAYER, b"whole too"])
     store.image("app", "2", [b"whole"])
     store.blob_path(digest_of(LAYER)).write_bytes(b"")
     assert list(broken(store)) == ["app:1"]
 
 
-def test_a_manifest_that_is_gone_is_missing_and_breaks_its_tag(store: StoreBuilder) -> None:
+def test_a_lost_manifest_is_missing_and_breaks_its_tag(store: StoreBuilder) -> None:
     digest = store.image("app", "1")
     store.image("app", "2")
     lose(store, digest)
@@ -120,7 +120,7 @@ def test_a_manifest_that_is_gone_is_missing_and_breaks_its_tag(store: StoreBuild
     assert broken(store) == {"app:1": "manifest is missing"}
 
 
-def test_a_child_that_is_gone_is_missing_and_breaks_the_index(store: StoreBuilder) -> None:
+def test_a_lost_child_is_missing_and_breaks_the_index(store: StoreBuilder) -> None:
     _, child, sound = two_platforms(store, "app")
     store.tag("app", "arm64", sound)
     lose(store, child)
@@ -128,7 +128,7 @@ def test_a_child_that_is_gone_is_missing_and_breaks_the_index(store: StoreBuilde
     assert broken(store) == {"app:1.0": "manifest is missing"}
 
 
-def test_a_child_without_a_revision_breaks_the_index_though_all_blobs_are_there(
+def test_a_child_without_a_revision_breaks_the_index_although_all_blobs_exist(
     store: StoreBuilder,
 ) -> None:
     _, child, _ = two_platforms(store, "app")
@@ -144,7 +144,7 @@ def test_a_tag_without_a_revision_is_broken(store: StoreBuilder) -> None:
     assert broken(store) == {"app:1": "manifest is not linked in the repository"}
 
 
-def test_a_revision_link_that_leads_elsewhere_breaks_the_tag(store: StoreBuilder) -> None:
+def test_a_revision_link_to_another_digest_breaks_the_tag(store: StoreBuilder) -> None:
     first, second = store.image("app", "1"), store.image("app", "2")
     store.revision_link("app", second).write_text(first)
     assert broken(store) == {"app:2": "manifest is not linked in the repository"}
@@ -164,14 +164,14 @@ def test_a_manifest_of_an_unknown_type_breaks_its_tag(store: StoreBuilder) -> No
 
 
 @pytest.mark.parametrize("link", [b"", b"garbage", b"sha256:abc"])
-def test_a_tag_is_broken_where_its_link_is_invalid(store: StoreBuilder, link: bytes) -> None:
+def test_a_tag_with_an_invalid_link_is_broken(store: StoreBuilder, link: bytes) -> None:
     store.image("app", "1")
     store.image("app", "2")
     store.tag_link("app", "2").write_bytes(link)
     assert broken(store) == {"app:2": "its link does not hold a digest"}
 
 
-def test_a_tag_is_broken_where_its_link_is_missing(store: StoreBuilder) -> None:
+def test_a_tag_without_a_link_is_broken(store: StoreBuilder) -> None:
     store.image("app", "1")
     store.tag_link("app", "1").unlink()
     assert broken(store) == {"app:1": "it has no link"}
@@ -185,14 +185,14 @@ def test_a_fault_below_two_indexes_breaks_the_tag_of_the_outer_one(store: StoreB
     assert broken(store) == {"app:outer": "manifest is missing"}
 
 
-def test_tags_of_a_repository_without_layers_directory_are_broken(store: StoreBuilder) -> None:
+def test_tags_of_a_repository_without_a_layers_directory_are_broken(store: StoreBuilder) -> None:
     store.image("app", "1")
     layers = store.repository_path("app") / "_layers"
     layers.rename(layers.with_name("moved"))
     assert broken(store) == {"app:1": "the repository has no directory _layers"}
 
 
-def test_of_a_pull_through_cache_nothing_is_called_missing(store: StoreBuilder) -> None:
+def test_a_pull_through_cache_has_no_missing_blobs(store: StoreBuilder) -> None:
     _, child, _ = two_platforms(store, "library/app")
     lose(store, child)
     assert broken(store)
@@ -205,7 +205,7 @@ def test_of_a_pull_through_cache_nothing_is_called_missing(store: StoreBuilder) 
     assert "missing" not in outcome.output
 
 
-def test_a_reference_that_is_no_digest_breaks_the_tag_and_hides_nothing(
+def test_a_reference_with_an_invalid_digest_breaks_the_tag_and_hides_nothing(
     store: StoreBuilder,
 ) -> None:
     store.manifest("app", with_fields(store, layers=[{"digest": "x"}]), "1")

@@ -1,4 +1,4 @@
-"""Reading a store leaves others in peace: low priority, a bounded rate, one scan at a time."""
+"""Scans do not disturb others: low priority, a bounded rate, one scan at a time."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ IDLE = psutil.IOPRIO_CLASS_IDLE
 
 @pytest.fixture
 def store(tmp_path: Path) -> StoreBuilder:
-    """Give a store whose scan takes some 100 operations."""
+    """Return a store whose scan takes about 100 operations."""
     store = StoreBuilder(tmp_path / "registry")
     for number in range(8):
         store.image("app", f"{number}", [noise(f"layer {number}", 100)])
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> StoreBuilder:
 
 
 def priorities(thread: int) -> tuple[int, int]:
-    """Give nice value and class of input and output of a thread."""
+    """Return the nice value and I/O class of a thread."""
     return os.getpriority(os.PRIO_PROCESS, thread), psutil.Process(thread).ionice().ioclass
 
 
@@ -54,11 +54,11 @@ def own_priorities() -> tuple[int, int]:
     return priorities(threading.get_native_id())
 
 
-def test_only_the_thread_that_asks_and_those_it_starts_get_low_priority() -> None:
+def test_only_the_scanning_thread_and_the_threads_it_starts_get_low_priority() -> None:
     usual = own_priorities()
 
     def look(_: int) -> tuple[int, int]:
-        time.sleep(0.005)  # so slow that threads are taken for the rest
+        time.sleep(0.005)  # slow enough that threads do the rest
         return own_priorities()
 
     def scan() -> list[tuple[int, int]]:
@@ -73,7 +73,7 @@ def test_only_the_thread_that_asks_and_those_it_starts_get_low_priority() -> Non
     assert own_priorities() == usual
 
 
-def test_what_has_lower_priority_already_keeps_it() -> None:
+def test_a_thread_that_already_has_a_lower_priority_keeps_it() -> None:
     def lower() -> tuple[int, int]:
         psutil.Process(threading.get_native_id()).nice(15)
         lower_priority()
@@ -88,7 +88,7 @@ class Forbidden(psutil.Process):
         raise psutil.AccessDenied(self.pid)
 
 
-def test_where_low_priority_is_not_allowed_work_goes_on_and_says_so(
+def test_work_continues_and_logs_once_if_low_priority_is_not_allowed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def lower() -> str:
@@ -100,8 +100,8 @@ def test_where_low_priority_is_not_allowed_work_goes_on_and_says_so(
     assert caplog.text.count("scanning at usual priority, as a lower one is not allowed: ") == 1
 
 
-def test_who_interrupts_work_at_low_priority_makes_it_end() -> None:
-    # in the background of a shell that signal is ignored
+def test_an_interrupt_ends_work_at_low_priority() -> None:
+    # a shell ignores this signal for background jobs
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = threading.Event()
 
@@ -119,7 +119,7 @@ def test_who_interrupts_work_at_low_priority_makes_it_end() -> None:
     assert ended.is_set()
 
 
-def test_serve_scans_at_low_priority_and_answers_at_its_own(store: StoreBuilder) -> None:
+def test_serve_scans_at_low_priority_and_answers_at_its_usual_one(store: StoreBuilder) -> None:
     flags = ("--storage.root", store.root, "--scan.max-ops-per-second", "1")
     with Exporter(*flags, until_ready=False) as exporter:
         process = exporter.process_id
@@ -139,7 +139,7 @@ def test_serve_scans_at_low_priority_and_answers_at_its_own(store: StoreBuilder)
 
 
 class Clock:
-    """A clock that goes on only while somebody sleeps."""
+    """A clock that advances only during a sleep."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -155,39 +155,39 @@ def never() -> bool:
     return False
 
 
-def test_a_pace_takes_as_long_as_its_rate_says() -> None:
+def test_a_rate_limit_takes_as_long_as_its_rate_requires() -> None:
     clock = Clock()
-    pace = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
+    limit = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
     for amount in (0, 1, 49, 250):
-        pace.spend(amount, never)
+        limit.spend(amount, never)
     assert clock.now == pytest.approx(103)
 
 
-def test_what_was_not_used_of_the_last_second_may_be_used_and_no_more() -> None:
+def test_only_the_unused_part_of_the_last_second_may_be_used_later() -> None:
     clock = Clock()
-    pace = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
+    limit = RateLimit(100, clock, clock.sleep, saved_seconds=1.0)
     clock.now += 60
-    assert not pace.spend(100, never)
+    assert not limit.spend(100, never)
     assert clock.now == 160
-    assert pace.spend(100, never)
+    assert limit.spend(100, never)
     assert clock.now == pytest.approx(161)
 
 
-def test_a_pace_waits_no_longer_when_it_is_time_to_stop() -> None:
+def test_a_rate_limit_stops_waiting_when_it_should_stop() -> None:
     clock = Clock()
     RateLimit(1, clock, clock.sleep).spend(10**6, lambda: clock.now >= 101)
     assert clock.now <= 101.2
 
 
-def test_a_pace_holds_for_all_threads_together() -> None:
+def test_a_rate_limit_applies_to_all_threads_together() -> None:
     started = time.monotonic()
-    pace = RateLimit(1000, time.monotonic, time.sleep)
+    limit = RateLimit(1000, time.monotonic, time.sleep)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: pace.spend(25, never), range(16)))
+        list(pool.map(lambda _: limit.spend(25, never), range(16)))
     assert 0.4 <= time.monotonic() - started < 5
 
 
-def test_workers_spend_what_each_item_costs_in_threads_too() -> None:
+def test_workers_spend_the_cost_of_each_item_in_threads_too() -> None:
     spent: list[int] = []
 
     def spend(amount: int) -> bool:
@@ -205,7 +205,7 @@ def test_workers_spend_what_each_item_costs_in_threads_too() -> None:
     assert sorted(spent) == [11 * item for item in range(30)]
 
 
-def test_workers_take_no_threads_where_one_does_all_that_it_may() -> None:
+def test_workers_start_no_threads_if_one_reaches_the_rate_limit() -> None:
     threads: set[int] = set()
 
     def slowly(_: int) -> None:
@@ -218,7 +218,7 @@ def test_workers_take_no_threads_where_one_does_all_that_it_may() -> None:
 
 
 def operations(store: StoreBuilder) -> int:
-    """Count what there is to look at: each blob and its directory, each link, each manifest."""
+    """Count the blobs, their directories, the links and the manifests of a store."""
     blobs = len(list(store.version_path.glob("blobs/sha256/??/*/data")))
     prefixes = len(list(store.version_path.glob("blobs/sha256/??")))
     links = len(list(store.version_path.rglob("_manifests/**/current/link")))
@@ -226,7 +226,7 @@ def operations(store: StoreBuilder) -> int:
     return blobs + prefixes + links + 2 * revisions
 
 
-def test_a_scan_takes_at_least_as_long_as_its_operations_may(store: StoreBuilder) -> None:
+def test_a_scan_takes_at_least_as_long_as_its_rate_limit_requires(store: StoreBuilder) -> None:
     started = time.monotonic()
     bounded = scan_store(store.root, max_ops_per_second=200)
     elapsed = time.monotonic() - started
@@ -234,7 +234,7 @@ def test_a_scan_takes_at_least_as_long_as_its_operations_may(store: StoreBuilder
     assert bounded.repositories == scan_store(store.root).repositories
 
 
-def test_a_scan_that_waits_for_its_pace_stops_within_a_second(store: StoreBuilder) -> None:
+def test_a_scan_that_waits_for_its_rate_limit_stops_within_a_second(store: StoreBuilder) -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
@@ -243,7 +243,7 @@ def test_a_scan_that_waits_for_its_pace_stops_within_a_second(store: StoreBuilde
     assert time.monotonic() - started < 1.3
 
 
-def test_a_sweep_is_bounded_and_a_look_at_a_few_places_is_not(store: StoreBuilder) -> None:
+def test_a_sweep_is_rate_limited_and_a_scan_of_a_few_places_is_not(store: StoreBuilder) -> None:
     memory = StoreMemory(settled_seconds=0)
     inventory = scan_store(store.root, memory=memory)
     started = time.monotonic()
@@ -252,7 +252,7 @@ def test_a_sweep_is_bounded_and_a_look_at_a_few_places_is_not(store: StoreBuilde
     assert time.monotonic() - started < 1
     started = time.monotonic()
     again = scan_store(store.root, inventory, memory=memory, max_ops_per_second=100)
-    # a stat for each directory of blobs, each tag and each manifest, whatever is in them
+    # one stat for each directory of blobs, each tag and each manifest, whatever they contain
     prefixes = len(list(store.version_path.glob("blobs/sha256/??")))
     assert (prefixes + 16) / 100 <= time.monotonic() - started < 2
     assert again is inventory
@@ -262,7 +262,7 @@ def test_a_sweep_is_bounded_and_a_look_at_a_few_places_is_not(store: StoreBuilde
 
 
 class Recorder(RunningScan):
-    """Remembers what the scans told, and which thread did."""
+    """Records the progress of scans, and the threads that report it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -290,11 +290,11 @@ def test_scans_never_overlap_however_many_are_due(store: StoreBuilder) -> None:
     loop = Loop("reading", followed.refresher, 0.001, stop)
     loop.start()
 
-    def go_on() -> bool:
+    def progresses() -> bool:
         followed.changes.note(Places(names=True))
         return len(running.done) >= 8
 
-    wait_until(go_on, "the scans do not go on", 20)
+    wait_until(progresses, "the scans do not continue", 20)
     stop.set()
     followed.follower.close()
     loop.join(5)

@@ -1,4 +1,4 @@
-"""The log: one line per event, whatever the event holds, and a machine can read it."""
+"""The log: one machine-readable line per event, whatever the event contains."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)(?: |$)')
 
 
 def read_logfmt(line: str) -> Event:
-    """Read a line as a log shipper does; raise ValueError where a part of it is no pair."""
+    """Parse a line as a log shipper does; raise ValueError if a part of it is not a pair."""
     event, place = {}, 0
     while place < len(line):
         pair = _PAIR.match(line, place)
@@ -52,7 +52,7 @@ def record(message: str, *arguments: object, **values: object) -> logging.LogRec
     return made
 
 
-def test_a_line_of_logfmt_has_time_level_logger_message_and_fields() -> None:
+def test_a_logfmt_line_has_time_level_logger_message_and_fields() -> None:
     event = record("scanned the store", blobs=3, duration_seconds=0.12345, complete=True)
     assert LogfmtFormatter().format(event) == (
         'ts=2026-11-23T22:31:33.123Z level=warning logger=serve.refresh msg="scanned the store" '
@@ -60,7 +60,7 @@ def test_a_line_of_logfmt_has_time_level_logger_message_and_fields() -> None:
     )
 
 
-def test_a_line_of_json_has_time_level_logger_message_and_fields() -> None:
+def test_a_json_line_has_time_level_logger_message_and_fields() -> None:
     event = record("scanned the store", blobs=3, duration_seconds=0.25, complete=True)
     assert json.loads(JsonFormatter().format(event)) == {
         "ts": "2026-11-23T22:31:33.123Z",
@@ -128,7 +128,7 @@ def test_an_exception_is_a_field_of_its_line(formatter: logging.Formatter, read:
     assert exception.endswith('RuntimeError: two\nlines and a "quote"')
 
 
-def test_a_value_that_json_does_not_know_is_written_as_text() -> None:
+def test_a_value_without_a_json_type_is_written_as_text() -> None:
     line = JsonFormatter().format(record("listening", address=MOMENT))
     assert json.loads(line)["address"] == str(MOMENT)
 
@@ -162,38 +162,38 @@ def test_loggers_of_libraries_write_the_same_format(capsys: pytest.CaptureFixtur
 
 @pytest.mark.usefixtures("_loggers_restored")
 @pytest.mark.parametrize("name", ["httpx", "httpcore", "asyncio", "uvicorn"])
-def test_libraries_do_not_tell_their_details(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_details_of_libraries_are_not_logged(capsys: pytest.CaptureFixture[str], name: str) -> None:
     set_up_logging("debug", "logfmt")
     logging.getLogger(name).info("HTTP Request: GET https://registry.example.com/v2/")
     assert capsys.readouterr().err == ""
 
 
-def test_a_trouble_that_lasts_is_said_once_an_hour_and_once_that_it_is_over(
+def test_a_lasting_problem_is_logged_hourly_and_its_end_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    trouble = ProblemLog(logging.getLogger("of a test"), "it works again", clock=lambda: now[0])
+    problem = ProblemLog(logging.getLogger("of a test"), "it works again", clock=lambda: now[0])
     with caplog.at_level(logging.INFO):
-        trouble.end()
+        problem.end()
         for now[0] in range(0, 7_200, 30):
-            trouble.record("it is gone", logging.ERROR)
-            trouble.record("it is closed")
+            problem.record("it is gone", logging.ERROR)
+            problem.record("it is closed")
         assert now[0] == 7_170
-        trouble.end()
-        trouble.end()
-        trouble.record("it is gone", logging.ERROR)
-    said = [(each.levelname, each.getMessage()) for each in caplog.records]
+        problem.end()
+        problem.end()
+        problem.record("it is gone", logging.ERROR)
+    logged = [(each.levelname, each.getMessage()) for each in caplog.records]
     both = [("ERROR", "it is gone"), ("WARNING", "it is closed")]
-    assert said == [*both, *both, ("INFO", "it works again"), ("ERROR", "it is gone")]
+    assert logged == [*both, *both, ("INFO", "it works again"), ("ERROR", "it is gone")]
     assert vars(caplog.records[4])["fields"] == {"seconds": 7_170}
 
 
-def test_troubles_that_differ_each_time_are_all_said_and_not_all_remembered(
+def test_problems_that_differ_are_all_logged_and_not_all_remembered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trouble = ProblemLog(logging.getLogger("of a test"), "it works again")
+    problem = ProblemLog(logging.getLogger("of a test"), "it works again")
     with caplog.at_level(logging.WARNING):
         for number in range(1_000):
-            trouble.record(f"trouble {number}")
+            problem.record(f"problem {number}")
     assert len(caplog.records) == 1_000
-    assert len(trouble._due) <= 100  # noqa: SLF001 - the bound is what is shown
+    assert len(problem._due) <= 100  # noqa: SLF001 - this test is about the bound
