@@ -1,4 +1,4 @@
-"""Every metric is in the catalogue, well named, exposed and documented."""
+"""Every metric is catalogued, well named, exposed and documented."""
 
 import re
 from pathlib import Path
@@ -30,11 +30,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 EVERY = EVERY_METRIC
 
 
-def test_the_documentation_is_that_of_the_catalogue() -> None:
+def test_the_documentation_matches_the_catalogue() -> None:
     assert PAGE.read_text() == render(), "run `make docs`"
 
 
-def test_every_metric_that_the_documentation_names_exists() -> None:
+def test_every_metric_in_the_documentation_exists() -> None:
     known = {metric.name for metric in EVERY}
     root = PAGE.parent.parent
     named = {
@@ -68,9 +68,7 @@ def test_names_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_exposed(
-    tmp_path: Path,
-) -> None:
+def test_the_exposed_metrics_are_exactly_those_of_the_catalogue(tmp_path: Path) -> None:
     captain = tmp_path / "captain"
     write_captain_config(captain, now=1e9)
     store = StoreBuilder(tmp_path / "registry")
@@ -89,7 +87,7 @@ def test_all_that_is_exposed_is_in_the_catalogue_and_all_that_is_known_is_expose
     assert exposed == without_tls
 
 
-def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() -> None:
+def test_the_process_adds_only_its_own_metrics_and_the_instruments() -> None:
     registry = process_registry()
     ApiInstruments(registry)("ping", "200", 0.5)
     cache = CacheInstruments(registry)
@@ -106,7 +104,7 @@ def test_the_process_adds_its_own_metrics_and_the_instruments_and_no_others() ->
     assert all(name.startswith(("process_", "python_")) for name in foreign)
 
 
-def test_what_is_described_is_what_can_be_collected() -> None:
+def test_the_collector_describes_every_metric_of_the_catalogue() -> None:
     described = SubjectCollector(CATALOGUE, Subject(Snapshot())).describe()
     assert [family.name for family in described] == [
         metric.name.removesuffix("_total") for metric in CATALOGUE

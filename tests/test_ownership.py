@@ -1,4 +1,4 @@
-"""Whose the tags are, in CapRover's terms, and which images it counts on are missing."""
+"""The use of each tag according to CapRover, and the missing images of its apps."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def image(repository: str, tag: str, *, is_local: bool = True) -> ImageName:
     return ImageName(repository, tag, None, is_local)
 
 
-def told(
+def uses(
     store: StoreBuilder,
     *,
     apps: str = "blog",
@@ -46,12 +46,12 @@ def told(
     return uses_of_tags(reading, reaches_of(inventory), images, rules, sizes)
 
 
-def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_repository(
+def test_tags_in_a_repository_of_an_app_are_running_rollback_or_superseded(
     store: StoreBuilder,
 ) -> None:
     for tag in ("1", "2", "3"):
         store.image(BLOG, tag)
-    figures = told(store, running=(image(BLOG, "3"),), rollback=(image(BLOG, "2"),))
+    figures = uses(store, running=(image(BLOG, "3"),), rollback=(image(BLOG, "2"),))
     assert figures.repositories[BLOG] == {
         "1": Use.SUPERSEDED, "2": Use.ROLLBACK, "3": Use.RUNNING,
     }  # fmt: skip
@@ -60,14 +60,14 @@ def test_tags_are_running_rollback_or_superseded_where_an_app_names_their_reposi
 @pytest.mark.parametrize("repository", [BLOG, "captain/img-captain--blog"])
 def test_a_repository_of_a_deleted_app_is_orphaned(store: StoreBuilder, repository: str) -> None:
     store.image(repository, "1")
-    assert told(store, apps="other").orphaned_repositories == {repository}
-    assert told(store, apps="blog").orphaned_repositories == set()
+    assert uses(store, apps="other").orphaned_repositories == {repository}
+    assert uses(store, apps="blog").orphaned_repositories == set()
 
 
 def test_a_renamed_app_still_names_its_old_repository(store: StoreBuilder) -> None:
     store.image(BLOG, "1")
     store.image(BLOG, "2")
-    figures = told(store, apps="journal", running=(image(BLOG, "2"),))
+    figures = uses(store, apps="journal", running=(image(BLOG, "2"),))
     assert figures.orphaned_repositories == set()
     assert figures.repositories[BLOG] == {"1": Use.SUPERSEDED, "2": Use.RUNNING}
 
@@ -75,34 +75,34 @@ def test_a_renamed_app_still_names_its_old_repository(store: StoreBuilder) -> No
 @pytest.mark.parametrize(
     "repository", ["blog", "captain/blog", "img-captain-blog", "captain/img-captain-a/b"]
 )
-def test_what_users_pushed_themselves_is_unmanaged(store: StoreBuilder, repository: str) -> None:
+def test_an_image_that_a_user_pushed_is_unmanaged(store: StoreBuilder, repository: str) -> None:
     store.image(repository, "1")
-    figures = told(store, apps="other")
+    figures = uses(store, apps="other")
     assert figures.repositories[repository] == {"1": Use.UNMANAGED}
     assert figures.orphaned_repositories == set()
 
 
 def test_an_app_that_names_no_image_leaves_its_repository_unmanaged(store: StoreBuilder) -> None:
     store.image(BLOG, "7")
-    assert told(store, apps="blog").repositories[BLOG] == {"7": Use.UNMANAGED}
+    assert uses(store, apps="blog").repositories[BLOG] == {"7": Use.UNMANAGED}
 
 
-def test_the_domain_of_an_image_does_not_count_for_its_use(store: StoreBuilder) -> None:
+def test_the_domain_of_an_image_does_not_affect_its_use(store: StoreBuilder) -> None:
     store.image(BLOG, "1")
-    figures = told(store, running=(image(BLOG, "1", is_local=False),))
+    figures = uses(store, running=(image(BLOG, "1", is_local=False),))
     assert figures.repositories[BLOG] == {"1": Use.RUNNING}
 
 
-def test_an_image_named_by_digest_makes_its_tags_used(store: StoreBuilder) -> None:
+def test_an_image_named_by_its_digest_makes_its_tags_used(store: StoreBuilder) -> None:
     digest = parse_digest(store.image(BLOG, "1"))
     store.image(BLOG, "2")
     named = ImageName(BLOG, None, digest, is_local=True)
-    assert told(store, running=(named,)).repositories[BLOG] == {
+    assert uses(store, running=(named,)).repositories[BLOG] == {
         "1": Use.RUNNING, "2": Use.SUPERSEDED,
     }  # fmt: skip
-    assert told(store, running=(named,)).missing_images[Use.RUNNING] == 0
+    assert uses(store, running=(named,)).missing_images[Use.RUNNING] == 0
     store.delete_revision(BLOG, store.tag_link(BLOG, "1").read_text())
-    assert told(store, running=(named,)).missing_images[Use.RUNNING] == 1
+    assert uses(store, running=(named,)).missing_images[Use.RUNNING] == 1
 
 
 def test_an_image_named_by_the_digest_of_one_platform_makes_the_tags_of_its_index_used(
@@ -113,16 +113,16 @@ def test_an_image_named_by_the_digest_of_one_platform_makes_the_tags_of_its_inde
     store.image(BLOG, "3")
     running = ImageName(BLOG, None, parse_digest(first), is_local=True)
     rollback = ImageName(BLOG, None, parse_digest(second), is_local=True)
-    figures = told(store, running=(running,), rollback=(rollback,))
+    figures = uses(store, running=(running,), rollback=(rollback,))
     assert figures.repositories[BLOG] == {
         "1": Use.RUNNING, "2": Use.RUNNING, "3": Use.SUPERSEDED,
     }  # fmt: skip
 
 
-def test_another_prefix_makes_other_repositories_those_of_apps(store: StoreBuilder) -> None:
+def test_the_prefix_decides_which_repositories_belong_to_apps(store: StoreBuilder) -> None:
     store.image("acme/img-captain-blog", "1")
     store.image(BLOG, "1")
-    figures = told(store, apps="other", prefix="acme")
+    figures = uses(store, apps="other", prefix="acme")
     assert figures.orphaned_repositories == {"acme/img-captain-blog"}
 
 
@@ -134,7 +134,7 @@ def test_a_blob_counts_for_its_strongest_use_and_all_uses_add_up_to_the_tagged_b
     store.image(BLOG, "2", [shared, noise("new", 20)])
     store.image("own", "1", [shared, noise("own", 40)])
     store.image("captain/img-captain-gone", "1", [noise("gone", 80)])
-    figures = told(store, running=(image(BLOG, "2"),))
+    figures = uses(store, running=(image(BLOG, "2"),))
     sizes = {use: total.bytes for use, total in figures.totals.items()}
     inventory = scan_store(store.root)
     tagged = analyse(inventory).blobs
@@ -146,26 +146,26 @@ def test_a_blob_counts_for_its_strongest_use_and_all_uses_add_up_to_the_tagged_b
     }  # fmt: skip
 
 
-def test_images_that_are_gone_or_not_whole_are_missing_each_once(store: StoreBuilder) -> None:
+def test_each_lost_or_incomplete_image_is_missing_once(store: StoreBuilder) -> None:
     for tag in ("1", "2", "3"):
         store.image(BLOG, tag, [noise(f"layer {tag}", 100)])
     (layer,) = [path for path in store.version_path.rglob("data") if path.stat().st_size == 100][:1]
     layer.unlink()
     everything = tuple(image(BLOG, str(tag)) for tag in range(1, 6))
-    figures = told(store, running=everything[3:], rollback=everything)
+    figures = uses(store, running=everything[3:], rollback=everything)
     assert figures.missing_images == {Use.RUNNING: 2, Use.ROLLBACK: 1}
 
 
 def test_images_of_other_registries_are_never_missing(store: StoreBuilder) -> None:
     store.image("own", "1")
     elsewhere = image("library/nginx", "1", is_local=False)
-    figures = told(store, running=(elsewhere,), rollback=(elsewhere,))
+    figures = uses(store, running=(elsewhere,), rollback=(elsewhere,))
     assert figures.missing_images == {Use.RUNNING: 0, Use.ROLLBACK: 0}
 
 
 def test_after_a_wiped_volume_all_images_are_missing(store: StoreBuilder) -> None:
     store.root.mkdir(exist_ok=True)
-    figures = told(store, running=(image(BLOG, "2"),), rollback=(image(BLOG, "1"),))
+    figures = uses(store, running=(image(BLOG, "2"),), rollback=(image(BLOG, "1"),))
     assert figures.missing_images == {Use.RUNNING: 1, Use.ROLLBACK: 1}
 
 
@@ -180,5 +180,5 @@ def test_after_a_wiped_volume_all_images_are_missing(store: StoreBuilder) -> Non
         ("other/img-captain-blog", None),
     ],
 )
-def test_an_app_is_told_from_the_name_of_its_repository(repository: str, app: str | None) -> None:
+def test_the_name_of_a_repository_contains_the_app(repository: str, app: str | None) -> None:
     assert app_of(repository, "captain") == app

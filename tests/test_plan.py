@@ -1,4 +1,4 @@
-"""``plan``: what it names, what it never names, and that its bytes are those that are freed."""
+"""``plan``: the manifests it lists and never lists, and that it frees the bytes it shows."""
 
 import json
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def push(store: StoreBuilder, repository: str, *tags: str) -> list[str]:
     ]
 
 
-def test_each_line_names_a_manifest_with_its_tags_and_bytes(store: StoreBuilder) -> None:
+def test_each_line_lists_a_manifest_with_its_tags_and_bytes(store: StoreBuilder) -> None:
     first, second, third = push(store, "app", "1", "2", "3")
     store.tag("app", "also-1", first, at=NOW - 900)
     store.tag("app", "3", third, at=NOW)
@@ -88,7 +88,7 @@ def test_the_lines_add_up_to_the_total(store: StoreBuilder) -> None:
     assert page.splitlines()[-1].endswith("in 3 manifests, 3 tags")
 
 
-def test_a_blob_counts_with_the_last_line_that_holds_it(store: StoreBuilder) -> None:
+def test_a_blob_counts_in_the_last_line_that_needs_it(store: StoreBuilder) -> None:
     shared = noise("shared", 50_000)
     for place, tag in enumerate(("1", "2", "3")):
         layers = [shared, noise(tag, 10)] if tag != "3" else [noise(tag, 10)]
@@ -97,7 +97,7 @@ def test_a_blob_counts_with_the_last_line_that_holds_it(store: StoreBuilder) -> 
     assert first.bytes < 50_000 < second.bytes
 
 
-def test_a_manifest_that_a_kept_tag_shares_or_lists_is_never_named(store: StoreBuilder) -> None:
+def test_a_manifest_that_a_kept_tag_needs_is_never_listed(store: StoreBuilder) -> None:
     old, child, _ = push(store, "app", "1", "2-amd64", "3")
     store.tag("app", "latest", old, at=NOW + 1)
     store.index("app", "2", [child], at=NOW + 2)
@@ -118,15 +118,15 @@ def test_a_pattern_must_match_the_whole_name(store: StoreBuilder) -> None:
     assert [line.tags for line in lines(store.root, "--match", "app:1")] == [["1"]]
 
 
-def test_only_tags_that_are_old_enough_are_named(store: StoreBuilder) -> None:
-    import time  # noqa: PLC0415 - the command's own clock is meant
+def test_only_tags_that_are_old_enough_are_listed(store: StoreBuilder) -> None:
+    import time  # noqa: PLC0415 - the clock of the command
 
     store.image("app", "old", at=time.time() - 91 * DAY)
     store.image("app", "young", at=time.time() - 89 * DAY)
     assert [line.tags for line in lines(store.root, "--older-than", "90d")] == [["old"]]
 
 
-def test_children_of_deleted_indexes_are_named_when_asked_for(store: StoreBuilder) -> None:
+def test_children_of_deleted_indexes_are_listed_on_request(store: StoreBuilder) -> None:
     shared = store.image("app", None, [noise("both", 10)])
     children = [store.image("app", None, [noise(str(number), 5000)]) for number in range(2)]
     index = store.index("app", "1", [*children, shared], at=NOW)
@@ -139,7 +139,7 @@ def test_children_of_deleted_indexes_are_named_when_asked_for(store: StoreBuilde
     assert sum(line.bytes for line in found) > 10_000
 
 
-def test_a_child_that_its_link_does_not_lead_to_is_never_named(store: StoreBuilder) -> None:
+def test_a_child_with_a_link_to_another_digest_is_never_listed(store: StoreBuilder) -> None:
     child, other = (store.image("app", None, [noise(name, 500)]) for name in ("child", "other"))
     index = store.index("app", "1", [child], at=NOW)
     store.image("app", "2", at=NOW + 1)
@@ -148,14 +148,14 @@ def test_a_child_that_its_link_does_not_lead_to_is_never_named(store: StoreBuild
     assert [line.digest for line in found] == [index]
 
 
-def test_a_pattern_of_several_lines_stays_a_remark(store: StoreBuilder) -> None:
+def test_a_pattern_of_several_lines_stays_a_comment(store: StoreBuilder) -> None:
     push(store, "app", "1")
     outcome = run_plan(store.root, "--match", "none\nother@sha256:0\t1\t-")
     assert outcome.exit_code == 0
     assert list(parsed(outcome.output)) == []
 
 
-def test_orphaned_repositories_are_named_and_running_tags_never(tmp_path: Path) -> None:
+def test_orphaned_repositories_are_listed_and_running_tags_never(tmp_path: Path) -> None:
     build_sample(tmp_path / "registry", NOW)
     write_captain_config(tmp_path / "captain", NOW)
     caprover = ("--caprover.config-dir", tmp_path / "captain")
@@ -169,7 +169,7 @@ def test_orphaned_repositories_are_named_and_running_tags_never(tmp_path: Path) 
     assert len(tags) == 59 - 4
 
 
-def test_a_platform_that_runs_under_its_digest_keeps_its_index(
+def test_a_platform_that_runs_by_digest_keeps_its_index(
     store: StoreBuilder, tmp_path: Path
 ) -> None:
     _, child, _ = two_platforms(store, "app", "1")
@@ -182,7 +182,7 @@ def test_a_platform_that_runs_under_its_digest_keeps_its_index(
     assert found == {other}
 
 
-def test_nothing_is_planned_while_nobody_knows_what_runs(
+def test_there_is_no_plan_while_running_images_are_unknown(
     store: StoreBuilder, tmp_path: Path
 ) -> None:
     push(store, "app", "1", "2")
@@ -191,7 +191,7 @@ def test_nothing_is_planned_while_nobody_knows_what_runs(
     assert "no plan, because it is unknown which tags run: cannot read" in outcome.complaints
 
 
-def test_nothing_is_planned_while_a_part_of_the_store_cannot_be_read(store: StoreBuilder) -> None:
+def test_there_is_no_plan_while_a_part_of_the_store_is_unreadable(store: StoreBuilder) -> None:
     push(store, "app", "1", "2")
     (store.version_path / "repositories" / "app" / "_manifests" / "more").symlink_to("/nowhere")
     outcome = run_plan(store.root, "--keep-last", "1")
@@ -199,7 +199,7 @@ def test_nothing_is_planned_while_a_part_of_the_store_cannot_be_read(store: Stor
     assert "could not be read" in outcome.complaints
 
 
-def test_a_blocked_collector_is_told_and_nothing_is_promised(store: StoreBuilder) -> None:
+def test_a_blocked_collector_is_a_warning_and_frees_nothing(store: StoreBuilder) -> None:
     *_, last = push(store, "app", "1", "2", "3")
     store.blob_path(last).write_bytes(b"{")
     outcome = run_plan(store.root, "--keep-last", "1")
@@ -218,7 +218,7 @@ def test_a_blocked_collector_is_told_and_nothing_is_promised(store: StoreBuilder
         (("--older-than", "90"), "is not a duration"),
     ],
 )
-def test_wrong_usage_is_told_with_the_mend(
+def test_wrong_usage_is_an_error_with_a_hint(
     store: StoreBuilder, arguments: tuple[str, ...], problem: str
 ) -> None:
     outcome = run_plan(store.root, *arguments)
@@ -263,7 +263,7 @@ def blob_bytes(root: Path) -> int:
 
 
 @pytest.mark.parametrize("include_children", [False, True])
-def test_a_real_registry_shrinks_by_what_the_plan_says(
+def test_a_real_registry_shrinks_by_the_bytes_of_the_plan(
     tmp_path: Path, include_children: bool
 ) -> None:
     root = tmp_path / "registry"
@@ -277,7 +277,7 @@ def test_a_real_registry_shrinks_by_what_the_plan_says(
         children = [client.push_image("multi", None, [noise(f"m{each}", 4000)]) for each in (1, 2)]
         client.push_index("multi", "1", children, oci=True)
         client.push_image("multi", "2", [noise("m", 100)])
-        # an old image is tagged again, and thereby the newest
+        # an old image is tagged again, which makes it the newest
         content, media_type = client.manifest("team/app", digests[0])
         client.push_manifest("team/app", "again", content, media_type)
         StoreBuilder(root).unlinked_blob(noise("garbage", 777))

@@ -1,4 +1,4 @@
-"""The ports are real: another store and another platform, in memory, give all figures and pages."""
+"""The ports suffice: a store and a platform in memory produce all figures and pages."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from exporter.store.port import Blobs, Follower, Kept, KeptCodec, ScanControl, S
 
 @dataclass
 class MemoryStore:
-    """A store whose inventory and blobs are given."""
+    """A store in memory with a fixed inventory and fixed blobs."""
 
     inventory: Inventory
     contents: dict[Digest, bytes]
@@ -69,7 +69,7 @@ class MemoryStream(io.BytesIO):
 
 @dataclass
 class MemoryPlatform:
-    """A platform that tells which images run, and nothing about rollbacks."""
+    """A platform that knows which images run, and nothing about rollbacks."""
 
     images: AppImages
     ownership = OwnershipRules(
@@ -97,7 +97,7 @@ def digest(letter: str) -> Digest:
 
 
 def memory_store() -> MemoryStore:
-    """Build two apps that share a layer, a tag that was replaced, and a blob that is garbage."""
+    """Return a store of two apps that share a layer, a replaced tag, and a garbage blob."""
     table = DigestTable(map(digest, "12acd"))
     first, second, layer, config, _garbage = range(5)
 
@@ -123,7 +123,7 @@ def scanned() -> tuple[Store, Platform, AnalysisOptions, Snapshot]:
     return store, platform, options, scan_once(store, platform, Analyst(options))
 
 
-def test_a_snapshot_and_its_metrics_need_nothing_of_a_filesystem_or_of_caprover() -> None:
+def test_a_snapshot_and_its_metrics_need_no_filesystem_and_no_caprover() -> None:
     _, _, _, snapshot = scanned()
     assert snapshot.store is not None
     assert snapshot.store.figures.blobs[BlobState.UNREFERENCED].bytes == 70
@@ -141,12 +141,12 @@ def test_a_snapshot_and_its_metrics_need_nothing_of_a_filesystem_or_of_caprover(
     assert value("use_tags", use="running") == 1
     assert value("use_tags", use="superseded") == 1
     assert value("repository_orphaned", repository="apps/gone") == 1
-    assert value("use_tags", use="rollback") is None  # this platform cannot tell
+    assert value("use_tags", use="rollback") is None  # this platform does not know
     assert value("filesystem_size_bytes") is None
     assert value("caprover_up") is None
 
 
-def test_the_report_has_the_commands_and_the_owners_of_another_platform() -> None:
+def test_the_report_shows_commands_and_owners_of_another_platform() -> None:
     store, platform, options, snapshot = scanned()
     commands = CommandLines("exporter plan", platform.commands)
     source = ReportSource(store, snapshot, options, commands, None, now=100.0)
@@ -167,7 +167,7 @@ def test_the_report_has_the_commands_and_the_owners_of_another_platform() -> Non
     assert "only this Harbourmaster was checked" in table.getvalue()
 
 
-def test_the_tags_of_a_repository_show_platforms_read_through_the_port() -> None:
+def test_tags_of_a_repository_show_platforms_read_through_the_port() -> None:
     store, platform, options, snapshot = scanned()
     source = ReportSource(store, snapshot, options, CommandLines("x", platform.commands), None, 1.0)
     output = io.StringIO()
