@@ -88,9 +88,7 @@ def test_a_layer_with_urls_may_be_absent(store: StoreBuilder) -> None:
     assert (missing(store), broken(store)) == ([], {})
 
 
-def test_a_layer_with_urls_is_missing_if_another_image_has_none_for_it(
-    store: StoreBuilder,
-) -> None:
+def test_a_layer_with_urls_is_missing_if_another_image_has_none_for_it(store: StoreBuilder) -> None:
     store.image("app", "foreign", [ELSEWHERE])
     store.image("app", "own", [LAYER])
     lose(store, digest_of(LAYER))

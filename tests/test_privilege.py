@@ -1,4 +1,4 @@
-"""What the exporter says of rights that it does not need: being root, writing to the store."""
+"""Warnings of rights that the exporter does not need: root, and writing to the store."""
 
 import os
 import re
@@ -19,8 +19,8 @@ from tests.reliability import Record
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
 OWNER, STRANGER = 54321, 54322
-# The only right that the interpreter may take to be read, where it lies in root's home: it allows
-# to write nothing. It is also what deploy/systemd gives for a store that only root may enter.
+# The only right that may be needed, to read an interpreter in root's home: it does not allow
+# writing. deploy/systemd grants it too, for a store that only root may enter.
 READING = as_user(OWNER, "dac_read_search")
 STRANGER_READING = as_user(STRANGER, "dac_read_search")
 
@@ -31,15 +31,15 @@ BLOBS = "docker/registry/v2/blobs"
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Who runs the exporter, on what, and what it is to be warned of.
+    """A user of the exporter, a store, and the expected warnings.
 
     Attributes:
-        uid: of the process.
-        under: what makes it a process of that user.
-        owner: of the whole store.
+        uid: user of the process.
+        under: command that makes it a process of that user.
+        owner: owner of the whole store.
         open_to_all: a directory that everybody may write to.
         read_only: whether the store is mounted read-only.
-        warnings: how they begin.
+        warnings: beginnings of the expected warnings.
 
     """
 
@@ -77,23 +77,23 @@ def store(tmp_path: Path) -> Path:
 
 
 def arrange(situation: Situation, store: Path, state: Path) -> list[str]:
-    """Make the store as it should be; give the command that others are run under."""
+    """Prepare the store, and return the command that runs others in the situation."""
     for path in (store, *store.rglob("*")):
         os.chown(path, situation.owner, situation.owner)
     if situation.open_to_all is not None:
         (store / situation.open_to_all).chmod(0o777)
     state.mkdir()
     os.chown(state, situation.uid, situation.uid)
-    # which would write where this user may not
-    unmeasured = ["env", "-u", "COVERAGE_PROCESS_CONFIG", "-u", "COVERAGE_PROCESS_START"]
+    # coverage would write to paths where this user may not
+    without_coverage = ["env", "-u", "COVERAGE_PROCESS_CONFIG", "-u", "COVERAGE_PROCESS_START"]
     mounted = with_read_only(store) if situation.read_only else []
-    return [*unmeasured, *mounted, *situation.under]
+    return [*without_coverage, *mounted, *situation.under]
 
 
 @needs_root
 @pytest.mark.reliability("privilege")
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_serve_warns_once_of_rights_that_it_does_not_need(
+def test_serve_warns_once_of_each_unneeded_right(
     store: Path, tmp_path: Path, name: str, record: Record
 ) -> None:
     situation = SITUATIONS[name]
@@ -105,32 +105,32 @@ def test_serve_warns_once_of_rights_that_it_does_not_need(
         exporter.terminate()
         lines = [line for line in exporter.log.splitlines() if "level=info" not in line]
         complaints = exporter.complaints
-    said = [re.search(r' level=warning logger=serve\.run msg="(.*?): ', line) for line in lines]
+    events = [re.search(r' level=warning logger=serve\.run msg="(.*?): ', line) for line in lines]
     expected = [each.format(store=store) for each in situation.warnings]
-    assert [each and each[1] for each in said] == expected
+    assert [each and each[1] for each in events] == expected
     assert complaints == []
-    told = "; ".join(expected).replace(str(store), "/registry") or "nothing"
-    record(f"`serve` run as {name} warns of rights that it does not need", told)
+    logged = "; ".join(expected).replace(str(store), "/registry") or "nothing"
+    record(f"`serve` run as {name} warns of rights that it does not need", logged)
 
 
 @needs_root
-def test_check_config_says_what_serve_would_warn_of_and_finds_no_fault_in_it(store: Path) -> None:
+def test_check_config_prints_the_warnings_of_serve_and_succeeds(store: Path) -> None:
     as_root = run_command("check-config", "--storage.root", store)
     assert as_root.exit_code == 0
-    told = [line.split(": ")[:3] for line in as_root.complaints.splitlines()]
+    logged = [line.split(": ")[:3] for line in as_root.complaints.splitlines()]
     start = ["registry-storage-exporter", "serve, started like this, warns"]
-    assert told == [[*start, ROOT], [*start, STORE.format(store=store)]]
+    assert logged == [[*start, ROOT], [*start, STORE.format(store=store)]]
     plain = run_exporter("check-config", "--storage.root", store)
     assert (plain.stdout, plain.stderr) == (as_root.output, as_root.complaints)
 
 
-def test_other_commands_are_for_root_too(store: Path) -> None:
+def test_other_commands_run_as_root_without_a_warning(store: Path) -> None:
     for command in ("collect", "report", "plan --older-than 1d"):
         outcome = run_command(*command.split(), "--storage.root", store)
         assert (outcome.exit_code, outcome.complaints) == (0, "")
 
 
-def test_a_store_that_is_not_there_can_not_be_written_to(store: Path) -> None:
+def test_there_is_no_warning_of_a_writable_store_that_does_not_exist(store: Path) -> None:
     shutil.rmtree(store)
     outcome = run_command("check-config", "--storage.root", store)
     assert outcome.exit_code == 0
@@ -139,14 +139,14 @@ def test_a_store_that_is_not_there_can_not_be_written_to(store: Path) -> None:
 
 @pytest.mark.parametrize("is_root", [True, False])
 @pytest.mark.parametrize("writable", [None, Path("/registry")])
-def test_each_right_has_its_own_warning_with_its_mend(is_root: bool, writable: Path | None) -> None:
-    root_mends = ("--user 65532:65532", "DynamicUser=yes", "--cap-drop ALL")
-    store_mends = (":ro", "ReadOnly: true", "ReadOnlyPaths=", "/registry")
-    expected = [root_mends] * is_root + [store_mends] * (writable is not None)
+def test_each_right_has_its_own_warning_with_its_fix(is_root: bool, writable: Path | None) -> None:
+    root_fixes = ("--user 65532:65532", "DynamicUser=yes", "--cap-drop ALL")
+    store_fixes = (":ro", "ReadOnly: true", "ReadOnlyPaths=", "/registry")
+    expected = [root_fixes] * is_root + [store_fixes] * (writable is not None)
     warnings = warnings_of(Privilege(is_root, writable))
     assert len(warnings) == len(expected)
-    for warning, mends in zip(warnings, expected, strict=True):
-        assert all(mend in warning for mend in mends)
+    for warning, fixes in zip(warnings, expected, strict=True):
+        assert all(fix in warning for fix in fixes)
 
 
 def test_a_path_that_could_act_on_a_terminal_is_escaped() -> None:

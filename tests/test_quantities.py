@@ -1,4 +1,4 @@
-"""Durations, sizes and addresses: what is read, what is refused, what is written."""
+"""Durations, sizes and addresses: parsing, errors and formatting."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ SIZE_UNITS = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTP", 1)},
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP", 1)},
 }
-# Digits of other scripts are digits to Python, but hardly what somebody meant to write.
+# Python accepts digits of other scripts, but hardly anybody writes them on purpose.
 NONSENSE = ("", " ", "-", "five", "1,5", "1e3", "0x10", "+1", "-1", "inf", "nan", "٣", "²", "1 2")
 
 
@@ -38,12 +38,12 @@ NONSENSE = ("", " ", "-", "five", "1,5", "1e3", "0x10", "+1", "-1", "inf", "nan"
         ("1w2d3h4m5s6ms", 788_645.006),
     ],
 )
-def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
+def test_durations_are_parsed_to_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
 @given(st.integers(0, 10**9), st.sampled_from(sorted(DURATION_UNITS)))
-def test_every_unit_of_time_counts_as_it_should(amount: int, unit: str) -> None:
+def test_every_unit_of_time_has_its_length(amount: int, unit: str) -> None:
     assert parse_duration(f"{amount}{unit}") == pytest.approx(amount * DURATION_UNITS[unit])
 
 
@@ -55,13 +55,13 @@ def test_parts_of_a_duration_add_up(parts: list[tuple[int, str]]) -> None:
 
 
 @pytest.mark.parametrize("text", [*NONSENSE, "5", "5M", "5 m", "m", "5m ", "5m-1s", "1.m", "٣m"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration; write e\.g\. 30s"):
         parse_duration(text)
 
 
 @given(st.integers(0, 10**6), st.sampled_from(sorted(SIZE_UNITS)), st.sampled_from(["", " "]))
-def test_every_unit_of_size_counts_as_it_should(amount: int, unit: str, gap: str) -> None:
+def test_every_unit_of_size_has_its_number_of_bytes(amount: int, unit: str, gap: str) -> None:
     size = amount * SIZE_UNITS[unit]
     assert parse_size(f"{amount}{gap}{unit}") == size
     assert parse_size(f"{amount}{gap}{unit.lower()}") == size
@@ -69,7 +69,7 @@ def test_every_unit_of_size_counts_as_it_should(amount: int, unit: str, gap: str
 
 
 @given(st.integers(0, 2**80))
-def test_a_number_of_bytes_is_taken_to_the_byte(size: int) -> None:
+def test_a_number_of_bytes_is_exact(size: int) -> None:
     assert parse_size(str(size)) == size
 
 
@@ -84,12 +84,12 @@ def test_a_number_of_bytes_is_taken_to_the_byte(size: int) -> None:
         ("9007199254740993", 9_007_199_254_740_993),
     ],
 )
-def test_fractions_of_units_are_bytes_rounded_down(text: str, size: int) -> None:
+def test_fractions_of_units_are_rounded_down_to_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", [*NONSENSE, "GiB", "5G", "5Gi", "5iB", "5EB", "5 i B", "1.GiB"])
-def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a size; write e\.g\. 50GiB"):
         parse_size(text)
 
@@ -112,7 +112,7 @@ def test_sizes_are_written_in_the_largest_unit_that_fits(size: int, text: str) -
 
 
 @given(st.integers(0, 2**62))
-def test_a_size_as_written_reads_back_as_about_the_same(size: int) -> None:
+def test_a_written_size_reads_back_as_about_the_same(size: int) -> None:
     assert parse_size(format_size(size)) == pytest.approx(size, rel=0.06)
 
 
@@ -142,7 +142,7 @@ def test_durations_are_written_in_the_largest_unit_that_fits(seconds: float, tex
 
 
 @given(st.floats(0.01, 10**9))
-def test_a_duration_as_written_reads_back_as_about_the_same(seconds: float) -> None:
+def test_a_written_duration_reads_back_as_about_the_same(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.3)
 
 
@@ -156,7 +156,7 @@ def test_a_duration_as_written_reads_back_as_about_the_same(seconds: float) -> N
         ("[::]:80", "::", 80),
     ],
 )
-def test_addresses_are_a_host_and_a_port(text: str, host: str, port: int) -> None:
+def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
     assert parse_listen_address(text) == ListenAddress(host, port)
 
 
@@ -168,7 +168,7 @@ hosts = st.one_of(
 
 
 @given(hosts, st.integers(0, 65535))
-def test_an_address_as_written_reads_back_as_itself(host: str, port: int) -> None:
+def test_a_written_address_reads_back_as_itself(host: str, port: int) -> None:
     address = ListenAddress(host, port)
     assert parse_listen_address(str(address)) == address
 
@@ -180,11 +180,11 @@ def test_an_address_as_written_reads_back_as_itself(host: str, port: int) -> Non
         *("[::1]", "[::1:80", "::1]:80", "[[::1]]:80", "a b:80", " :80", "http://host:80"),
     ],
 )
-def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an address; write e\.g\. :10996"):
         parse_listen_address(text)
 
 
-def test_an_ipv6_address_without_brackets_is_refused_with_them() -> None:
+def test_an_ipv6_address_without_brackets_is_refused_with_a_hint() -> None:
     with pytest.raises(ValueError, match=r"needs brackets around an IPv6 address: \[::1\]:80"):
         parse_listen_address("::1:80")

@@ -1,4 +1,4 @@
-"""The exporter held against a real registry: its store, its collector, and its HTTP API."""
+"""The exporter compared with a real registry: its store, its collector and its HTTP API."""
 
 import base64
 import shutil
@@ -45,7 +45,7 @@ REPOSITORIES = (WEB, WORKER, GONE, MIRROR, PUSHING, TOOLS, NESTED)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was pushed: the digest of its manifest, and of everything it consists of."""
+    """A pushed image: the digest of its manifest, and those of all its parts."""
 
     digest: str
     blobs: frozenset[str]
@@ -53,15 +53,15 @@ class Image:
 
 @dataclass(slots=True)
 class Pushed:
-    """A store that a registry made, and what was pushed to it.
+    """A store that a registry wrote, and the content that was pushed to it.
 
     Attributes:
         root: the registry's root directory.
-        since: when pushing began, Unix seconds.
-        until: when it ended.
-        tagged: digests of what the tags need.
-        untagged: of what other manifests need besides.
-        unreferenced: of the rest.
+        since: start of pushing, Unix seconds.
+        until: end of pushing, Unix seconds.
+        tagged: digests of the blobs that tags need.
+        untagged: digests of the blobs that only untagged manifests need.
+        unreferenced: digests of all other blobs.
 
     """
 
@@ -76,7 +76,7 @@ class Pushed:
 def push(
     client: RegistryClient, repository: str, tag: str | None, *own: str, oci: bool = False
 ) -> Image:
-    """Push an image of the base layer and a layer of its own for each name."""
+    """Push an image of the base layer and one layer of its own for each name."""
     layers = [BASE, *(noise(name, 3_000 + 100 * len(name)) for name in own)]
     digest = client.push_image(repository, tag, layers, oci=oci)
     return Image(digest, frozenset({digest, digest_of(image_config(layers)), *digests_of(layers)}))
@@ -106,7 +106,7 @@ def digests_of(contents: Iterable[bytes]) -> list[str]:
 
 
 def push_everything(client: RegistryClient, pushed: Pushed) -> None:
-    """Push every kind of thing that a registry's store holds in its daily life."""
+    """Push every kind of content that a registry in daily use stores."""
     web = push(client, WEB, "1.0", "web 1.0")
     retagged = [push(client, WEB, "latest", f"web {build}") for build in range(3)]
     worker = push_mounted(client, WORKER, "1.0", WEB)
@@ -133,7 +133,7 @@ def push_everything(client: RegistryClient, pushed: Pushed) -> None:
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Pushed:
-    """Give a store as a registry left it; to change it, copy it."""
+    """Return a store that a registry wrote; copy it before changing it."""
     made = Pushed(tmp_path_factory.mktemp("pushed") / "registry", since=time.time())
     with DockerRegistry(made.root) as registry, RegistryClient(registry.url) as client:
         push_everything(client, made)
@@ -143,7 +143,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Pushed:
 
 @pytest.fixture(scope="module")
 def metrics(pushed: Pushed) -> Metrics:
-    """Give what the exporter says of that store."""
+    """Return the metrics of that store."""
     return collect(pushed.root)
 
 
@@ -169,13 +169,13 @@ def revisions(root: Path, repository: str) -> list[str]:
 
 
 def sizes_in(metrics: Metrics) -> Metrics:
-    """Give what the metrics say of blobs and of each repository on disk."""
+    """Return the metrics of blobs and of each repository on disk."""
     of_disk = ("docker_registry_blob", "docker_registry_repository_")
     return Metrics({key: value for key, value in metrics.items() if key[0].startswith(of_disk)})
 
 
 def watch(registry: DockerRegistry, root: Path | None = None, password: str = PASSWORD) -> Exporter:
-    """Prepare an exporter beside a registry that wants a login."""
+    """Return an exporter for a registry that requires a login."""
     return Exporter(
         *("--storage.root", root or registry.root),
         *("--registry.url", registry.url),
@@ -197,7 +197,7 @@ def api_is_down(metrics: Metrics) -> bool:
     return metrics.value("docker_registry_api_up") == 0
 
 
-# What the disk holds
+# The store on disk
 
 
 def test_blob_bytes_add_up_to_the_sizes_of_all_data_files(pushed: Pushed, metrics: Metrics) -> None:
@@ -206,7 +206,7 @@ def test_blob_bytes_add_up_to_the_sizes_of_all_data_files(pushed: Pushed, metric
 
 
 @pytest.mark.parametrize("state", ["tagged", "untagged", "unreferenced"])
-def test_each_blob_counts_for_the_strongest_reason_it_is_there(
+def test_each_blob_counts_in_the_strongest_state_of_its_references(
     pushed: Pushed, metrics: Metrics, state: str
 ) -> None:
     digests = getattr(pushed, state)
@@ -226,9 +226,7 @@ def test_repositories_nested_in_others_and_empty_ones_are_counted(metrics: Metri
     assert metrics.value("docker_registry_tags") == 7
 
 
-def test_manifests_that_no_tag_reaches_are_told_from_children_of_a_tagged_index(
-    metrics: Metrics,
-) -> None:
+def test_untagged_manifests_do_not_include_children_of_a_tagged_index(metrics: Metrics) -> None:
     manifests = {WEB: 4, WORKER: 1, MIRROR: 2, TOOLS: 3, NESTED: 5, GONE: 0, PUSHING: 0}
     untagged = dict.fromkeys(REPOSITORIES, 0) | {WEB: 2, NESTED: 2}
     assert metrics.by("repository", "docker_registry_repository_manifests") == manifests
@@ -236,7 +234,7 @@ def test_manifests_that_no_tag_reaches_are_told_from_children_of_a_tagged_index(
     assert metrics.by("state", "docker_registry_manifests") == {"tagged": 11, "untagged": 4}
 
 
-def test_an_unfinished_upload_is_counted_with_its_bytes_and_its_start(
+def test_an_unfinished_upload_counts_with_its_bytes_and_its_start(
     pushed: Pushed, metrics: Metrics
 ) -> None:
     started = metrics.value("docker_registry_upload_oldest_start_timestamp_seconds")
@@ -257,9 +255,7 @@ def test_the_last_push_is_when_the_registry_wrote_the_newest_link(
     assert pushes[WEB] < pushes[WORKER] < pushes[MIRROR] < pushes[TOOLS] < pushes[NESTED]
 
 
-def test_a_store_that_only_a_registry_wrote_has_no_issue_and_no_stray_file(
-    metrics: Metrics,
-) -> None:
+def test_a_store_written_by_a_registry_has_no_issue_and_no_stray_file(metrics: Metrics) -> None:
     assert metrics.value("docker_registry_scan_complete") == 1
     assert metrics.total("docker_registry_scan_issues") == 0
     assert metrics.value("docker_registry_stray_files") == 0
@@ -279,10 +275,12 @@ def test_logical_bytes_count_each_tag_as_if_it_were_alone(
     assert metrics.total("docker_registry_blob_bytes") == alone
 
 
-# What the registry's own collector frees
+# Garbage collection by the registry
 
 
-def test_unreferenced_bytes_are_what_a_collector_run_frees(copied: Path, metrics: Metrics) -> None:
+def test_a_collector_run_frees_exactly_the_unreferenced_bytes(
+    copied: Path, metrics: Metrics
+) -> None:
     before = blob_bytes(copied)
     with DockerRegistry(copied) as registry:
         registry.garbage_collect()
@@ -296,7 +294,7 @@ def test_unreferenced_bytes_are_what_a_collector_run_frees(copied: Path, metrics
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
-def test_exclusive_bytes_are_what_deleting_the_repository_and_a_collector_run_free(
+def test_exclusive_bytes_are_freed_by_deleting_the_repository_and_a_collector_run(
     copied: Path, metrics: Metrics, repository: str
 ) -> None:
     before = blob_bytes(copied)
@@ -311,7 +309,7 @@ def test_exclusive_bytes_are_what_deleting_the_repository_and_a_collector_run_fr
     assert exclusive == freed - unreferenced
 
 
-def test_exclusive_shared_and_unreferenced_bytes_add_up_to_all(metrics: Metrics) -> None:
+def test_exclusive_shared_and_unreferenced_bytes_add_up_to_the_total(metrics: Metrics) -> None:
     exclusive = metrics.by("repository", "docker_registry_repository_exclusive_bytes")
     shared = metrics.value("docker_registry_shared_blob_bytes")
     unreferenced = metrics.value("docker_registry_blob_bytes", state="unreferenced")
@@ -322,7 +320,7 @@ def test_exclusive_shared_and_unreferenced_bytes_add_up_to_all(metrics: Metrics)
     assert parts == metrics.total("docker_registry_blob_bytes")
 
 
-def test_a_running_exporter_sees_that_a_manifest_was_deleted_through_the_api(
+def test_a_running_exporter_notices_a_manifest_deleted_through_the_api(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     kept = push(registry_client, WEB, "1", "web 1")
@@ -348,10 +346,10 @@ def test_a_running_exporter_sees_that_a_manifest_was_deleted_through_the_api(
         assert page.total("docker_registry_blob_bytes") == blob_bytes(registry.root)
 
 
-# What the HTTP API tells
+# The HTTP API
 
 
-def test_the_api_tells_each_repository_the_tags_that_the_registry_lists(
+def test_api_figures_match_the_tags_that_the_registry_lists(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     layers = [BASE]
@@ -407,7 +405,7 @@ def test_repositories_of_several_catalog_pages_are_all_counted(
     assert metrics.value("docker_registry_repositories_omitted") == 0
 
 
-def test_a_registry_that_stops_takes_its_own_word_with_it_and_nothing_of_the_disk(
+def test_stopping_the_registry_removes_the_api_figures_and_keeps_those_of_the_disk(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     push(registry_client, WEB, "1", "web 1")
@@ -429,7 +427,7 @@ def test_a_registry_that_stops_takes_its_own_word_with_it_and_nothing_of_the_dis
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "not-the-pass:word%21"])
-def test_a_password_is_on_no_page_and_in_no_line_of_the_log(
+def test_no_page_and_no_log_line_contains_the_password(
     registry: DockerRegistry, registry_client: RegistryClient, password: str
 ) -> None:
     push(registry_client, WEB, "1", "web")
@@ -452,7 +450,7 @@ def test_a_password_is_on_no_page_and_in_no_line_of_the_log(
         assert metrics.by("repository", "docker_registry_api_repository_tags") == {}
 
 
-def test_the_password_is_read_anew_from_its_file(
+def test_a_changed_password_file_is_read_again(
     registry: DockerRegistry, registry_client: RegistryClient, tmp_path: Path
 ) -> None:
     push(registry_client, WEB, "1", "web")
@@ -465,10 +463,10 @@ def test_the_password_is_read_anew_from_its_file(
     ) as exporter:
         exporter.wait_for(api_is_down)
         file.write_text(f"{PASSWORD}\n")
-        exporter.wait_for(api_is_up, "the new password is not taken")
+        exporter.wait_for(api_is_up, "the new password is not used")
 
 
-def test_what_the_api_no_longer_tells_disappears(
+def test_figures_of_deleted_tags_and_repositories_disappear(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     push(registry_client, WEB, "1", "web")
@@ -493,7 +491,7 @@ def test_what_the_api_no_longer_tells_disappears(
     assert WORKER not in page
 
 
-def test_tags_that_only_the_disk_or_only_the_api_has_are_differences(
+def test_tags_only_on_disk_or_only_in_the_api_are_differences(
     registry: DockerRegistry, registry_client: RegistryClient, tmp_path: Path
 ) -> None:
     image = push(registry_client, WEB, "1", "web")
@@ -512,7 +510,7 @@ def test_tags_that_only_the_disk_or_only_the_api_has_are_differences(
         exporter.wait_for(differences_are(2), "a tag pushed to the registry does not count")
 
 
-def test_tags_that_are_pushed_and_deleted_during_a_scan_are_never_broken(tmp_path: Path) -> None:
+def test_tags_pushed_and_deleted_during_a_scan_are_never_broken(tmp_path: Path) -> None:
     registry = DockerRegistry(tmp_path)
     enough = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Loops outlive every failure, and each change is published as one new snapshot."""
+"""Refresh loops survive every failure, and each change is published as one snapshot."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ USAGE = FilesystemUsage(10, 5, 4, 3, 2, readonly=False)
 
 @pytest.mark.parametrize("error", [StoreUnreadableError("gone"), RuntimeError("a bug")])
 @pytest.mark.parametrize("recording_fails", [False, True])
-def test_a_loop_outlives_whatever_goes_wrong(
+def test_a_loop_survives_every_failure(
     error: Exception, caplog: pytest.LogCaptureFixture, *, recording_fails: bool
 ) -> None:
     attempts: list[int] = []
@@ -49,17 +49,17 @@ def test_a_loop_outlives_whatever_goes_wrong(
     loop = Loop("acting", Failing(act), 0.01, stop)
     with caplog.at_level(logging.ERROR):
         loop.start()
-        wait_until(lambda: len(attempts) > 3, "the loop does not go on", 10)
+        wait_until(lambda: len(attempts) > 3, "the loop does not continue", 10)
         stop.set()
         loop.join(5)
     assert not loop.is_alive()
     assert set(recorded) == {error}
     assert f"acting failed: {error}" in caplog.text or "acting failed, which is" in caplog.text
     assert ("no room to record" in caplog.text) == recording_fails
-    assert len(caplog.records) == 1 + recording_fails  # though it went wrong four times
+    assert len(caplog.records) == 1 + recording_fails  # although it failed four times
 
 
-def test_a_loop_says_that_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_logs_that_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
     stop = threading.Event()
     attempts: list[int] = []
 
@@ -71,7 +71,7 @@ def test_a_loop_says_that_it_works_again(caplog: pytest.LogCaptureFixture) -> No
     loop = Loop("acting", Job(act), 0.01, stop)
     with caplog.at_level(logging.INFO):
         loop.start()
-        wait_until(lambda: len(attempts) > 5, "the loop does not go on", 10)
+        wait_until(lambda: len(attempts) > 5, "the loop does not continue", 10)
         stop.set()
         loop.join(5)
     assert [each.getMessage() for each in caplog.records] == [
@@ -80,7 +80,7 @@ def test_a_loop_says_that_it_works_again(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
-def test_a_loop_tries_again_sooner_after_a_failure() -> None:
+def test_a_loop_retries_sooner_after_a_failure() -> None:
     stop = threading.Event()
     pauses: list[float | None] = []
 
@@ -106,7 +106,7 @@ def test_a_loop_tries_again_sooner_after_a_failure() -> None:
     assert after_success > 3000
 
 
-def test_every_change_is_published_and_nothing_else() -> None:
+def test_changes_are_published_and_nothing_else() -> None:
     published: list[Snapshot] = []
     publisher, analyst = Publisher(published.append), Analyst()
     for _ in range(2):
@@ -132,7 +132,7 @@ def test_a_snapshot_that_cannot_be_published_is_not_kept() -> None:
     assert publisher.snapshot is before
 
 
-def test_differences_are_unknown_without_both_sides() -> None:
+def test_differences_are_unknown_without_the_disk_and_the_api() -> None:
     snapshot = Analyst().with_api(Snapshot(), ApiStatus(ApiView({"app": frozenset({"1"})})))
     assert snapshot.tag_differences is None
 
@@ -149,7 +149,7 @@ def status(images: AppImages, failure: str | None = None) -> PlatformStatus:
     return PlatformStatus("CapRover", images, failure)
 
 
-def test_uses_follow_caprovers_configuration_and_outlive_its_loss(tmp_path: Path) -> None:
+def test_uses_follow_caprovers_configuration_and_survive_its_loss(tmp_path: Path) -> None:
     StoreBuilder(tmp_path).image("captain/img-captain-blog", "1")
     published: list[Snapshot] = []
     publisher, analyst = Publisher(published.append), Analyst(OPTIONS)
@@ -171,7 +171,7 @@ def test_uses_follow_caprovers_configuration_and_outlive_its_loss(tmp_path: Path
     assert published[-1].policies
 
 
-def test_conclusions_from_an_older_configuration_are_drawn_again(tmp_path: Path) -> None:
+def test_uses_from_an_older_configuration_are_computed_again(tmp_path: Path) -> None:
     StoreBuilder(tmp_path).image("captain/img-captain-blog", "1")
     analyst = Analyst(OPTIONS)
     analysis = analyst.analyse(scan_store(tmp_path), status(images("other")))
@@ -181,7 +181,7 @@ def test_conclusions_from_an_older_configuration_are_drawn_again(tmp_path: Path)
     assert snapshot.uses.orphaned_repositories == set()
 
 
-def test_what_was_pushed_since_caprovers_file_was_lost_is_nobodys_orphan(tmp_path: Path) -> None:
+def test_an_image_pushed_after_the_loss_of_caprovers_file_is_not_orphaned(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     old, new = "captain/img-captain-old", "captain/img-captain-new"
     named = "captain/img-captain-blog"
@@ -202,9 +202,7 @@ def test_what_was_pushed_since_caprovers_file_was_lost_is_nobodys_orphan(tmp_pat
     }
 
 
-def test_an_image_is_missing_when_a_scan_has_not_found_it_not_when_it_was_just_deployed(
-    tmp_path: Path,
-) -> None:
+def test_an_image_is_missing_only_after_a_scan_that_does_not_find_it(tmp_path: Path) -> None:
     StoreBuilder(tmp_path).image("captain/img-captain-blog", "1")
     analyst, snapshot = Analyst(OPTIONS), Snapshot()
 
@@ -226,7 +224,7 @@ def test_an_image_is_missing_when_a_scan_has_not_found_it_not_when_it_was_just_d
     assert missing(scanned(snapshot)) == 1
 
 
-def test_a_store_that_has_not_changed_is_not_analysed_again(tmp_path: Path) -> None:
+def test_an_unchanged_store_is_not_analysed_again(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     store.image("app", "1")
     followed = FollowedStore(tmp_path, FollowOptions(interval=0))
