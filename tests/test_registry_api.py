@@ -1,4 +1,4 @@
-"""What the registry's HTTP API tells, of a real registry; and the paging of its lists."""
+"""The HTTP API of a real registry, and the paging of its lists."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ from tests.fake_registry import (
 from tests.servers import USERNAME, DockerRegistry, RegistryClient
 
 
-def test_reads_every_repository_with_its_tags_after_logging_in(
+def test_every_repository_is_read_with_its_tags_after_a_login(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     registry_client.push_image("app", "1", [b"layer"])
@@ -56,7 +56,9 @@ def test_an_empty_registry_has_an_empty_view(registry: DockerRegistry) -> None:
     assert poll(endpoint_of(registry.url), ignore) == ApiView({})
 
 
-def test_a_wrong_password_is_tried_once_and_named_as_the_reason(registry: DockerRegistry) -> None:
+def test_a_wrong_password_is_tried_once_and_is_the_reason_of_the_error(
+    registry: DockerRegistry,
+) -> None:
     requests = Requests()
     message = failure(RegistryEndpoint(registry.url, USERNAME, SecretStr("wrong")), requests)
     assert message == (
@@ -66,9 +68,7 @@ def test_a_wrong_password_is_tried_once_and_named_as_the_reason(registry: Docker
     assert requests.codes == [("ping", "401"), ("ping", "401")]
 
 
-def test_a_registry_that_wants_a_login_says_which_options_to_set(
-    registry: DockerRegistry,
-) -> None:
+def test_a_missing_login_is_an_error_with_the_options_to_set(registry: DockerRegistry) -> None:
     message = failure(endpoint_of(registry.url, login=False))
     assert "set --registry.username and --registry.password-file" in message
 
@@ -113,7 +113,7 @@ def test_repositories_without_tags_stay_in_the_view(
     assert view.tags == dict.fromkeys(("blobs-only", "deleted", "untagged"), frozenset())
 
 
-def test_all_pages_of_a_tag_list_are_read_whatever_the_form_of_the_link() -> None:
+def test_all_pages_of_a_tag_list_are_read_with_every_form_of_link() -> None:
     with FakeServer({}) as server:
         path = "/v2/app/tags/list"
         third = Reply(b'{"tags": ["c"]}', headers={"Link": f"<{server.url}{path}?last=d>;rel=next"})
@@ -130,7 +130,7 @@ def test_all_pages_of_a_tag_list_are_read_whatever_the_form_of_the_link() -> Non
     assert server.asked("/v2/_catalog")[0].query == {}
 
 
-def test_other_links_are_not_pages() -> None:
+def test_other_links_are_not_next_pages() -> None:
     headers = {"Link": '</v2/_catalog?last=x>; rel="prev", </next>; rel="nextish"'}
     reply = Reply(b'{"repositories": []}', headers=headers)
     with FakeServer(with_routes(catalog=reply)) as server:
@@ -138,7 +138,7 @@ def test_other_links_are_not_pages() -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["http://user:hidden@OTHER/v2/_catalog?n=1", "//OTHER/v2/"])
-def test_a_page_on_another_origin_is_not_asked_for(elsewhere: str) -> None:
+def test_a_page_on_another_origin_is_not_requested(elsewhere: str) -> None:
     with FakeServer(routes_of(app=["1"])) as other, FakeServer({}) as server:
         link = elsewhere.replace("OTHER", other.url.removeprefix("http://"))
         server.routes |= with_routes(catalog=catalog("app", link=link))
@@ -149,7 +149,7 @@ def test_a_page_on_another_origin_is_not_asked_for(elsewhere: str) -> None:
 
 
 @pytest.mark.parametrize("link", ["/v2/other/tags/list?last=1", "/admin?delete=all", "http://a:b"])
-def test_a_page_of_something_else_is_not_asked_for(link: str) -> None:
+def test_a_page_of_something_else_is_not_requested(link: str) -> None:
     with FakeServer(with_routes(catalog=catalog("app", link=link))) as server:
         failure(endpoint_of(server.url))
     assert [request.path for request in server.requests] == ["/v2/", "/v2/_catalog"]
@@ -157,7 +157,7 @@ def test_a_page_of_something_else_is_not_asked_for(link: str) -> None:
 
 @pytest.mark.parametrize("link", ["/v2/_catalog?last=b", "/v2/_catalog", ""])
 @pytest.mark.parametrize("replaced", ["catalog", "tags"])
-def test_a_page_named_again_is_not_asked_again(replaced: str, link: str) -> None:
+def test_a_repeated_page_is_not_requested_again(replaced: str, link: str) -> None:
     path = {"catalog": "/v2/_catalog", "tags": "/v2/app/tags/list"}[replaced]
     page = link.replace("/v2/_catalog", path) or "?"
     listing = catalog("app", link=page) if replaced == "catalog" else tag_list("1", link=page)
@@ -166,7 +166,7 @@ def test_a_page_named_again_is_not_asked_again(replaced: str, link: str) -> None
     assert len(server.asked(path)) <= 2
 
 
-def test_pages_without_end_are_given_up_after_a_thousand() -> None:
+def test_endless_pages_are_an_error_after_a_thousand() -> None:
     numbers = itertools.count()
 
     def endless(_: httpx.Request) -> httpx.Response:
@@ -180,7 +180,7 @@ def test_pages_without_end_are_given_up_after_a_thousand() -> None:
     assert requests.codes.count(("catalog", "200")) == 1000
 
 
-def test_names_without_end_are_given_up() -> None:
+def test_too_many_names_are_an_error() -> None:
     first = tag_list("a", "b", link="?last=2")
     pages = paged({"2": tag_list("c", "d")}, first)
     with FakeServer(with_routes(tags=pages)) as server:
@@ -190,7 +190,7 @@ def test_names_without_end_are_given_up() -> None:
     assert view.tags["app"] == frozenset("abcd")
 
 
-def test_a_repository_listed_twice_is_asked_for_once() -> None:
+def test_a_repository_listed_twice_is_requested_once() -> None:
     with FakeServer(with_routes(catalog=catalog("app", "app"))) as server:
         assert poll(endpoint_of(server.url), ignore).tags == {"app": frozenset({"1"})}
     assert len(server.asked("/v2/app/tags/list")) == 1
@@ -204,7 +204,7 @@ def test_null_empty_and_not_found_all_mean_no_tags(reply: Reply) -> None:
         assert poll(endpoint_of(server.url), ignore).tags == {"app": frozenset()}
 
 
-def test_a_registry_below_a_path_is_read_though_its_links_lack_the_path() -> None:
+def test_a_registry_below_a_path_is_read_although_its_links_lack_the_path() -> None:
     pages = paged({"a": catalog("b")}, catalog("a", link="/v2/_catalog?last=a"))
     lists = {f"/some/where/v2/{name}/tags/list": tag_list(name) for name in "ab"}
     routes = {"/some/where/v2/": Reply(), "/some/where/v2/_catalog": pages, **lists}

@@ -1,4 +1,4 @@
-"""Logging in to a registry, and that credentials go to nobody else."""
+"""Logging in to a registry, without sending the credentials to anybody else."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ from tests.fake_registry import (
 from tests.servers import USERNAME, free_port
 
 
-def test_credentials_are_not_sent_to_a_registry_that_does_not_ask_for_them() -> None:
+def test_credentials_are_not_sent_to_a_registry_that_does_not_require_them() -> None:
     with FakeServer(routes_of(app=["1"])) as server:
         poll(endpoint_of(server.url), ignore)
     assert {request.authorization for request in server.requests} == {None}
@@ -58,7 +58,7 @@ def test_cookies_are_not_kept() -> None:
     assert not any("Cookie" in request.headers for request in server.requests)
 
 
-def test_a_password_that_is_no_longer_accepted_is_not_sent_again() -> None:
+def test_a_password_that_is_not_accepted_any_more_is_not_sent_again() -> None:
     challenge = {"WWW-Authenticate": 'Basic realm="x"'}
     refused = Reply(status=401, headers=challenge)
 
@@ -71,7 +71,7 @@ def test_a_password_that_is_no_longer_accepted_is_not_sent_again() -> None:
     assert len(server.asked("/v2/_catalog")) == 1
 
 
-def test_a_password_that_is_not_utf8_is_sent_as_its_own_bytes() -> None:
+def test_a_password_that_is_not_utf8_is_sent_unchanged() -> None:
     joined = base64.b64encode(b"captain:p\xe9").decode()
     challenge = {"WWW-Authenticate": "Basic"}
 
@@ -79,20 +79,20 @@ def test_a_password_that_is_not_utf8_is_sent_as_its_own_bytes() -> None:
         accepted = request.authorization == f"Basic {joined}"
         return Reply() if accepted else Reply(status=401, headers=challenge)
 
-    password = os.fsdecode(b"p\xe9")  # as a variable of the environment comes
+    password = os.fsdecode(b"p\xe9")  # as Python decodes an environment variable
     with FakeServer(with_routes(ping=ping)) as server:
         poll(RegistryEndpoint(server.url, USERNAME, SecretStr(password)), ignore)
 
 
-def test_a_password_that_cannot_be_sent_is_an_error_that_does_not_repeat_it() -> None:
+def test_the_error_of_a_password_that_cannot_be_sent_does_not_repeat_it() -> None:
     endpoint = RegistryEndpoint("http://127.0.0.1:1", USERNAME, SecretStr("hidden\ud800"))
     assert "cannot be sent as UTF-8; check --registry.username" in failure(endpoint)
 
 
 class TokenRegistry:
-    """Routes of a registry that wants bearer tokens, and of the endpoint that gives them.
+    """Routes of a registry that requires bearer tokens, and of its token endpoint.
 
-    A token is good for the scopes it was asked for, and for ``uses`` requests.
+    A token is valid for the scopes that were requested, and for ``uses`` requests.
     """
 
     def __init__(self, *, key: str = "token", uses: int = 100, scope: bool = True) -> None:
@@ -113,7 +113,7 @@ class TokenRegistry:
         }
         return {path: self._guarded(plain[path], scopes[path]) for path in plain}
 
-    def give_token(self, request: Request) -> Reply:
+    def issue_token(self, request: Request) -> Reply:
         if not self.anonymous and request.authorization != BASIC:
             return Reply(status=401)
         token = f"token-{len(self.tokens)}"
@@ -138,11 +138,9 @@ class TokenRegistry:
 
 @pytest.mark.parametrize("key", ["token", "access_token"])
 @pytest.mark.parametrize("scope", [True, False], ids=["scope named", "scope not named"])
-def test_tokens_are_asked_for_with_the_login_and_for_the_scope_needed(
-    key: str, scope: bool
-) -> None:
+def test_tokens_are_requested_with_the_login_and_the_needed_scope(key: str, scope: bool) -> None:
     tokens = TokenRegistry(key=key, scope=scope)
-    with FakeServer({**tokens.routes(), "/auth": tokens.give_token}) as server:
+    with FakeServer({**tokens.routes(), "/auth": tokens.issue_token}) as server:
         tokens.realm = f"{server.url}/auth?account=x"
         requests = Requests()
         view = poll(endpoint_of(server.url), requests)
@@ -167,7 +165,7 @@ def test_tokens_are_asked_for_with_the_login_and_for_the_scope_needed(
 
 def test_a_token_is_kept_for_all_pages_and_renewed_once_it_has_expired() -> None:
     tokens = TokenRegistry(uses=2)
-    with FakeServer({**tokens.routes(), "/auth": tokens.give_token}) as server:
+    with FakeServer({**tokens.routes(), "/auth": tokens.issue_token}) as server:
         tokens.realm = f"{server.url}/auth"
         path = "/v2/app/tags/list"
         pages = {f"{n}": tag_list(f"{n}", link=f"?last={n + 1}") for n in range(4)}
@@ -186,20 +184,20 @@ def test_a_token_is_kept_for_all_pages_and_renewed_once_it_has_expired() -> None
     assert len(for_app) == 3  # six pages, two requests for each token
 
 
-def test_a_token_that_is_refused_at_once_is_not_renewed_without_end() -> None:
+def test_a_token_that_is_refused_at_once_is_not_renewed_endlessly() -> None:
     tokens = TokenRegistry(uses=0)
-    with FakeServer({**tokens.routes(), "/auth": tokens.give_token}) as server:
+    with FakeServer({**tokens.routes(), "/auth": tokens.issue_token}) as server:
         tokens.realm = f"{server.url}/auth"
         message = failure(endpoint_of(server.url))
     assert f"/v2/ answered 401: the token from {server.url}/auth is not accepted" in message
     assert [request.path for request in server.requests] == ["/v2/", "/auth", "/v2/"]
 
 
-def test_a_token_endpoint_elsewhere_is_asked_without_the_login() -> None:
+def test_a_token_endpoint_on_another_host_does_not_get_the_login() -> None:
     tokens = TokenRegistry()
     tokens.anonymous = True
     with (
-        FakeServer({"/auth": tokens.give_token}) as other,
+        FakeServer({"/auth": tokens.issue_token}) as other,
         FakeServer(tokens.routes()) as server,
     ):
         tokens.realm = f"{other.url.replace('://', '://user:hidden@')}/auth"
@@ -210,13 +208,13 @@ def test_a_token_endpoint_elsewhere_is_asked_without_the_login() -> None:
 
 
 @pytest.mark.parametrize("uses", [None, 0], ids=["no token given", "token refused"])
-def test_when_an_anonymous_token_is_not_enough_it_is_told_that_the_login_was_not_sent(
+def test_the_error_of_an_insufficient_anonymous_token_reports_the_unsent_login(
     uses: int | None,
 ) -> None:
     tokens = TokenRegistry(uses=uses or 0)
     tokens.anonymous = uses is not None
     with (
-        FakeServer({"/auth": tokens.give_token}) as other,
+        FakeServer({"/auth": tokens.issue_token}) as other,
         FakeServer(tokens.routes()) as server,
     ):
         tokens.realm = f"{other.url}/auth"
@@ -226,9 +224,9 @@ def test_when_an_anonymous_token_is_not_enough_it_is_told_that_the_login_was_not
     assert {request.authorization for request in other.requests} == {None}
 
 
-def test_without_a_login_the_error_of_the_token_endpoint_says_what_to_set() -> None:
+def test_the_error_of_the_token_endpoint_without_a_login_has_the_options_to_set() -> None:
     tokens = TokenRegistry()
-    with FakeServer({**tokens.routes(), "/auth": tokens.give_token}) as server:
+    with FakeServer({**tokens.routes(), "/auth": tokens.issue_token}) as server:
         tokens.realm = f"{server.url}/auth"
         message = failure(endpoint_of(server.url, login=False))
     assert f"the token endpoint {server.url}/auth answered 401" in message
@@ -248,7 +246,7 @@ def test_without_a_login_the_error_of_the_token_endpoint_says_what_to_set() -> N
         (Reply(b'{"token": "hidden-\\u00e9"}'), "returned no token"),
     ],
 )
-def test_a_token_endpoint_that_gives_no_token_makes_the_registry_unavailable(
+def test_a_token_endpoint_without_a_token_makes_the_registry_unavailable(
     reply: Reply, reason: str
 ) -> None:
     tokens = TokenRegistry()
@@ -257,7 +255,7 @@ def test_a_token_endpoint_that_gives_no_token_makes_the_registry_unavailable(
         assert reason in failure(endpoint_of(server.url))
 
 
-def test_a_token_endpoint_that_hangs_is_given_up() -> None:
+def test_a_token_endpoint_that_hangs_is_a_timeout() -> None:
     tokens = TokenRegistry()
     with FakeServer(tokens.routes()) as server:
         tokens.realm = f"{server.url}/auth"
@@ -272,7 +270,7 @@ def test_a_token_endpoint_that_hangs_is_given_up() -> None:
 @pytest.mark.parametrize(
     "realm", ["", "/auth", "ftp://h/", "file:///etc/passwd", "http://a:b", "http://[::%\xe8]/"]
 )
-def test_a_token_endpoint_that_cannot_be_asked_makes_the_registry_unavailable(realm: str) -> None:
+def test_an_invalid_token_endpoint_makes_the_registry_unavailable(realm: str) -> None:
     tokens = TokenRegistry()
     tokens.realm = realm
     with FakeServer(tokens.routes()) as server:
@@ -280,7 +278,7 @@ def test_a_token_endpoint_that_cannot_be_asked_makes_the_registry_unavailable(re
 
 
 @pytest.mark.parametrize("challenge", [None, "Negotiate", 'Digest realm="x", nonce="y"'])
-def test_a_login_of_another_kind_is_named_as_the_reason(challenge: str | None) -> None:
+def test_an_unsupported_kind_of_login_is_the_reason_of_the_error(challenge: str | None) -> None:
     headers = {"WWW-Authenticate": challenge} if challenge else {}
     with FakeServer(with_routes(ping=Reply(status=401, headers=headers))) as server:
         message = failure(endpoint_of(server.url))
@@ -323,7 +321,7 @@ def test_a_login_of_another_kind_is_named_as_the_reason(challenge: str | None) -
         ),
     ],
 )
-def test_challenges_are_read_as_the_grammar_says(
+def test_challenges_are_parsed_by_the_grammar(
     headers: list[str], expected: list[Challenge]
 ) -> None:
     assert parse_challenges(headers) == expected
@@ -334,7 +332,7 @@ def test_challenges_are_read_as_the_grammar_says(
                'Basic a="' + "\\" * 90_000, "Basic " + "=" * 90_000, "Basic " + "a=" * 45_000],
     ids=lambda header: header[:12],
 )  # fmt: skip
-def test_reading_a_challenge_takes_no_time_whatever_it_holds(header: str) -> None:
+def test_parsing_a_challenge_is_fast_whatever_it_contains(header: str) -> None:
     started = time.monotonic()
     parse_challenges([header])
     assert time.monotonic() - started < PATIENCE
@@ -346,7 +344,7 @@ def test_a_challenge_too_long_for_an_address_is_an_error() -> None:
         token_url(challenge, None)
 
 
-def test_several_scopes_are_asked_for_one_by_one() -> None:
+def test_several_scopes_are_requested_as_separate_parameters() -> None:
     challenge = Challenge("bearer", {"realm": "https://h/token", "scope": "a:b:pull c:d:pull"})
     assert parse_qs(token_url(challenge, None).query.decode()) == {
         "scope": ["a:b:pull", "c:d:pull"]

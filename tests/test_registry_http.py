@@ -1,4 +1,4 @@
-"""Servers that hang, redirect, fail, or answer what makes no sense."""
+"""Servers that hang, redirect, fail, or answer nonsense."""
 
 import asyncio
 import re
@@ -40,9 +40,7 @@ from tests.servers import PASSWORD, free_port
 
 @pytest.mark.parametrize("replaced", ["ping", "catalog", "tags"])
 @pytest.mark.parametrize("way", ["hang", "drip"])
-def test_a_server_that_hangs_or_drips_is_given_up_after_the_timeout(
-    replaced: str, way: str
-) -> None:
+def test_a_server_that_hangs_or_drips_is_a_timeout(replaced: str, way: str) -> None:
     with FakeServer(routes_of(app=["1"])) as server:
         server.routes |= with_routes(**{replaced: getattr(server, way)})
         requests = Requests()
@@ -53,7 +51,7 @@ def test_a_server_that_hangs_or_drips_is_given_up_after_the_timeout(
     assert requests.codes[-1] == (replaced, "error")
 
 
-def test_reading_ends_when_all_requests_together_take_too_long() -> None:
+def test_reading_ends_if_all_requests_together_take_too_long() -> None:
     names = [f"app{number}" for number in range(400)]
     with FakeServer(routes_of(**dict.fromkeys(names, ("1",)))) as server:
 
@@ -68,7 +66,7 @@ def test_reading_ends_when_all_requests_together_take_too_long() -> None:
     assert f"reading all tags from {server.url} took more than 0.3 s" in message
 
 
-def test_no_more_than_eight_requests_are_under_way_at_once() -> None:
+def test_at_most_eight_requests_run_at_once() -> None:
     names = [f"app{number}" for number in range(40)]
     busy: list[int] = []
     most: list[int] = []
@@ -89,7 +87,7 @@ def test_no_more_than_eight_requests_are_under_way_at_once() -> None:
 
 @pytest.mark.parametrize("replaced", ["ping", "catalog", "tags"])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_but_its_target_told_without_secrets(
+def test_a_redirect_is_not_followed_and_its_target_is_shown_without_secrets(
     replaced: str, status: int
 ) -> None:
     with FakeServer(routes_of(app=["1"])) as other, FakeServer({}) as server:
@@ -103,7 +101,7 @@ def test_a_redirect_is_not_followed_but_its_target_told_without_secrets(
 
 
 @pytest.mark.parametrize("location", ["http://[", "http://a:b:c/", "//\x80", "http://xn--a/"])
-def test_a_redirect_to_nowhere_is_an_error_too(location: str) -> None:
+def test_a_redirect_to_an_invalid_address_is_an_error_too(location: str) -> None:
     moved = Reply(status=302, headers={"Location": location})
     with FakeServer(with_routes(ping=moved)) as server:
         assert "answered 302: a redirect to" in failure(endpoint_of(server.url))
@@ -128,7 +126,7 @@ ERRORS = [
         if (replaced, status) != ("tags", 404)  # means a repository without tags
     ],
 )
-def test_an_error_status_is_told_with_what_to_do(replaced: str, status: int, reason: str) -> None:
+def test_an_error_status_is_reported_with_a_hint(replaced: str, status: int, reason: str) -> None:
     with FakeServer(with_routes(**{replaced: Reply(status=status)})) as server:
         requests = Requests()
         message = failure(endpoint_of(server.url, login=False), requests)
@@ -137,7 +135,7 @@ def test_an_error_status_is_told_with_what_to_do(replaced: str, status: int, rea
     assert requests.codes[-1] == (replaced, str(status))
 
 
-def test_requests_given_up_because_another_failed_are_not_observed_as_errors() -> None:
+def test_requests_cancelled_after_another_failed_do_not_count_as_errors() -> None:
     names = [f"app{number}" for number in range(8)]
     with FakeServer(routes_of(**dict.fromkeys(names, ("1",)))) as server:
         server.routes |= {f"/v2/{name}/tags/list": server.hang for name in names[1:]}
@@ -147,7 +145,7 @@ def test_requests_given_up_because_another_failed_are_not_observed_as_errors() -
     assert [code for endpoint, code in requests.codes if endpoint == "tags"] == ["500"]
 
 
-def test_a_user_who_may_not_read_the_catalog_is_told_so() -> None:
+def test_a_user_without_access_to_the_catalog_is_an_error() -> None:
     challenge = {"WWW-Authenticate": 'Basic realm="x"'}
 
     def ping(request: Request) -> Reply:
@@ -180,9 +178,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:25]))
 @pytest.mark.parametrize(("replaced", "key"), [("catalog", b"repositories"), ("tags", b"tags")])
-def test_a_body_that_is_not_what_a_registry_sends_is_refused(
-    replaced: str, key: bytes, body: bytes
-) -> None:
+def test_a_body_that_no_registry_sends_is_refused(replaced: str, key: bytes, body: bytes) -> None:
     with FakeServer(with_routes(**{replaced: Reply(body.replace(b"KEY", key))})) as server:
         message = failure(endpoint_of(server.url))
     assert "did not answer with the JSON of a registry" in message
@@ -194,13 +190,13 @@ ILLEGAL_TAGS = ["", ".a", "-a", "a/b", "a b", "a" * 129, "é", "a\n"]
 
 
 @pytest.mark.parametrize("name", [*ILLEGAL_NAMES, "a" * 256, "\x1b[2J"])
-def test_a_stray_name_in_the_catalog_is_left_out(name: str) -> None:
+def test_an_illegal_name_in_the_catalog_is_skipped(name: str) -> None:
     with FakeServer(with_routes(catalog=catalog("app", name))) as server:
         assert set(poll(endpoint_of(server.url), ignore).tags) == {"app"}
 
 
 @pytest.mark.parametrize("name", [*ILLEGAL_TAGS, "\x1b[2J"])
-def test_a_stray_name_among_the_tags_is_left_out(name: str) -> None:
+def test_an_illegal_name_among_the_tags_is_skipped(name: str) -> None:
     with FakeServer(with_routes(tags=tag_list("1", name))) as server:
         tags = poll(endpoint_of(server.url), ignore).tags
     assert set().union(*tags.values()) == {"1"}
@@ -216,7 +212,7 @@ def test_a_catalog_without_one_legal_name_is_refused_and_shown_escaped(name: str
     assert len(message) < 400
 
 
-def test_a_body_without_end_is_cut_off() -> None:
+def test_an_endless_body_is_cut_off() -> None:
     with FakeServer({}) as server:
         endless = Reply(b"[" * 65_536 for _ in iter(server.ended.is_set, True))
         server.routes |= with_routes(catalog=endless)
@@ -224,14 +220,14 @@ def test_a_body_without_end_is_cut_off() -> None:
     assert "answered more than 33554432 bytes" in message
 
 
-def test_a_body_is_not_unpacked() -> None:
+def test_a_body_is_not_decompressed() -> None:
     packed = Reply(b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"})
     with FakeServer(with_routes(catalog=packed)) as server:
         assert "did not answer with the JSON" in failure(endpoint_of(server.url))
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
 
 
-def test_what_a_server_sends_in_place_of_http_is_told_in_part() -> None:
+def test_an_error_quotes_only_a_part_of_an_invalid_http_answer() -> None:
     chunks = [b"2\r\n{}\r\n", b"X" * 5000, b"\r\n"]
     broken = Reply(chunks, headers={"Transfer-Encoding": "chunked"})
     with FakeServer(with_routes(catalog=broken)) as server:
@@ -258,7 +254,7 @@ def test_a_server_that_does_not_speak_http_is_unavailable(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # the second has two addresses
-def test_a_server_that_is_down_is_unavailable_for_the_reason_the_system_gives(host: str) -> None:
+def test_the_error_of_a_server_that_is_down_has_the_reason_of_the_system(host: str) -> None:
     message = failure(endpoint_of(f"http://{host}:{free_port()}"))
     assert (
         "did not answer: Connection refused; check that a server runs there, and look at its log"
@@ -266,8 +262,8 @@ def test_a_server_that_is_down_is_unavailable_for_the_reason_the_system_gives(ho
     )
 
 
-def test_a_host_that_does_not_exist_names_the_option_to_check() -> None:
-    too_long = "a" * 64  # for a label, so that no name server is asked
+def test_the_error_of_an_unknown_host_names_the_option_to_check() -> None:
+    too_long = "a" * 64  # for a label, so that no name server is queried
     message = failure(endpoint_of(f"http://{too_long}.example"))
     assert message.endswith("check the host in --registry.url")
 
@@ -284,7 +280,7 @@ def test_a_host_that_does_not_exist_names_the_option_to_check() -> None:
     ],
     ids=repr,
 )
-def test_whatever_breaks_below_http_is_unavailable(error: Exception) -> None:
+def test_every_error_below_http_makes_the_registry_unavailable(error: Exception) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         raise error
 
@@ -298,7 +294,7 @@ def test_whatever_breaks_below_http_is_unavailable(error: Exception) -> None:
     ["", "registry:5000", "//registry", "ftp://registry", "http://", "http://a:b",
      "http://xn--a", "http://registry:99999", "http://user:hidden@:5000", "http://a\n"],
 )  # fmt: skip
-def test_a_url_that_is_none_is_told_without_repeating_it(url: str) -> None:
+def test_the_error_of_an_invalid_url_does_not_repeat_it(url: str) -> None:
     assert (
         "--registry.url is not a usable address; write it like https://registry.example.com:5000"
         in failure(endpoint_of(url))
@@ -307,7 +303,7 @@ def test_a_url_that_is_none_is_told_without_repeating_it(url: str) -> None:
         certificate_not_after(endpoint_of(url))
 
 
-def test_userinfo_and_query_of_the_url_are_neither_used_nor_shown() -> None:
+def test_userinfo_and_query_of_the_url_are_ignored_and_not_shown() -> None:
     with FakeServer(with_routes(catalog=Reply(status=500))) as server:
         url = server.url.replace("://", "://user:hidden@") + "/?key=hidden"
         message = failure(endpoint_of(url, login=False))
@@ -329,7 +325,7 @@ def test_the_password_is_not_in_the_repr() -> None:
     value=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
     body=st.binary(max_size=20) | st.just(b'{"repositories": [], "tags": []}'),
 )
-def test_no_header_or_body_raises_anything_else(
+def test_no_header_or_body_raises_another_error(
     status: int, header: str, start: str, value: str, body: bytes
 ) -> None:
     strange = (start + value).encode("latin-1")
@@ -343,4 +339,4 @@ def test_no_header_or_body_raises_anything_else(
     try:
         asyncio.run(read_api(endpoint, ignore, transport=httpx.MockTransport(answer)))
     except ApiUnavailableError as error:
-        assert PASSWORD not in str(error)  # noqa: PT017 - raising nothing is as good
+        assert PASSWORD not in str(error)  # noqa: PT017 - no error is fine too

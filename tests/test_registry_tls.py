@@ -1,4 +1,4 @@
-"""TLS to a registry: which certificates are trusted, and how long the served one holds."""
+"""TLS to a registry: trusted certificates, and the expiry of the served one."""
 
 import socket
 import ssl
@@ -46,7 +46,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 def tls_registry(
     authority: trustme.CA, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[DockerRegistry]:
-    """Run a registry with a certificate that ends at NOT_AFTER, or at the fixture's parameter."""
+    """Run a registry with a certificate that expires at NOT_AFTER or the fixture's parameter."""
     not_after = getattr(request, "param", NOT_AFTER)
     issued = authority.issue_cert(
         "127.0.0.1", not_before=datetime(2019, 1, 1, tzinfo=UTC), not_after=not_after
@@ -59,7 +59,7 @@ def tls_registry(
         yield server
 
 
-def test_a_certificate_of_an_own_ca_is_trusted_when_the_ca_is_named(
+def test_a_certificate_of_a_private_ca_is_trusted_if_the_ca_is_configured(
     tls_registry: DockerRegistry, ca_file: Path
 ) -> None:
     assert poll(RegistryEndpoint(tls_registry.url, ca_file=ca_file), ignore) == ApiView({})
@@ -95,7 +95,9 @@ def test_insecure_skip_verify_accepts_any_certificate(tls_registry: DockerRegist
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_ca_file_that_holds_no_certificates_is_named(tmp_path: Path, content: str | None) -> None:
+def test_a_ca_file_without_certificates_is_an_error_with_its_name(
+    tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -104,24 +106,26 @@ def test_a_ca_file_that_holds_no_certificates_is_named(tmp_path: Path, content: 
     assert "--registry.ca-file" in message
 
 
-def test_asking_http_where_https_is_served_names_the_scheme(tls_registry: DockerRegistry) -> None:
+def test_the_error_of_http_to_an_https_server_names_the_scheme(
+    tls_registry: DockerRegistry,
+) -> None:
     message = failure(RegistryEndpoint(tls_registry.url.replace("https:", "http:")))
     assert "answered 400: a registry does not answer that; check scheme and port" in message
 
 
-def test_asking_https_where_http_is_served_names_the_scheme(registry: DockerRegistry) -> None:
+def test_the_error_of_https_to_an_http_server_names_the_scheme(registry: DockerRegistry) -> None:
     endpoint = endpoint_of(registry.url.replace("http:", "https:"))
     assert "TLS failed (WRONG_VERSION_NUMBER); check scheme and port" in failure(endpoint)
     with pytest.raises(ApiUnavailableError, match="served no certificate: TLS failed"):
         certificate_not_after(endpoint)
 
 
-def test_the_end_of_the_served_certificate_is_told(tls_registry: DockerRegistry) -> None:
+def test_the_expiry_of_the_served_certificate_is_read(tls_registry: DockerRegistry) -> None:
     assert certificate_not_after(RegistryEndpoint(tls_registry.url)) == NOT_AFTER.timestamp()
 
 
 @pytest.mark.parametrize("tls_registry", [EXPIRED], indirect=True)
-def test_the_end_of_an_expired_certificate_is_told_though_it_is_not_trusted(
+def test_the_expiry_of_an_expired_certificate_is_read_although_it_is_not_trusted(
     tls_registry: DockerRegistry, ca_file: Path
 ) -> None:
     endpoint = RegistryEndpoint(tls_registry.url, ca_file=ca_file)
@@ -129,7 +133,7 @@ def test_the_end_of_an_expired_certificate_is_told_though_it_is_not_trusted(
     assert "not trusted (certificate has expired)" in failure(endpoint)
 
 
-def test_the_certificate_served_for_the_host_asked_is_told(authority: trustme.CA) -> None:
+def test_the_certificate_for_the_requested_host_is_read(authority: trustme.CA) -> None:
     by_name = authority.issue_cert("localhost", not_after=NOT_AFTER)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("other.example").configure_cert(context)
@@ -151,7 +155,7 @@ def test_plain_http_serves_no_certificate(registry: DockerRegistry) -> None:
     assert certificate_not_after(endpoint_of(registry.url)) is None
 
 
-def test_a_certificate_cannot_be_told_of_a_server_that_is_down_or_hangs() -> None:
+def test_the_expiry_is_unknown_for_a_server_that_is_down_or_hangs() -> None:
     with pytest.raises(ApiUnavailableError, match="Connection refused"):
         certificate_not_after(RegistryEndpoint(f"https://127.0.0.1:{free_port()}"))
     with socket.create_server(("127.0.0.1", 0)) as silent:
