@@ -1,4 +1,4 @@
-"""The page of what was shown: each run writes its own sections and keeps the others."""
+"""The reliability page: each run writes its own sections and keeps the others."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.reliability import Findings
 pytest_plugins = ("pytester",)
 
 
-def test_a_run_writes_its_sections_in_order_and_keeps_those_of_others() -> None:
+def test_a_run_writes_its_sections_in_order_and_keeps_the_others() -> None:
     soak = Findings({"soak": [("memory stays", "1.01 of minute two")]})
     first = soak.page("", "2026-01-02")
     assert "## Twenty minutes under load\n\nRun on 2026-01-02.\n" in first
@@ -25,7 +25,7 @@ def test_a_run_writes_its_sections_in_order_and_keeps_those_of_others() -> None:
     assert newer.count("## ") == 2
 
 
-def test_a_test_that_passes_must_have_recorded_something_and_one_that_is_skipped_need_not(
+def test_a_marked_test_must_record_a_finding_unless_it_is_skipped(
     pytester: pytest.Pytester,
 ) -> None:
     pytester.makeini("[pytest]\nmarkers = reliability(section)")

@@ -1,4 +1,4 @@
-"""``report``: what can be freed and how, whose it is, and one repository tag by tag."""
+"""``report``: reclaimable space, the commands to free it, its owners, and single tags."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def faults(value: object, schema: dict[str, Any], place: str = "$") -> list[str]:
-    """Tell where a document is not as a schema says; knows the keywords that ours uses."""
+    """Return violations of a schema; only the keywords that ours uses are supported."""
     if "$ref" in schema:
         return faults(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], place)
     if "enum" in schema:
@@ -92,7 +92,7 @@ def document(page: str) -> dict[str, Any]:
     return parsed
 
 
-def test_json_is_as_its_schema_says(sample: Path, store: StoreBuilder, tmp_path: Path) -> None:
+def test_json_matches_its_schema(sample: Path, store: StoreBuilder, tmp_path: Path) -> None:
     store.image("app", "1")
     store.tag_link("app", "1").write_bytes(b"")
     damaged = store.image("other", "1")
@@ -103,7 +103,7 @@ def test_json_is_as_its_schema_says(sample: Path, store: StoreBuilder, tmp_path:
         assert faults(document(page), SCHEMA) == []
 
 
-def test_json_of_one_repository_is_as_its_schema_says(
+def test_json_of_one_repository_matches_its_schema(
     sample: Path, store: StoreBuilder, tmp_path: Path
 ) -> None:
     store.image("app", "1")
@@ -123,7 +123,7 @@ def test_the_schema_check_can_fail() -> None:
     assert len(faults({"root": 1, "more": 2}, SCHEMA)) > len(SCHEMA["required"])
 
 
-def test_json_holds_what_caprover_needs_and_what_can_be_freed(sample: Path) -> None:
+def test_json_contains_the_uses_of_caprover_and_the_reclaimable_bytes(sample: Path) -> None:
     page = document(of_sample(sample, "--format", "json", "--retention.keep-last", "5"))
     assert page["uses"] == {
         "running": {"tags": 4, "bytes": 21_131_650},
@@ -148,7 +148,7 @@ def test_json_holds_what_caprover_needs_and_what_can_be_freed(sample: Path) -> N
     assert owners["tools/backup"] == (None, False)
 
 
-def test_a_run_that_would_break_tags_is_warned_of_and_no_command_is_given(sample: Path) -> None:
+def test_a_run_that_would_break_tags_has_a_warning_and_no_command(sample: Path) -> None:
     page = of_sample(sample)
     assert "DO NOT RUN: it would break 1 tags (tools/backup:2.0)" in page
     assert "garbage-collect --delete-untagged /etc" not in page
@@ -158,9 +158,7 @@ def test_a_run_that_would_break_tags_is_warned_of_and_no_command_is_given(sample
     assert "registry garbage-collect --delete-untagged /etc/distribution/config.yml" in safe
 
 
-def test_a_file_that_makes_the_registry_overlook_repositories_is_named(
-    store: StoreBuilder,
-) -> None:
+def test_a_file_that_makes_the_registry_skip_repositories_is_named(store: StoreBuilder) -> None:
     store.image("0", "1")
     store.image("app", "1", [noise("app", 100)])
     assert "DO NOT RUN" not in text(store.root)
@@ -171,7 +169,7 @@ def test_a_file_that_makes_the_registry_overlook_repositories_is_named(
     assert "DO NOT RUN" not in text(store.root, "--registry.gc-dialect", "3")
 
 
-def runs_by_digest(tmp_path: Path, repository: str, digest: str) -> Path:
+def run_by_digest(tmp_path: Path, repository: str, digest: str) -> Path:
     """Make CapRover run one image by its digest; return the directory of its configuration."""
     version = {"version": 0, "deployedImageName": f"registry.example.com:996/{repository}@{digest}"}
     apps = {"app": {"deployedVersion": 0, "versions": [version]}}
@@ -179,22 +177,22 @@ def runs_by_digest(tmp_path: Path, repository: str, digest: str) -> Path:
     return tmp_path
 
 
-def test_a_run_that_would_delete_an_untagged_image_that_runs_is_warned_of(
+def test_a_run_that_would_delete_a_running_untagged_image_has_a_warning(
     store: StoreBuilder, tmp_path: Path
 ) -> None:
     untagged, tagged = store.image("app", None), store.image("app", "1")
     for digest, warned in ((untagged, True), (tagged, False)):
-        captain = runs_by_digest(tmp_path, "app", digest)
+        captain = run_by_digest(tmp_path, "app", digest)
         page = text(store.root, "--caprover.config-dir", captain, "--format", "json")
         run = actions(page)["garbage-collect --delete-untagged"]
-        told = "DO NOT RUN: it would delete 1 images that have no tag and that CapRover runs"
+        expected = "DO NOT RUN: it would delete 1 images that have no tag and that CapRover runs"
         assert run["is_dangerous"] is warned
-        assert any(told in warning for warning in run["warnings"]) is warned
+        assert any(expected in warning for warning in run["warnings"]) is warned
         assert (run["commands"] == []) is warned
         assert (f"(app@{untagged})" in str(run["warnings"])) is warned
 
 
-def test_the_commands_are_those_of_where_the_registry_runs(sample: Path) -> None:
+def test_the_commands_fit_the_platform_of_the_registry(sample: Path) -> None:
     assert "docker exec $(docker ps -q -f name=captain-registry) registry" in of_sample(sample)
     plain = text(sample / "registry")
     assert "docker exec registry registry garbage-collect" in plain
@@ -206,14 +204,14 @@ def actions(page: str) -> dict[str, dict[str, Any]]:
 
 
 def planned(action: dict[str, Any]) -> Outcome:
-    """Run an action's plan as it is written, but to standard output."""
+    """Run the plan command of an action, with the plan on standard output."""
     program, *arguments = shlex.split(action["commands"][0])
     assert (program, arguments[-2]) == ("registry-storage-exporter", "--output")
     return run_command(*arguments[:-2])
 
 
 @pytest.mark.parametrize("dialect", ["2", "3"])
-def test_each_plan_as_written_frees_what_its_action_says(sample: Path, dialect: str) -> None:
+def test_each_plan_command_frees_the_bytes_of_its_action(sample: Path, dialect: str) -> None:
     page = of_sample(
         sample, "--format", "json", "--retention.keep-last", "1,5", "--registry.gc-dialect", dialect
     )
@@ -224,7 +222,7 @@ def test_each_plan_as_written_frees_what_its_action_says(sample: Path, dialect: 
         assert total.startswith(f"# total: {action['frees_bytes']} bytes in ")
 
 
-def test_a_plan_as_written_never_names_a_running_tag(sample: Path) -> None:
+def test_a_plan_command_never_lists_a_running_tag(sample: Path) -> None:
     page = of_sample(sample, "--format", "json", "--retention.keep-last", "1")
     lines = planned(actions(page)["keep-last-1"]).output.splitlines()
     named = {
@@ -237,7 +235,7 @@ def test_a_plan_as_written_never_names_a_running_tag(sample: Path) -> None:
     assert named.isdisjoint({f"captain/img-captain-{each}" for each in running})
 
 
-def test_a_plan_is_written_with_the_settings_of_the_report(sample: Path, tmp_path: Path) -> None:
+def test_a_plan_command_has_the_settings_of_the_report(sample: Path, tmp_path: Path) -> None:
     odd = tmp_path / "a captain's"
     write_captain_config(odd, NOW)
     page = text(sample / "registry", "--caprover.config-dir", odd, "--caprover.image-prefix",
@@ -259,7 +257,7 @@ def orphan(store: StoreBuilder, name: str, shared: bytes) -> None:
     store.image(name, "2", [shared])
 
 
-def test_an_orphan_frees_what_its_plan_names_not_what_it_could(
+def test_an_orphan_frees_only_the_bytes_that_its_plan_lists(
     sample: Path, store: StoreBuilder
 ) -> None:
     orphan(store, "captain/img-captain-gone", noise("own", 1000))
@@ -274,7 +272,7 @@ def test_an_orphan_frees_what_its_plan_names_not_what_it_could(
     assert total.startswith(f"# total: {action['frees_bytes']} bytes in 4 manifests")
 
 
-def test_several_orphans_are_added_up_with_what_they_share_among_them(
+def test_the_sum_of_several_orphans_includes_the_blobs_they_share(
     sample: Path, store: StoreBuilder
 ) -> None:
     names = [f"captain/img-captain-gone{number}" for number in range(7)]
@@ -292,28 +290,26 @@ def test_several_orphans_are_added_up_with_what_they_share_among_them(
     assert "and 2 more; --format json has all of them" in table
 
 
-def test_without_caprover_there_is_no_word_of_uses(sample: Path) -> None:
+def test_a_report_without_caprover_does_not_mention_uses(sample: Path) -> None:
     page = text(sample / "registry")
     assert "orphaned" not in page
     assert "CapRover" not in page
 
 
-def test_orphans_are_never_called_safe_to_delete(sample: Path) -> None:
+def test_orphans_are_not_called_safe_to_delete(sample: Path) -> None:
     page = of_sample(sample)
     assert "only this CapRover was checked" in page
     assert "safe to delete" not in page
 
 
-def test_a_collector_that_aborts_is_told_with_the_place(store: StoreBuilder) -> None:
+def test_a_collector_that_aborts_is_reported_with_the_path(store: StoreBuilder) -> None:
     link = store.revision_link("app", store.image("app", "1"))
     link.write_bytes(b"")
     page = text(store.root)
     assert "it aborts and frees nothing: repositories/app/_manifests/revisions/" in page
 
 
-def test_a_run_that_aborts_comes_without_a_command_as_nobody_knows_what_it_breaks_once_mended(
-    store: StoreBuilder,
-) -> None:
+def test_a_run_that_aborts_has_no_command(store: StoreBuilder) -> None:
     store.index("multi", "1", [store.image("multi", None)])
     link = store.revision_link("app", store.image("app", "1"))
     link.write_bytes(b"")
@@ -329,7 +325,7 @@ def test_a_run_that_aborts_comes_without_a_command_as_nobody_knows_what_it_break
     assert not any("docker" in command for command in found["keep-last-1"]["commands"])
 
 
-def test_what_cannot_be_foretold_is_not_known(sample: Path, store: StoreBuilder) -> None:
+def test_results_that_cannot_be_simulated_are_not_known(sample: Path, store: StoreBuilder) -> None:
     store.image("captain/img-captain-gone", "1")
     path = store.repository_path("captain/img-captain-gone") / "_manifests" / "more"
     path.symlink_to("/nowhere")
@@ -341,7 +337,7 @@ def test_what_cannot_be_foretold_is_not_known(sample: Path, store: StoreBuilder)
         assert (action["frees_bytes"], action["commands"]) == (None, [])
 
 
-def test_caprover_that_cannot_be_read_is_told_where_its_figures_are_missed(
+def test_unreadable_caprover_is_reported_in_place_of_its_figures(
     store: StoreBuilder, tmp_path: Path
 ) -> None:
     store.image("app", "1")
@@ -350,7 +346,7 @@ def test_caprover_that_cannot_be_read_is_told_where_its_figures_are_missed(
     assert "it is unknown which images are needed" in page
 
 
-def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:
+def test_broken_tags_and_missing_blobs_are_reported(store: StoreBuilder) -> None:
     layer = store.blob(noise("layer", 100))
     store.image("app", "1", [layer])
     store.blob_path(layer).unlink()
@@ -359,9 +355,7 @@ def test_broken_tags_and_missing_blobs_are_told(store: StoreBuilder) -> None:
     assert f"app:1: blob {layer} is missing" in page
 
 
-def test_no_collector_run_is_offered_without_a_word_on_tags_that_are_broken(
-    store: StoreBuilder,
-) -> None:
+def test_every_collector_run_has_a_warning_of_broken_tags(store: StoreBuilder) -> None:
     manifest = store.image("app", "1")
     whole = json.loads(text(store.root, "--format", "json"))
     assert "cannot be pulled whole" not in json.dumps(whole["actions"])
@@ -382,12 +376,12 @@ def test_no_collector_run_is_offered_without_a_word_on_tags_that_are_broken(
         ("name", "captain/img-captain--wiki"),
     ],
 )
-def test_repositories_come_in_the_order_asked_for(sample: Path, order: str, first: str) -> None:
+def test_repositories_have_the_requested_order(sample: Path, order: str, first: str) -> None:
     rows = csv.DictReader(io.StringIO(of_sample(sample, "--format", "csv", "--sort", order)))
     assert next(rows)["name"] == first
 
 
-def test_only_the_first_are_listed_when_asked_for(sample: Path) -> None:
+def test_only_the_first_repositories_are_listed_on_request(sample: Path) -> None:
     page = of_sample(sample, "--top", "2")
     assert "and 4 more" in page
     assert "tools/backup  " not in page
@@ -415,7 +409,7 @@ def test_a_repository_lists_its_tags_newest_first(sample: Path) -> None:
     assert "linux/amd64, linux/arm64" in table
 
 
-def test_exclusive_is_what_nothing_else_in_the_store_reaches(store: StoreBuilder) -> None:
+def test_exclusive_bytes_are_reached_by_nothing_else_in_the_store(store: StoreBuilder) -> None:
     shared, inside = noise("shared", 9000), noise("inside", 5000)
     first = store.image("app", "1", [shared, noise("1", 100)], b"c1")
     store.image("app", "2", [inside, noise("2", 200)], b"c2")
@@ -428,12 +422,12 @@ def test_exclusive_is_what_nothing_else_in_the_store_reaches(store: StoreBuilder
     assert 200 < rows["2"]["exclusive_bytes"] < 5000
 
 
-def test_what_two_tags_share_is_exclusive_to_neither(store: StoreBuilder) -> None:
+def test_a_blob_shared_by_two_tags_is_exclusive_to_neither(store: StoreBuilder) -> None:
     store.tag("app", "latest", store.image("app", "1"))
     assert [row["exclusive_bytes"] for row in tags_of(store.root, "app")] == [0, 0]
 
 
-def test_tags_that_cannot_be_pulled_say_why(store: StoreBuilder) -> None:
+def test_tags_that_cannot_be_pulled_have_a_reason(store: StoreBuilder) -> None:
     store.image("app", "1")
     store.tag_link("app", "1").write_bytes(b"nonsense")
     (row,) = tags_of(store.root, "app")
@@ -442,7 +436,7 @@ def test_tags_that_cannot_be_pulled_say_why(store: StoreBuilder) -> None:
     assert "broken 1: its link" in text(store.root, "--repository", "app")
 
 
-def test_platforms_are_not_known_where_the_configuration_does_not_say(store: StoreBuilder) -> None:
+def test_platforms_are_unknown_without_a_configuration_that_names_them(store: StoreBuilder) -> None:
     store.image("app", "binary", [noise("a", 10)], b"\xff no JSON")
     store.image("app", "silent", [noise("b", 10)], b"{}")
     evil = {"schemaVersion": 2, "config": {"digest": "sha256:../../../../x"}, "layers": []}
@@ -452,7 +446,7 @@ def test_platforms_are_not_known_where_the_configuration_does_not_say(store: Sto
     }  # fmt: skip
 
 
-def test_a_repository_comes_as_csv_too(sample: Path) -> None:
+def test_a_repository_can_be_written_as_csv(sample: Path) -> None:
     page = of_sample(sample, "--repository", "tools/backup", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(page)))
     assert [row["tag"] for row in rows] == ["2.0", "1.0"]
@@ -468,5 +462,5 @@ def test_an_unknown_repository_is_refused_with_a_hint(sample: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
-def test_a_number_that_lists_nothing_is_refused(sample: Path, number: str) -> None:
+def test_a_limit_that_lists_nothing_is_refused(sample: Path, number: str) -> None:
     assert run(sample / "registry", "--top", number).exit_code == 2

@@ -1,4 +1,4 @@
-"""What is locked can be installed, today and when newer versions have appeared."""
+"""Locked packages can be installed, today and after newer versions have appeared."""
 
 import re
 from importlib import metadata
@@ -9,14 +9,14 @@ import pytest
 LOCKS = sorted(
     path
     for path in (Path(__file__).parent.parent / "requirements").glob("*.txt")
-    if path.name != "tools.txt"  # which is installed without looking for dependencies
+    if path.name != "tools.txt"  # which is installed without resolving dependencies
 )
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_nothing_that_is_locked_asks_for_another_with_an_extra(lock: Path) -> None:
-    # pip looks such a requirement up anew, finds a version that is newer than the locked one, and
-    # refuses it for want of hashes: the installation breaks on the day of somebody's release.
+def test_no_locked_package_requires_another_with_an_extra(lock: Path) -> None:
+    # pip resolves such a requirement again, finds a version that is newer than the locked one, and
+    # refuses it because it has no hashes. So a release of that package breaks the installation.
     locked = re.findall(r"^([\w.-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(locked) > 5
     asked = [f"{name}: {each}" for name in locked for each in _requirements(name) if "[" in each]

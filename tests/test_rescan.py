@@ -1,4 +1,4 @@
-"""A scan that reads only what has changed finds what a scan of everything finds."""
+"""An incremental scan finds the same as a full scan."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ OPTIONS = (AnalysisOptions(2, keep_last=(1, 2)), AnalysisOptions(3))
 
 
 def described(inventory: Inventory) -> dict[str, Any]:
-    """Give an inventory in digests: blobs may have other numbers in another scan."""
+    """Return an inventory by digests: the numbers of blobs may differ between scans."""
     names = [format_digest(each) for each in inventory.digests]
 
     def named(repository: Repository) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def described(inventory: Inventory) -> dict[str, Any]:
 
 
 def small_store(root: Path) -> StoreBuilder:
-    """Make a store of three images in two repositories, which share a layer."""
+    """Return a store of three images in two repositories that share a layer."""
     store = StoreBuilder(root)
     store.image("app", "1", [noise("base", 300), noise("one", 100)])
     store.image("app", "2", [noise("base", 300), noise("two", 100)])
@@ -101,12 +101,12 @@ class Rescanner:
         self.analyses = [(options, Analyst(options)) for options in OPTIONS]
 
     def scan(self) -> Inventory:
-        """Scan once what has settled, and compare with a scan of everything."""
+        """Scan after the store has settled, and compare with a full scan."""
         time.sleep(2 * SETTLED_SECONDS)
         return self.scan_at_once()
 
     def scan_at_once(self) -> Inventory:
-        """Scan, and compare with a scan of everything, and both with analyses from nothing."""
+        """Scan, compare with a full scan, and compare the analyses of both."""
         self.inventory = scan_store(self.root, self.inventory, memory=self.memory)
         fresh = scan_store(self.root)
         assert described(self.inventory) == described(fresh)
@@ -133,7 +133,7 @@ def rescanner(store: StoreBuilder) -> Rescanner:
 
 @settings(max_examples=25)
 @given(STEPS)
-def test_whatever_is_done_to_a_store_each_rescan_equals_a_full_scan(steps: list[Step]) -> None:
+def test_each_rescan_equals_a_full_scan_after_any_change(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = StoreBuilder(Path(directory) / "registry")
         store.image("app", "1")
@@ -143,14 +143,14 @@ def test_whatever_is_done_to_a_store_each_rescan_equals_a_full_scan(steps: list[
             rescanner.scan()
 
 
-def test_where_nothing_has_changed_the_result_is_the_one_before(rescanner: Rescanner) -> None:
+def test_a_rescan_without_changes_returns_the_previous_inventory(rescanner: Rescanner) -> None:
     first = rescanner.scan()
     assert rescanner.scan() is first
     assert len(rescanner.memory.known.prefixes) > 0
     assert rescanner.memory.known.repositories.keys() == {"app", "team/tool"}
 
 
-def test_what_has_changed_just_now_is_read_again(store: StoreBuilder) -> None:
+def test_recent_changes_are_read_again(store: StoreBuilder) -> None:
     memory = StoreMemory(settled_seconds=3600)
     first = scan_store(store.root, memory=memory)
     assert not any(each.is_whole for each in memory.known.repositories.values())
@@ -160,9 +160,7 @@ def test_what_has_changed_just_now_is_read_again(store: StoreBuilder) -> None:
     assert described(second) == described(first)
 
 
-def test_only_the_places_that_are_named_are_looked_at(
-    store: StoreBuilder, rescanner: Rescanner
-) -> None:
+def test_only_the_given_places_are_scanned(store: StoreBuilder, rescanner: Rescanner) -> None:
     first = rescanner.scan()
     moved, overlooked = store.tag_link("app", "1"), store.tag_link("team/tool", "1")
     for link in (moved, overlooked):
@@ -182,7 +180,7 @@ def test_only_the_places_that_are_named_are_looked_at(
     assert times == {"app": 1000, "team/tool": 1000}
 
 
-def test_a_new_image_is_found_where_its_places_are_named(
+def test_a_new_image_is_found_in_the_given_places(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     first = rescanner.scan()
@@ -202,7 +200,7 @@ def test_a_new_image_is_found_where_its_places_are_named(
     assert len(found.manifests) == len(first.manifests) + 1
 
 
-def test_a_tag_that_moves_to_what_it_had_before_is_noticed(
+def test_a_tag_that_moves_to_a_known_revision_is_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     (app,) = [each for each in rescanner.scan().repositories if each.name == "app"]
@@ -213,7 +211,7 @@ def test_a_tag_that_moves_to_what_it_had_before_is_noticed(
     assert {tag.target for tag in moved.tags} == {targets["2"]}
 
 
-def test_a_revision_that_goes_and_comes_back_into_its_directory_is_noticed(
+def test_a_revision_that_is_deleted_and_restored_is_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     digest = store.image("app", None, [noise("third", 50)])
@@ -229,7 +227,7 @@ def test_a_revision_that_goes_and_comes_back_into_its_directory_is_noticed(
         assert len(app.revisions) == 2 + there
 
 
-def test_an_upload_that_grows_is_noticed_without_reading_its_repository_again(
+def test_a_growing_upload_is_noticed_without_reading_its_repository_again(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     before = rescanner.scan()
@@ -244,7 +242,9 @@ def test_an_upload_that_grows_is_noticed_without_reading_its_repository_again(
     assert app.tags is next(each.tags for each in before.repositories if each.name == "app")
 
 
-def test_what_a_collector_deletes_is_noticed(store: StoreBuilder, rescanner: Rescanner) -> None:
+def test_a_blob_that_the_collector_deletes_is_noticed(
+    store: StoreBuilder, rescanner: Rescanner
+) -> None:
     garbage = store.unlinked_blob(noise("garbage", 70))
     assert format_digest_in(rescanner.scan(), garbage)
     shutil.rmtree(store.blob_path(garbage).parent)
@@ -255,10 +255,10 @@ def format_digest_in(inventory: Inventory, digest: str) -> bool:
     return digest in {format_digest(each) for each in inventory.digests}
 
 
-def test_a_layer_that_is_moved_into_its_directory_after_that_was_listed_is_noticed(
+def test_a_layer_moved_into_a_directory_that_was_already_listed_is_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
-    # the move changes no time but that of the layer's own directory, which no scan looks at
+    # the move changes only the time of the layer's own directory, which no scan reads
     content = noise("late", 60)
     directory = store.blob_path(digest_of(content)).parent
     directory.mkdir(parents=True)
@@ -271,7 +271,7 @@ def test_a_layer_that_is_moved_into_its_directory_after_that_was_listed_is_notic
     assert format_digest_in(rescanner.scan(), digest_of(content))
 
 
-def test_a_manifest_that_was_met_half_written_is_whole_in_the_next_scan(
+def test_a_half_written_manifest_is_complete_in_the_next_scan(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     manifest = store.image("app", "3", [noise("third", 500)])
@@ -288,7 +288,7 @@ def test_a_manifest_that_was_met_half_written_is_whole_in_the_next_scan(
     assert whole.sizes[number] == len(content)
 
 
-def test_a_link_that_was_met_empty_is_read_again(store: StoreBuilder, rescanner: Rescanner) -> None:
+def test_an_empty_link_is_read_again(store: StoreBuilder, rescanner: Rescanner) -> None:
     link = store.tag_link("app", "1")
     content = link.read_bytes()
     link.write_bytes(b"")
@@ -298,7 +298,7 @@ def test_a_link_that_was_met_empty_is_read_again(store: StoreBuilder, rescanner:
     assert not rescanner.scan().issues
 
 
-def test_a_directory_that_changes_again_within_one_step_of_the_clock_is_listed_again(
+def test_a_directory_that_changes_again_within_one_clock_tick_is_listed_again(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     tags = store.repository_path("app") / "_manifests" / "tags"
@@ -311,7 +311,7 @@ def test_a_directory_that_changes_again_within_one_step_of_the_clock_is_listed_a
     assert sum(len(each.tags) for each in found.repositories) == 5
 
 
-def test_a_blob_that_vanishes_leaves_the_sums_with_the_size_that_it_had(
+def test_a_vanished_blob_reduces_the_sums_by_its_former_size(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     garbage = store.unlinked_blob(noise("garbage", 70))
@@ -320,7 +320,7 @@ def test_a_blob_that_vanishes_leaves_the_sums_with_the_size_that_it_had(
     assert sum(rescanner.scan().sizes) == before - 70
 
 
-def test_a_damaged_link_is_told_of_each_time_and_its_mending_is_noticed(
+def test_a_damaged_link_is_reported_each_time_and_its_repair_is_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     link = store.tag_link("app", "1")
@@ -332,7 +332,7 @@ def test_a_damaged_link_is_told_of_each_time_and_its_mending_is_noticed(
 
 
 @pytest.mark.parametrize("damaged", ["manifest", "layer"])
-def test_damage_is_noticed_at_the_next_full_scan_and_its_mending_at_once(
+def test_damage_is_noticed_at_the_next_full_scan_and_its_repair_at_once(
     store: StoreBuilder, damaged: str
 ) -> None:
     layer = noise("third", 500)
@@ -351,9 +351,9 @@ def test_damage_is_noticed_at_the_next_full_scan_and_its_mending_at_once(
     gone = scan_store(store.root, hurt, memory=memory)
     assert not gone.all_measured
     blob.write_bytes(content)
-    mended = scan_store(store.root, gone, memory=memory)
-    assert mended.all_measured
-    assert described(mended) == described(scan_store(store.root))
+    repaired = scan_store(store.root, gone, memory=memory)
+    assert repaired.all_measured
+    assert described(repaired) == described(scan_store(store.root))
 
 
 def _without_full_scans(memory: StoreMemory) -> StoreMemory:
@@ -363,7 +363,7 @@ def _without_full_scans(memory: StoreMemory) -> StoreMemory:
     return other
 
 
-def test_a_new_nested_repository_and_one_that_goes_are_noticed(
+def test_a_new_nested_repository_and_a_deleted_one_are_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     store.image("team/new/deep", "1")
@@ -372,7 +372,7 @@ def test_a_new_nested_repository_and_one_that_goes_are_noticed(
     assert len(rescanner.scan().repositories) == 2
 
 
-def test_a_stray_file_that_comes_and_goes_is_noticed(
+def test_a_new_stray_file_and_its_deletion_are_noticed(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     paths = [
@@ -386,7 +386,7 @@ def test_a_stray_file_that_comes_and_goes_is_noticed(
     assert rescanner.scan().layout.strays.files == 0
 
 
-def test_a_failed_scan_leaves_what_is_known_as_it_was(
+def test_a_failed_scan_does_not_change_the_scan_memory(
     store: StoreBuilder, rescanner: Rescanner
 ) -> None:
     before = rescanner.memory.known

@@ -1,4 +1,4 @@
-"""What policies would delete and free, and that it never takes what a kept tag needs."""
+"""What retention policies would delete and free, without anything that a kept tag needs."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> StoreBuilder:
     return StoreBuilder(tmp_path)
 
 
-def priced(
+def estimated(
     store: StoreBuilder, *keep_last: int, images: AppImages | None = None
 ) -> tuple[PolicyFigures, ...] | None:
     inventory = scan_store(store.root)
@@ -63,14 +63,14 @@ def size(store: StoreBuilder, *digests: str) -> int:
     return sum(store.blob_path(digest).stat().st_size for digest in digests)
 
 
-def test_the_newest_tags_of_each_repository_stay_and_the_rest_is_priced(
+def test_the_newest_tags_stay_and_the_bytes_of_the_others_are_estimated(
     store: StoreBuilder,
 ) -> None:
     for name in ("app", "other"):
         for number in range(4):
             layer = noise(f"{name} {number}", 1000 + number)
             store.image(name, str(number), [layer], b"config", at=1000.0 + number)
-    (policy,) = priced(store, 2) or ()
+    (policy,) = estimated(store, 2) or ()
     assert policy.policy == "keep-last-2"
     assert policy.candidate_tags == 4
     manifests = [digest for chosen in deletions(store, 2).values() for digest in chosen]
@@ -78,7 +78,7 @@ def test_the_newest_tags_of_each_repository_stay_and_the_rest_is_priced(
     assert policy.reclaimable_bytes == size(store, *manifests) + 2 * (1000 + 1001)
 
 
-def test_tags_of_one_moment_are_told_apart_by_name(store: StoreBuilder) -> None:
+def test_tags_of_the_same_time_are_ordered_by_name(store: StoreBuilder) -> None:
     images = {tag: store.image("app", tag, [noise(tag, 9)], at=1000.0) for tag in "bca"}
     assert deletions(store, 1) == {"app": {images["b"], images["c"]}}
 
@@ -89,7 +89,7 @@ def test_an_old_image_that_was_tagged_again_stays(store: StoreBuilder) -> None:
     store.tag("app", "latest", old, at=3000.0)
     (chosen,) = deletions(store, 1).values()
     assert old not in chosen
-    (policy,) = priced(store, 1) or ()
+    (policy,) = estimated(store, 1) or ()
     assert policy.candidate_tags == 2
 
 
@@ -99,10 +99,10 @@ def test_a_manifest_that_a_kept_index_lists_stays(store: StoreBuilder) -> None:
     assert deletions(store, 1) == {"app": set()}
 
 
-def test_what_is_freed_anyway_does_not_count_for_the_policy(store: StoreBuilder) -> None:
+def test_garbage_does_not_count_for_the_policy(store: StoreBuilder) -> None:
     store.unlinked_blob(noise("garbage", 5000))
     store.image("app", "1", at=1000.0)
-    (policy,) = priced(store, 1) or ()
+    (policy,) = estimated(store, 1) or ()
     assert policy == PolicyFigures("keep-last-1", 0, 0)
 
 
@@ -111,7 +111,7 @@ def test_layers_that_another_repository_needs_are_not_freed(store: StoreBuilder)
     store.image("app", "1", [base], b"config", at=1000.0)
     store.image("app", "2", [noise("own", 10)], b"config", at=2000.0)
     store.image("other", "1", [base], b"config", at=1000.0)
-    (policy,) = priced(store, 1) or ()
+    (policy,) = estimated(store, 1) or ()
     assert policy.candidate_tags == 1
     assert policy.reclaimable_bytes is not None
     assert policy.reclaimable_bytes < 9000
@@ -122,12 +122,14 @@ def test_a_running_tag_is_never_a_candidate(store: StoreBuilder) -> None:
         store.image("app", str(number), at=1000.0 + number)
     running = frozenset({ImageName("app", "0", None, is_local=True)})
     images = AppImages(frozenset({"a"}), running, frozenset())
-    (policy,) = priced(store, 1, images=images) or ()
+    (policy,) = estimated(store, 1, images=images) or ()
     assert policy.candidate_tags == 1
 
 
 @pytest.mark.parametrize("tag", ["1", None])
-def test_what_runs_under_its_digest_is_never_deleted(store: StoreBuilder, tag: str | None) -> None:
+def test_an_image_that_runs_by_digest_is_never_deleted(
+    store: StoreBuilder, tag: str | None
+) -> None:
     index, child, other = two_platforms(store, "app", tag)
     store.tag("app", "amd64", child)
     store.tag("app", "arm64", other)
@@ -140,7 +142,7 @@ def test_what_runs_under_its_digest_is_never_deleted(store: StoreBuilder, tag: s
         assert (other in named) is (digest == child and not tag)
 
 
-def test_nothing_is_priced_while_nobody_knows_what_runs(store: StoreBuilder) -> None:
+def test_nothing_is_estimated_while_running_images_are_unknown(store: StoreBuilder) -> None:
     store.image("app", "1")
     inventory = scan_store(store.root)
     options = AnalysisOptions(ownership=ownership_rules("captain"), keep_last=(1,))
@@ -155,23 +157,25 @@ def test_a_blocked_collector_frees_nothing(store: StoreBuilder) -> None:
     store.image("app", "2", at=2000.0)
     damaged = store.image("app", "3", at=3000.0)
     store.blob_path(damaged).write_bytes(b"{")
-    (policy,) = priced(store, 1) or ()
+    (policy,) = estimated(store, 1) or ()
     assert policy == PolicyFigures("keep-last-1", 2, 0)
 
 
-def test_what_an_untagged_index_lists_is_freed_when_its_own_tag_goes(store: StoreBuilder) -> None:
+def test_blobs_of_a_child_of_an_untagged_index_are_freed_with_its_own_tag(
+    store: StoreBuilder,
+) -> None:
     layer = noise("amd64", 5000)
     child = store.image("app", "amd64", [layer], b"config", at=1000.0)
     store.index("app", None, [child])
     store.image("app", "2", [noise("own", 10)], b"config", at=2000.0)
-    (policy,) = priced(store, 1) or ()
-    # its manifest stays: the index references that
+    (policy,) = estimated(store, 1) or ()
+    # its manifest stays, because the index references it
     assert policy.reclaimable_bytes == 5000
 
 
 @settings(max_examples=200)
 @given(STEPS_WITH_LOSSES, st.integers(1, 2), st.sampled_from(DIALECTS))
-def test_a_price_is_what_the_collectors_walk_marks_less_after_the_deletions(
+def test_an_estimate_equals_the_bytes_that_the_collector_no_longer_marks(
     steps: list[Step], keep: int, dialect: Dialect
 ) -> None:
     with TemporaryDirectory() as directory:
