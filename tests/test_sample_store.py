@@ -1,4 +1,4 @@
-"""The sample store and its builder, held against a real registry."""
+"""The sample store and its builder, compared with a real registry."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def served(sample: StoreBuilder) -> Iterator[DockerRegistry]:
 
 
 def files_below(root: Path) -> dict[str, bytes | None]:
-    """Map every path to its content, a directory to None; without what is in ``_uploads``."""
+    """Return the content of every path (None for a directory) outside ``_uploads``."""
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
@@ -102,7 +102,7 @@ def test_skopeo_copies_every_platform_of_the_index(served: DockerRegistry, tmp_p
     assert platforms == ["amd64", "arm64", "unknown"]
 
 
-def test_the_collector_finds_exactly_the_garbage_that_is_meant(
+def test_the_collector_finds_exactly_the_intended_garbage(
     served: DockerRegistry, sample: StoreBuilder
 ) -> None:
     output = served.garbage_collect(dry_run=True)
@@ -117,7 +117,7 @@ def test_the_collector_finds_exactly_the_garbage_that_is_meant(
     assert sizes.keys() - links < found
 
 
-def test_the_sample_holds_what_its_description_says(sample: StoreBuilder) -> None:
+def test_the_sample_matches_its_description(sample: StoreBuilder) -> None:
     sizes = sizes_of(sample)
     repositories = sample.version_path / "repositories"
     revisions = Counter(
@@ -132,13 +132,13 @@ def test_the_sample_holds_what_its_description_says(sample: StoreBuilder) -> Non
     assert (sample.version_path / "blobs-copy.tar.part").stat().st_size == 1024 * 1024
 
 
-def test_the_sample_takes_the_disk_space_that_it_shows(sample: StoreBuilder) -> None:
+def test_the_sample_uses_the_disk_space_that_it_shows(sample: StoreBuilder) -> None:
     files = [path.stat() for path in sample.root.rglob("*") if path.is_file()]
     assert all(entry.st_blocks * 512 >= entry.st_size for entry in files)
     assert 40e6 < sum(entry.st_size for entry in files) < 80e6
 
 
-def test_the_pushes_of_the_sample_are_spread_over_months_and_none_is_in_the_future(
+def test_the_pushes_of_the_sample_span_months_and_none_is_in_the_future(
     sample: StoreBuilder,
 ) -> None:
     repositories = sample.version_path / "repositories"
@@ -152,9 +152,7 @@ def test_the_sample_is_the_same_each_time(sample: StoreBuilder, tmp_path: Path) 
     assert files_below(tmp_path) == files_below(sample.root)
 
 
-def test_captain_config_runs_images_that_are_in_the_sample(
-    sample: StoreBuilder, tmp_path: Path
-) -> None:
+def test_captain_config_runs_images_of_the_sample(sample: StoreBuilder, tmp_path: Path) -> None:
     write_captain_config(tmp_path, NOW)
     path = tmp_path / "config-captain.json"
     apps = json.loads(path.read_text())["appDefinitions"]
@@ -173,7 +171,7 @@ def test_captain_config_runs_images_that_are_in_the_sample(
 
 
 def push_again(client: RegistryClient, store: StoreBuilder, repository: str, *tags: str) -> None:
-    """Push what tags of a built store point to through the API, children before their index."""
+    """Push the targets of a built store's tags through the API, children before their index."""
     for tag in tags:
         digest = store.tag_link(repository, tag).read_text()
         push_manifest(client, store, repository, digest, tag)
@@ -229,7 +227,7 @@ def write_artifact(store: StoreBuilder) -> list[str]:
 @pytest.mark.parametrize(
     "write", [write_images, write_docker_list, write_nested_index, write_artifact]
 )
-def test_builder_leaves_what_a_push_to_a_real_registry_leaves(
+def test_builder_writes_the_same_files_as_a_push_to_a_real_registry(
     tmp_path: Path, write: Callable[[StoreBuilder], list[str]]
 ) -> None:
     built = StoreBuilder(tmp_path / "built")
@@ -260,27 +258,27 @@ def test_builder_retags_and_deletes_as_a_real_registry_does(tmp_path: Path) -> N
     assert [path.name for path in built.tag_link("app", "kept").parents[2].iterdir()] == ["kept"]
 
 
-def test_builder_leaves_the_files_of_an_upload_that_a_real_registry_leaves(tmp_path: Path) -> None:
+def test_builder_writes_the_same_upload_files_as_a_real_registry(tmp_path: Path) -> None:
     built = StoreBuilder(tmp_path / "built")
     content = noise("upload", 1000)
     with DockerRegistry(tmp_path / "real") as server, RegistryClient(server.url) as client:
         upload_id = client.start_upload("app", content)
         real = StoreBuilder(tmp_path / "real").repository_path("app") / "_uploads" / upload_id
-        # The registry also keeps the state after the last byte; the first is enough to resume.
+        # The registry also keeps the state after the last byte; the first suffices to resume.
         (real / "hashstates" / "sha256" / "1000").unlink()
         started_at = datetime.fromisoformat((real / "startedat").read_text()).timestamp()
     ours = built.upload("app", content, started_at, upload_id)
     assert files_below(ours) == files_below(real)
 
 
-def test_builder_keeps_an_upload_without_a_start_out_of_the_purge(tmp_path: Path) -> None:
+def test_builder_excludes_an_upload_without_a_start_from_the_purge(tmp_path: Path) -> None:
     directory = StoreBuilder(tmp_path).upload("app", b"data", None, at=NOW)
     assert not (directory / "startedat").exists()
     assert directory.stat().st_mtime == NOW
     assert (directory / "data").stat().st_mtime == NOW
 
 
-def test_builder_dates_links_and_new_blobs_only(tmp_path: Path) -> None:
+def test_builder_sets_times_of_links_and_new_blobs_only(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     digest = store.image("app", "1", [b"layer"], at=NOW)
     store.tag("app", "1", digest, at=NOW + DAY)
@@ -307,7 +305,7 @@ def test_demo_builds_its_store_once(tmp_path: Path) -> None:
     assert (directory / "captain" / "config-captain.json").exists()
 
 
-def test_demo_builds_a_store_of_another_layout_anew(tmp_path: Path) -> None:
+def test_demo_rebuilds_a_store_of_another_layout(tmp_path: Path) -> None:
     (tmp_path / "sample-version").write_text("0")
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry" / "old").touch()
@@ -316,7 +314,7 @@ def test_demo_builds_a_store_of_another_layout_anew(tmp_path: Path) -> None:
     assert not (tmp_path / "registry" / "old").exists()
 
 
-def test_demo_leaves_a_directory_alone_that_holds_something_else(tmp_path: Path) -> None:
+def test_demo_does_not_touch_a_directory_with_other_content(tmp_path: Path) -> None:
     (tmp_path / "registry").mkdir()
     done = run_demo("--directory", str(tmp_path), "--build-only")
     assert done.returncode == 1
@@ -327,7 +325,7 @@ def test_demo_leaves_a_directory_alone_that_holds_something_else(tmp_path: Path)
     assert list((tmp_path / "registry").iterdir()) == []
 
 
-def test_demo_rejects_what_is_no_port() -> None:
+def test_demo_rejects_an_invalid_port() -> None:
     done = run_demo("--port", "70000")
     assert done.returncode == 2
     assert "'70000' is not a port: use a number from 0 to 65535" in done.stderr

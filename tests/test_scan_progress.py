@@ -1,4 +1,4 @@
-"""How far a scan is shows while it runs: in a scrape, on the page, in the log, on a terminal."""
+"""Progress of a running scan: in a scrape, on the page, in the log, on a terminal."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> StoreBuilder:
     return store
 
 
-def test_the_ratio_never_falls_and_is_one_in_the_end(store: StoreBuilder) -> None:
+def test_the_ratio_never_falls_and_ends_at_one(store: StoreBuilder) -> None:
     children = [
         store.image("app", None, [noise(each, 64)], platform=each) for each in ("a/b", "c/d")
     ]
@@ -48,7 +48,7 @@ def test_the_ratio_never_falls_and_is_one_in_the_end(store: StoreBuilder) -> Non
     assert all(each.is_full for each in seen)
 
 
-def test_finding_more_to_read_does_not_make_the_ratio_fall() -> None:
+def test_a_growing_total_does_not_make_the_ratio_fall() -> None:
     seen: list[ScanProgress] = []
     advance = Advance(seen.append, is_full=True)
     for done, total in ((5, 10), (6, 100), (60, 100), (100, 100)):
@@ -59,14 +59,14 @@ def test_finding_more_to_read_does_not_make_the_ratio_fall() -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_scan_of_nothing_gets_to_its_end_too(tmp_path: Path, *, begun: bool) -> None:
+def test_a_scan_of_an_empty_store_ends_at_one_too(tmp_path: Path, *, begun: bool) -> None:
     seen: list[ScanProgress] = []
     (tmp_path / "docker/registry/v2" / ("blobs" if begun else "")).mkdir(parents=True)
     scan_store(tmp_path, control=ScanControl(seen.append))
     assert [each.ratio for each in seen] == [1]
 
 
-def test_a_scan_of_what_has_changed_is_no_full_scan(store: StoreBuilder) -> None:
+def test_an_incremental_scan_is_not_a_full_scan(store: StoreBuilder) -> None:
     memory = StoreMemory(settled_seconds=0)
     inventory = scan_store(store.root, memory=memory)
     seen: list[ScanProgress] = []
@@ -80,7 +80,7 @@ def test_a_scan_of_what_has_changed_is_no_full_scan(store: StoreBuilder) -> None
 
 
 class Scrapes(RunningScan):
-    """Scrapes whenever a scan has told how far it is."""
+    """A running scan that is scraped at every report of progress."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,18 +93,18 @@ class Scrapes(RunningScan):
         self.seen.append(self.registry.get_sample_value(RATIO))
 
 
-def test_a_scrape_during_a_full_scan_tells_how_far_it_is(store: StoreBuilder) -> None:
+def test_a_scrape_during_a_full_scan_shows_its_progress(store: StoreBuilder) -> None:
     running = Scrapes()
     followed = FollowedStore(store.root, running=running)
     assert generate_latest(running.registry) == b""
     followed.refresh()
-    told = [each for each in running.seen if each is not None]
-    assert told == running.seen == sorted(told)
-    assert told[-1] == 1
+    reported = [each for each in running.seen if each is not None]
+    assert reported == running.seen == sorted(reported)
+    assert reported[-1] == 1
     assert generate_latest(running.registry) == b""
 
 
-def test_a_scan_that_failed_or_was_stopped_is_not_told_as_running(store: StoreBuilder) -> None:
+def test_a_failed_or_stopped_scan_is_not_shown_as_running(store: StoreBuilder) -> None:
     running, stop = RunningScan(), threading.Event()
     stop.set()
     with pytest.raises(ScanCancelledError):
@@ -133,51 +133,51 @@ def test_the_first_scan_shows_everywhere_before_it_is_published(store: StoreBuil
     assert stopped.seconds < 2
 
 
-def test_the_page_tells_a_later_full_scan_from_the_first() -> None:
+def test_the_page_shows_the_progress_of_the_first_scan() -> None:
     progress = ScanProgress("blobs", 110, 256, 0.43)
     first = landing_page(Snapshot(), "/srv", progress)
     assert "<th>First scan</th><td>43 %, blobs 110 of 256 …</td>" in first
     assert "scan</th><td>43 %" not in landing_page(Snapshot(), "/srv")
 
 
-def test_the_log_tells_how_far_a_long_scan_is(
+def test_the_progress_of_a_long_scan_is_logged(
     store: StoreBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(refresh, "_PROGRESS_SECONDS", 0.0)  # as if every part took so long
+    monkeypatch.setattr(refresh, "_PROGRESS_SECONDS", 0.0)  # as if every part took that long
     with caplog.at_level(logging.INFO):
         FollowedStore(store.root).refresh()
-    told = [each for each in caplog.records if each.msg == "scanning the store"]
-    fields = [vars(each)["fields"] for each in told]
+    reported = [each for each in caplog.records if each.msg == "scanning the store"]
+    fields = [vars(each)["fields"] for each in reported]
     assert fields[-1]["ratio"] == 1
     assert fields[-1]["stage"] == "manifests"
     assert {"ratio", "stage", "done", "total"} == set(fields[0])
 
 
-def test_a_scan_that_does_not_get_on_is_said_once_and_so_is_that_it_does(
+def test_a_stalled_scan_is_logged_once_and_so_is_its_progress(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
     running = RunningScan(lambda: now[0])
     warner = StallWarner("/srv", running)
 
-    def said_after(seconds: float) -> list[str]:
+    def logged_after(seconds: float) -> list[str]:
         caplog.clear()
         now[0] += seconds
         warner.check()
         return [each.getMessage() for each in caplog.records]
 
     with caplog.at_level(logging.INFO):
-        assert said_after(2 * WARN_SECONDS) == []  # no scan runs
+        assert logged_after(2 * WARN_SECONDS) == []  # no scan runs
         running.begin()
-        assert said_after(WARN_SECONDS - 1) == []
+        assert logged_after(WARN_SECONDS - 1) == []
         running.record(ScanProgress("blobs", 1, 256, is_full=False))
-        assert said_after(WARN_SECONDS - 1) == []
-        (warning,) = said_after(1)
-        assert said_after(1) == []
+        assert logged_after(WARN_SECONDS - 1) == []
+        (warning,) = logged_after(1)
+        assert logged_after(1) == []
         running.record(ScanProgress("blobs", 2, 256))
-        assert said_after(1) == ["the scan of /srv makes progress again"]
-        assert said_after(WARN_SECONDS) != []
+        assert logged_after(1) == ["the scan of /srv makes progress again"]
+        assert logged_after(WARN_SECONDS) != []
         running.end()
-        assert said_after(WARN_SECONDS) == ["the scan of /srv makes progress again"]
+        assert logged_after(WARN_SECONDS) == ["the scan of /srv makes progress again"]
     assert warning.startswith("the scan of /srv has read nothing more for 60 s; is a disk or a")
     assert running.still_seconds == 0

@@ -1,4 +1,4 @@
-"""Stores as they are: healthy, empty, damaged, hostile, changing."""
+"""Scans of every kind of store: healthy, empty, damaged, hostile, changing."""
 
 import os
 import shutil
@@ -66,19 +66,19 @@ def test_blobs_are_measured_to_the_byte(store: StoreBuilder) -> None:
     assert blobs_on_disk(scan(store)) == expected
 
 
-def test_repositories_may_be_nested_in_repositories(store: StoreBuilder) -> None:
+def test_repositories_may_be_nested(store: StoreBuilder) -> None:
     for name in ("a", "a/b", "a/b/c/d"):
         store.image(name, "1")
     assert [each.name for each in scan(store).repositories] == ["a", "a/b", "a/b/c/d"]
 
 
-def test_a_repository_may_hold_only_an_upload(store: StoreBuilder) -> None:
+def test_a_repository_may_contain_only_an_upload(store: StoreBuilder) -> None:
     store.upload("new", b"half", started_at=1000.0)
     (repository,) = scan(store).repositories
     assert [each.size for each in repository.uploads] == [4]
 
 
-def test_tags_carry_target_and_time(store: StoreBuilder) -> None:
+def test_tags_have_target_and_time(store: StoreBuilder) -> None:
     digest = store.image("app", "1", at=5000.0)
     inventory = scan(store)
     (tag,) = inventory.repositories[0].tags
@@ -95,17 +95,17 @@ def test_an_empty_root_is_an_empty_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", ["docker", "docker/registry", "docker/registry/v2"])
-def test_a_store_that_was_only_begun_is_empty(tmp_path: Path, there: str) -> None:
+def test_a_store_with_only_its_first_directories_is_empty(tmp_path: Path, there: str) -> None:
     (tmp_path / there).mkdir(parents=True)
     assert scan_store(tmp_path).complete
 
 
-def test_a_root_that_does_not_exist_is_an_error_with_a_mend(tmp_path: Path) -> None:
+def test_a_root_that_does_not_exist_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(StoreUnreadableError, match=r"does not exist.*--storage\.root"):
         scan_store(tmp_path / "none")
 
 
-def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(store: StoreBuilder) -> None:
+def test_a_vanished_store_is_an_error_and_not_an_empty_store(store: StoreBuilder) -> None:
     store.image("app", "1")
     before = scan(store)
     shutil.rmtree(store.root / "docker")
@@ -119,7 +119,7 @@ def test_a_root_that_is_a_file_is_an_error(tmp_path: Path) -> None:
         scan_store(tmp_path / "file")
 
 
-def test_a_directory_named_by_mistake_is_no_empty_store(store: StoreBuilder) -> None:
+def test_a_root_above_or_below_the_right_one_is_an_error(store: StoreBuilder) -> None:
     store.image("app", "1")
     for wrong in (store.root.parent, store.root / "docker", store.version_path):
         with pytest.raises(StoreUnreadableError, match=f"did you mean {store.root}"):
@@ -132,7 +132,7 @@ def test_the_root_may_be_a_symbolic_link(store: StoreBuilder, tmp_path: Path) ->
     assert len(scan_store(tmp_path / "moved").repositories) == 1
 
 
-def test_a_revision_directory_without_link_is_a_deleted_manifest(store: StoreBuilder) -> None:
+def test_a_revision_directory_without_a_link_is_a_deleted_manifest(store: StoreBuilder) -> None:
     digest = store.image("app", "1")
     store.delete_revision("app", digest)
     inventory = scan(store)
@@ -151,7 +151,7 @@ def test_children_of_a_tagged_index_are_tagged(store: StoreBuilder) -> None:
     assert result.repositories[0].untagged_manifests == 0
 
 
-def test_index_children_that_are_no_revisions_are_read_too(store: StoreBuilder) -> None:
+def test_index_children_without_a_revision_are_read_too(store: StoreBuilder) -> None:
     child = store.image("app", None)
     store.index("app", "1", [child])
     shutil.rmtree(store.revision_link("app", child).parent)
@@ -164,7 +164,7 @@ def test_index_children_that_are_no_revisions_are_read_too(store: StoreBuilder) 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\x00binary\xff", b"[" * 100_000, b"{}", b"x" * (17 * 1024 * 1024)]
 )
-def test_one_unreadable_manifest_costs_one_issue_and_no_live_blob(
+def test_an_unreadable_manifest_is_one_issue_and_no_live_blob_is_garbage(
     store: StoreBuilder, content: bytes
 ) -> None:
     store.image("sound", "1")
@@ -179,7 +179,7 @@ def test_one_unreadable_manifest_costs_one_issue_and_no_live_blob(
     assert len(blobs_on_disk(inventory)) == 7
 
 
-def test_a_missing_manifest_leaves_nothing_unreferenced_but_the_scan_complete(
+def test_a_missing_manifest_leaves_nothing_unreferenced_and_the_scan_complete(
     store: StoreBuilder,
 ) -> None:
     store.image("sound", "1")
@@ -209,14 +209,14 @@ def test_a_damaged_link_is_one_issue_and_no_live_blob_is_garbage(
 
 
 @pytest.mark.parametrize("place", ["repository", "manifests", "revisions", "tags", "uploads"])
-def test_a_file_where_a_directory_belongs_hides_nothing(store: StoreBuilder, place: str) -> None:
+def test_a_file_in_place_of_a_directory_hides_nothing(store: StoreBuilder, place: str) -> None:
     digest = store.image("app", "1")
     places = LINK_PLACES | {"revisions": lambda s, d: s.revision_link("app", d).parents[2]}
     path = places[place](store, digest)
     shutil.rmtree(path)
     path.write_bytes(b"")
     inventory = scan(store)
-    if place == "repository":  # nothing tells such a file from any other
+    if place == "repository":  # such a file looks like any other
         assert inventory.layout.strays.files == 1
     else:
         assert IssueCause.IO_ERROR in causes(inventory)
@@ -235,7 +235,9 @@ def test_a_store_without_repositories_has_no_garbage(store: StoreBuilder) -> Non
 
 
 @pytest.mark.parametrize("part", ["blobs", "repositories"])
-def test_a_store_that_lost_one_half_is_no_smaller_store(store: StoreBuilder, part: str) -> None:
+def test_a_store_that_lost_its_blobs_or_repositories_is_an_error(
+    store: StoreBuilder, part: str
+) -> None:
     store.image("app", "1")
     before = scan(store)
     shutil.rmtree(store.version_path / part)
@@ -243,7 +245,7 @@ def test_a_store_that_lost_one_half_is_no_smaller_store(store: StoreBuilder, par
         scan(store, before)
 
 
-def test_a_store_whose_last_repository_was_removed_holds_only_garbage(store: StoreBuilder) -> None:
+def test_a_store_without_its_last_repository_contains_only_garbage(store: StoreBuilder) -> None:
     store.image("app", "1")
     before = scan(store)
     shutil.rmtree(store.repository_path("app"))
@@ -252,9 +254,7 @@ def test_a_store_whose_last_repository_was_removed_holds_only_garbage(store: Sto
     assert unreferenced(inventory) == 3
 
 
-def test_a_store_of_which_all_repositories_are_gone_at_once_holds_no_garbage(
-    store: StoreBuilder,
-) -> None:
+def test_the_loss_of_all_repositories_at_once_is_an_error(store: StoreBuilder) -> None:
     for name in ("app", "tool"):
         store.image(name, "1")
     before = scan(store)
@@ -265,7 +265,7 @@ def test_a_store_of_which_all_repositories_are_gone_at_once_holds_no_garbage(
 
 
 @pytest.mark.parametrize("part", ["blobs", "repositories"])
-def test_a_half_that_is_replaced_during_a_scan_makes_no_half_truth(
+def test_blobs_or_repositories_replaced_during_a_scan_are_an_error(
     store: StoreBuilder, part: str
 ) -> None:
     for name in ("app", "tool"):
@@ -292,13 +292,13 @@ def test_a_link_to_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> Non
         scan_store(tmp_path)
 
 
-def test_a_directory_with_another_docker_in_it_is_no_empty_store(tmp_path: Path) -> None:
+def test_a_root_with_another_docker_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "docker" / "overlay2").mkdir(parents=True)
     with pytest.raises(StoreUnreadableError, match="but no registry/"):
         scan_store(tmp_path)
 
 
-def test_strays_may_lie_deep(store: StoreBuilder) -> None:
+def test_stray_files_may_be_deeply_nested(store: StoreBuilder) -> None:
     store.image("app", "1")
     path = store.root / "old"
     above = []
@@ -309,13 +309,13 @@ def test_strays_may_lie_deep(store: StoreBuilder) -> None:
     path.write_bytes(b"123")
     try:
         assert scan(store).layout.strays.bytes == 3
-    finally:  # too deep for those who clean up
+    finally:  # too deep for the usual cleanup
         path.unlink()
         for each in reversed(above):
             each.rmdir()
 
 
-def test_a_tag_without_link_is_a_tag_with_an_issue(store: StoreBuilder) -> None:
+def test_a_tag_without_a_link_is_a_tag_with_an_issue(store: StoreBuilder) -> None:
     store.image("app", "1")
     store.tag_link("app", "1").unlink()
     inventory = scan(store)
@@ -323,7 +323,7 @@ def test_a_tag_without_link_is_a_tag_with_an_issue(store: StoreBuilder) -> None:
     assert inventory.repositories[0].tags[0].target is None
 
 
-def test_what_is_no_part_of_the_layout_is_stray(store: StoreBuilder) -> None:
+def test_files_outside_the_layout_are_stray(store: StoreBuilder) -> None:
     digest = store.image("app", "1")
     version = "docker/registry/v2"
     hexadecimal = digest.removeprefix("sha256:")
@@ -352,7 +352,7 @@ def test_what_is_no_part_of_the_layout_is_stray(store: StoreBuilder) -> None:
     assert len(blobs_on_disk(inventory)) == 3
 
 
-def test_a_pull_through_caches_state_and_a_mount_points_own_directory_are_no_strays(
+def test_the_state_of_a_pull_through_cache_and_lost_found_are_not_stray(
     store: StoreBuilder,
 ) -> None:
     store.image("app", "1")
@@ -368,9 +368,7 @@ BAD_NAMES = [b"\xff\xfe", b'quo"te', b"new\nline", b"back\\slash", b"UPPER", b"-
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_repository_with_an_impossible_name_hides_nothing(
-    store: StoreBuilder, name: bytes
-) -> None:
+def test_a_repository_with_an_invalid_name_hides_nothing(store: StoreBuilder, name: bytes) -> None:
     store.image("app", "1")
     good = os.fsencode(store.repository_path("app"))
     os.rename(good, os.path.join(os.path.dirname(good), name))  # noqa: PTH104, PTH118, PTH120
@@ -382,7 +380,7 @@ def test_a_repository_with_an_impossible_name_hides_nothing(
 
 
 @pytest.mark.parametrize("name", [name for name in BAD_NAMES if name != b"UPPER"])
-def test_an_empty_directory_with_an_impossible_name_stops_nothing(
+def test_an_empty_directory_with_an_invalid_name_hides_no_garbage(
     store: StoreBuilder, name: bytes
 ) -> None:
     store.unlinked_blob(b"garbage")
@@ -393,7 +391,7 @@ def test_an_empty_directory_with_an_impossible_name_stops_nothing(
     assert unreferenced(inventory) == 1
 
 
-def test_a_tag_with_an_impossible_name_is_an_issue(store: StoreBuilder) -> None:
+def test_a_tag_with_an_invalid_name_is_an_issue(store: StoreBuilder) -> None:
     store.image("app", "1")
     shutil.copytree(store.tag_link("app", "1").parents[1], store.tag_link("app", "a\nb").parents[1])
     inventory = scan(store)
@@ -402,7 +400,7 @@ def test_a_tag_with_an_impossible_name_is_an_issue(store: StoreBuilder) -> None:
 
 
 def _outside(store: StoreBuilder) -> Path:
-    """Make a directory beside the store that looks like anything a link could point to."""
+    """Return a directory beside the store with every name that a link could point to."""
     outside = store.root.parent / "outside"
     outside.mkdir()
     for name in ("data", "link", "current", "secret"):
@@ -447,7 +445,7 @@ def test_symbolic_links_are_never_followed(
     assert inventory.layout.strays.bytes < 100_000
 
 
-def test_links_up_the_tree_are_no_endless_walk(store: StoreBuilder) -> None:
+def test_links_to_parent_directories_do_not_cause_an_endless_walk(store: StoreBuilder) -> None:
     store.image("a/b", "1")
     (store.repository_path("a") / "loop").symlink_to(store.repository_path("a"))
     (store.root / "loop").symlink_to(store.root)
@@ -456,7 +454,7 @@ def test_links_up_the_tree_are_no_endless_walk(store: StoreBuilder) -> None:
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "socket"])
 @pytest.mark.parametrize("place", ["blob data", "revision link", "tag link"])
-def test_what_is_no_file_where_one_belongs_neither_blocks_nor_counts(
+def test_a_special_file_in_place_of_a_file_neither_blocks_nor_counts(
     store: StoreBuilder, place: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = store.image("app", "1")
@@ -467,7 +465,7 @@ def test_what_is_no_file_where_one_belongs_neither_blocks_nor_counts(
     elif kind == "directory":
         path.mkdir()
     else:
-        monkeypatch.chdir(path.parent)  # a socket's address is short
+        monkeypatch.chdir(path.parent)  # the address of a socket must be short
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
     inventory = scan(store)
@@ -490,7 +488,7 @@ def test_fifos_and_sockets_among_uploads_do_not_block(store: StoreBuilder) -> No
 
 @pytest.fixture
 def as_nobody(store: StoreBuilder) -> "Callable[[Inventory | None], Inventory]":
-    """Scan in a child process as a user without rights; the result comes back by pickle."""
+    """Return a function that scans the store as a user without rights."""
 
     def run(previous: Inventory | None = None) -> Inventory:
         for parent in (store.root, *store.root.parents):
@@ -512,7 +510,7 @@ def as_nobody(store: StoreBuilder) -> "Callable[[Inventory | None], Inventory]":
 @pytest.mark.parametrize(
     "place", ["repository", "manifests", "tags", "tag", "revision directory", "blob directory"]
 )
-def test_what_may_not_be_read_keeps_what_was_known_of_it(
+def test_an_unreadable_part_keeps_its_last_known_content(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory], place: str
 ) -> None:
     digest = store.image("app", "1")
@@ -528,7 +526,7 @@ def test_what_may_not_be_read_keeps_what_was_known_of_it(
 
 
 @needs_other_user
-def test_blobs_of_an_unreadable_directory_do_not_look_gone(
+def test_blobs_of_an_unreadable_directory_are_not_lost(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
     digest = store.image("app", "1")
@@ -545,7 +543,7 @@ def test_blobs_of_an_unreadable_directory_do_not_look_gone(
 
 
 @needs_other_user
-def test_where_no_blob_can_be_read_that_is_the_error(
+def test_a_store_without_a_readable_blob_is_an_error(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
     store.image("app", "1")
@@ -556,7 +554,7 @@ def test_where_no_blob_can_be_read_that_is_the_error(
 
 @needs_other_user
 @pytest.mark.parametrize("place", ["", "blobs", "repositories", "blobs/sha256"])
-def test_a_store_that_may_not_be_listed_at_all_is_an_error(
+def test_a_store_that_cannot_be_listed_at_all_is_an_error(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory], place: str
 ) -> None:
     store.image("app", "1")
@@ -566,7 +564,7 @@ def test_a_store_that_may_not_be_listed_at_all_is_an_error(
 
 
 @needs_other_user
-def test_an_unreadable_index_child_hides_what_it_references(
+def test_blobs_of_an_unreadable_index_child_are_not_unreferenced(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
     child = store.image("app", None)
@@ -577,7 +575,7 @@ def test_an_unreadable_index_child_hides_what_it_references(
 
 
 @needs_other_user
-def test_an_unreadable_part_does_not_freeze_the_others(
+def test_an_unreadable_part_does_not_keep_the_others_from_changing(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
     store.image("app", "1")
@@ -606,7 +604,7 @@ def test_an_unreadable_link_keeps_the_tags_last_known_target(
 # change
 
 
-def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuilder) -> None:
+def test_a_tag_is_read_again_while_its_link_is_rewritten(store: StoreBuilder) -> None:
     digest = store.image("app", "1")
     link = store.tag_link("app", "1")
     link.write_bytes(b"")
@@ -623,13 +621,13 @@ def test_a_tag_is_read_again_while_its_link_is_being_rewritten(store: StoreBuild
 
 
 @pytest.mark.parametrize("kind", ["tag", "new tag", "revision"])
-def test_a_link_whose_writing_takes_long_on_a_busy_disk_is_waited_for(
+def test_a_scan_waits_for_a_link_that_a_busy_disk_writes_slowly(
     store: StoreBuilder, kind: str
 ) -> None:
     digest = store.image("app", "1")
     link = store.revision_link("app", digest) if kind == "revision" else store.tag_link("app", "1")
     if kind == "new tag":
-        link.unlink()  # its directory is there before it
+        link.unlink()  # its directory exists before it
     else:
         link.write_bytes(b"")
     writer = threading.Timer(0.06, lambda: link.write_text(digest))
@@ -641,15 +639,15 @@ def test_a_link_whose_writing_takes_long_on_a_busy_disk_is_waited_for(
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("is_there", [True, False])
-def test_links_that_stay_empty_or_away_are_waited_for_once_and_not_again_in_the_next_scan(
-    store: StoreBuilder, is_there: bool
+@pytest.mark.parametrize("exists", [True, False])
+def test_only_the_first_scan_waits_for_links_that_stay_empty_or_missing(
+    store: StoreBuilder, exists: bool
 ) -> None:
     for number in range(20):
         store.image("app", str(number))
         link = store.tag_link("app", str(number))
         link.unlink()
-        if is_there:
+        if exists:
             link.touch()
     moments = [time.monotonic()]
     first = scan_store(store.root)
@@ -662,7 +660,7 @@ def test_links_that_stay_empty_or_away_are_waited_for_once_and_not_again_in_the_
     assert first_seconds - second_seconds > PATIENCE_SECONDS / 2
 
 
-def test_a_push_between_blobs_and_repositories_is_seen_whole(store: StoreBuilder) -> None:
+def test_a_push_between_blobs_and_repositories_is_seen_completely(store: StoreBuilder) -> None:
     store.image("app", "1")
     pushed = []
 
@@ -676,7 +674,7 @@ def test_a_push_between_blobs_and_repositories_is_seen_whole(store: StoreBuilder
     assert unreferenced(inventory) == 0
 
 
-def test_a_repository_that_vanishes_during_the_walk_is_no_error(store: StoreBuilder) -> None:
+def test_a_repository_that_vanishes_during_the_walk_is_not_an_error(store: StoreBuilder) -> None:
     for name in ("a", "b", "c"):
         store.image(name, "1")
 
@@ -689,7 +687,7 @@ def test_a_repository_that_vanishes_during_the_walk_is_no_error(store: StoreBuil
     assert inventory.complete
 
 
-def test_progress_goes_through_all_stages(store: StoreBuilder) -> None:
+def test_progress_has_all_stages(store: StoreBuilder) -> None:
     store.image("app", "1")
     seen: list[ScanProgress] = []
     scan_store(store.root, control=ScanControl(seen.append))
@@ -697,13 +695,13 @@ def test_progress_goes_through_all_stages(store: StoreBuilder) -> None:
     assert all(0 < each.done <= each.total for each in seen)
 
 
-def test_a_scan_stops_when_told_to(store: StoreBuilder) -> None:
+def test_a_scan_stops_on_request(store: StoreBuilder) -> None:
     store.image("app", "1")
     with pytest.raises(ScanCancelledError):
         scan_store(store.root, control=ScanControl(should_stop=lambda: True))
 
 
-def test_the_store_is_left_as_it_was(store: StoreBuilder) -> None:
+def test_a_scan_does_not_change_the_store(store: StoreBuilder) -> None:
     store.image("app", "1")
     store.upload("app", b"x", started_at=1.0)
 
@@ -720,7 +718,7 @@ def test_the_store_is_left_as_it_was(store: StoreBuilder) -> None:
 # uploads
 
 
-def test_uploads_are_told_apart_by_whether_the_registry_purges_them(store: StoreBuilder) -> None:
+def test_uploads_differ_by_whether_the_registry_purges_them(store: StoreBuilder) -> None:
     store.upload("app", b"12345", started_at=1000.0, at=2000.0)
     store.upload("app", b"1", started_at=None, at=500.0)
     store.upload("app", b"22", started_at=3000.0, upload_id="not-a-uuid")
@@ -731,13 +729,13 @@ def test_uploads_are_told_apart_by_whether_the_registry_purges_them(store: Store
     assert uploads.oldest_start_at == 500.0
 
 
-def test_digests_of_the_builder_are_those_of_the_registry() -> None:
+def test_digests_of_the_builder_equal_those_of_the_registry() -> None:
     assert digest_of(b"") == (
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     )
 
 
-# what the registry's collector stumbles on
+# damage that affects the registry's collector
 
 
 def repository_of(inventory: Inventory) -> Repository:
@@ -745,7 +743,7 @@ def repository_of(inventory: Inventory) -> Repository:
     return repository
 
 
-def test_a_sound_repository_has_all_its_directories_and_nothing_odd(store: StoreBuilder) -> None:
+def test_a_sound_repository_has_all_its_directories_and_no_damage(store: StoreBuilder) -> None:
     store.image("app", "1")
     inventory = scan(store)
     repository = repository_of(inventory)
@@ -760,13 +758,15 @@ def test_a_sound_repository_has_all_its_directories_and_nothing_odd(store: Store
 
 
 @pytest.mark.parametrize("directory", ["_layers", "_manifests", "_manifests/tags"])
-def test_directories_that_a_repository_lacks_are_noted(store: StoreBuilder, directory: str) -> None:
+def test_missing_directories_of_a_repository_are_recorded(
+    store: StoreBuilder, directory: str
+) -> None:
     store.image("app", "1")
     shutil.rmtree(store.repository_path("app") / directory)
     assert directory not in repository_of(scan(store)).layout.directories
 
 
-def test_a_revision_link_that_holds_another_digest_is_told_with_it(store: StoreBuilder) -> None:
+def test_a_revision_link_to_another_digest_is_recorded_with_it(store: StoreBuilder) -> None:
     first, second = store.image("app", "1"), store.image("app", "2")
     store.revision_link("app", first).write_text(second)
     inventory = scan(store)
@@ -777,13 +777,13 @@ def test_a_revision_link_that_holds_another_digest_is_told_with_it(store: StoreB
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
-def test_a_revision_link_without_a_digest_is_told(store: StoreBuilder, content: bytes) -> None:
+def test_a_revision_link_without_a_digest_is_recorded(store: StoreBuilder, content: bytes) -> None:
     store.revision_link("app", store.image("app", "1")).write_bytes(content)
     assert list(repository_of(scan(store)).layout.mislinked.values()) == [None]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"x" * 5000])
-def test_a_tag_whose_link_is_damaged_differs_from_one_without_a_link(
+def test_a_tag_with_a_damaged_link_differs_from_one_without_a_link(
     store: StoreBuilder, content: bytes
 ) -> None:
     store.image("app", "1")
@@ -796,13 +796,13 @@ def test_a_tag_whose_link_is_damaged_differs_from_one_without_a_link(
     assert missing.updated_at is None
 
 
-def test_a_file_among_the_tags_is_told(store: StoreBuilder) -> None:
+def test_a_file_among_the_tags_is_recorded(store: StoreBuilder) -> None:
     store.image("app", "1")
     (store.repository_path("app") / "_manifests" / "tags" / ".nfs0001").touch()
     assert repository_of(scan(store)).layout.tag_obstacles == (".nfs0001",)
 
 
-def test_places_that_the_collector_cannot_make_sense_of_are_told(store: StoreBuilder) -> None:
+def test_paths_that_the_collector_cannot_parse_are_recorded(store: StoreBuilder) -> None:
     store.image("app", "1")
     (store.version_path / "repositories" / "UPPER" / "_layers").mkdir(parents=True)
     store.stray("docker/registry/v2/blobs/sha256/zz/data", b"x")
@@ -812,7 +812,7 @@ def test_places_that_the_collector_cannot_make_sense_of_are_told(store: StoreBui
     )
 
 
-def test_a_blob_of_another_size_than_its_manifest_says_is_told(store: StoreBuilder) -> None:
+def test_a_blob_with_another_size_than_in_its_manifest_is_recorded(store: StoreBuilder) -> None:
     layer = store.blob(noise("layer", 100))
     manifest = store.image("app", "1", [layer])
     assert not scan(store).misfits
@@ -823,7 +823,7 @@ def test_a_blob_of_another_size_than_its_manifest_says_is_told(store: StoreBuild
     assert [format_digest(inventory.digests[part]) for part in parts] == [layer]
 
 
-def test_a_missing_blob_is_no_misfit(store: StoreBuilder) -> None:
+def test_a_missing_blob_is_not_a_misfit(store: StoreBuilder) -> None:
     layer = store.blob(noise("layer", 100))
     store.image("app", "1", [layer])
     store.blob_path(layer).unlink()
@@ -831,7 +831,7 @@ def test_a_missing_blob_is_no_misfit(store: StoreBuilder) -> None:
 
 
 @needs_other_user
-def test_a_blob_that_cannot_be_looked_at_is_not_missing(
+def test_an_unreadable_blob_is_not_missing(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
     layer = store.blob(noise("layer", 100))

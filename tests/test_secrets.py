@@ -1,4 +1,4 @@
-"""No secret that the exporter is given comes out of it: in no page, log, file, output or repr."""
+"""The exporter leaks no configured secret: in no page, log, file, output or repr."""
 
 import base64
 import json
@@ -28,13 +28,13 @@ API_UP = "docker_registry_api_up"
 
 
 def secrets_in(*texts: str | bytes) -> list[str]:
-    """List the secrets that any of the texts holds."""
+    """Return the secrets that any of the texts contains."""
     found = [text if isinstance(text, str) else text.decode("latin-1") for text in texts]
     return [secret for secret in SECRETS for text in found if secret in text]
 
 
 class BearerRegistry:
-    """A registry that wants a token, which its own token endpoint gives for a login."""
+    """A registry that requires a token, which its own token endpoint issues for a login."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -42,7 +42,7 @@ class BearerRegistry:
 
     def routes(self) -> dict[str, Route]:
         guarded = {path: self._guarded(route) for path, route in routes_of(app=["1"]).items()}
-        return {**guarded, "/token": self._give_token}
+        return {**guarded, "/token": self._issue_token}
 
     def _guarded(self, route: Route) -> Route:
         challenge = f'Bearer realm="{self.url}/token?hint={TOKEN}",service="s"'
@@ -55,7 +55,7 @@ class BearerRegistry:
 
         return answer
 
-    def _give_token(self, request: Request) -> Reply:
+    def _issue_token(self, request: Request) -> Reply:
         status = self.token_status if request.authorization == BASIC else 401
         return Reply(json.dumps({"token": TOKEN}).encode(), status)
 
@@ -71,7 +71,7 @@ def registry() -> Iterator[tuple[FakeServer, BearerRegistry]]:
 
 @pytest.fixture
 def flags(tmp_path: Path, registry: tuple[FakeServer, BearerRegistry]) -> list[str]:
-    """Make a store, a password and CapRover's configuration; give the flags for all of them."""
+    """Write a store, a password and CapRover's configuration; return the flags for all."""
     store = StoreBuilder(tmp_path / "registry")
     store.image("captain/img-captain-shop", "1", [noise("layer", 100)])
     password = tmp_path / "password"
@@ -94,7 +94,7 @@ def flags(tmp_path: Path, registry: tuple[FakeServer, BearerRegistry]) -> list[s
 
 
 @pytest.mark.reliability("privilege")
-def test_no_secret_comes_out_of_serve(
+def test_serve_leaks_no_secret(
     tmp_path: Path,
     registry: tuple[FakeServer, BearerRegistry],
     flags: list[str],
@@ -109,7 +109,7 @@ def test_no_secret_comes_out_of_serve(
         pages = [exporter.get(path).text for path in paths]
         tokens.token_status = 500
         exporter.wait_for(lambda page: page.value(API_UP) == 0, "the registry is still read")
-        wait_until(lambda: "asking the registry's API failed" in exporter.log, "no complaint", 5)
+        wait_until(lambda: "asking the registry's API failed" in exporter.log, "it logs nothing", 5)
         pages += [exporter.get(path).text for path in paths]
         process = Path(f"/proc/{exporter.process_id}/cmdline").read_bytes()
         exporter.terminate()
@@ -127,7 +127,7 @@ def test_no_secret_comes_out_of_serve(
 
 @pytest.mark.parametrize("command", ["collect", "report --format json", "report", "check-config"])
 @pytest.mark.parametrize("status", [200, 500])
-def test_no_secret_comes_out_of_other_commands(
+def test_other_commands_leak_no_secret(
     registry: tuple[FakeServer, BearerRegistry], flags: list[str], command: str, status: int
 ) -> None:
     server, tokens = registry
@@ -140,12 +140,12 @@ def test_no_secret_comes_out_of_other_commands(
     assert (f"/token answered {status}" in done.stderr) is (was_asked and status == 500)
 
 
-def test_no_repr_holds_a_secret() -> None:
+def test_no_repr_contains_a_secret() -> None:
     settings = Settings(
         registry=RegistrySettings(url=URL, username=USERNAME, password=SecretStr(PASSWORD))
     )
-    told = [str(settings), repr(settings), settings.model_dump_json(), str(settings.model_dump())]
-    assert all(URL in each for each in told)
+    texts = [str(settings), repr(settings), settings.model_dump_json(), str(settings.model_dump())]
+    assert all(URL in each for each in texts)
     assert (
-        secrets_in(*told, repr(Login(BASIC, "refused")), repr(Login(f"Bearer {TOKEN}", ""))) == []
+        secrets_in(*texts, repr(Login(BASIC, "refused")), repr(Login(f"Bearer {TOKEN}", ""))) == []
     )

@@ -9,7 +9,7 @@ POLICY = REPOSITORY / "SECURITY.md"
 MOST_LINES = 130
 
 
-def test_every_test_that_the_threat_model_names_is_there() -> None:
+def test_every_test_in_the_threat_model_exists() -> None:
     named = re.findall(r"`(test_\w+)`", PAGE.read_text("utf-8"))
     sources = {path.stem: path.read_text("utf-8") for path in (REPOSITORY / "tests").glob("*.py")}
     assert len(named) >= 20
@@ -24,7 +24,7 @@ def test_the_threat_model_is_one_page_that_readers_find() -> None:
     assert "(SECURITY.md)" in readme
 
 
-def test_the_policy_promises_the_version_that_is_current_and_makes_up_no_address() -> None:
+def test_the_policy_covers_the_current_version_and_invents_no_address() -> None:
     text = POLICY.read_text("utf-8")
     assert "latest release" in text
     assert re.findall(r"\S+@\S+\.\w+", text) == []

@@ -1,4 +1,4 @@
-"""``serve``: what it answers, what it keeps when the store fails, and how it stops."""
+"""``serve``: its answers, its values after a failed scan, and how it stops."""
 
 import gzip
 import http.client
@@ -39,7 +39,7 @@ PROMETHEUS_ACCEPTS = (
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
 
-# The process itself and the disk under it change from one scrape to the next.
+# Figures of the process and of the disk change between scrapes.
 _CHANGING = re.compile(r"^(# (HELP|TYPE) )?(process_|python_|docker_registry_filesystem_)")
 
 
@@ -61,7 +61,7 @@ def blob_bytes(root: Path) -> int:
 
 
 def watch(root: Path, *arguments: str, until_ready: bool = True) -> Exporter:
-    """Prepare an exporter that scans all the time."""
+    """Return an exporter that scans all the time."""
     return Exporter("--storage.root", root, *OFTEN, *arguments, until_ready=until_ready)
 
 
@@ -72,24 +72,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> StoreBuilder:
 
 @pytest.fixture(scope="module")
 def exporter(store: StoreBuilder) -> Iterator[Exporter]:
-    """Serve a store that was scanned once and stays as it is."""
+    """Serve a store that was scanned once and does not change."""
     with Exporter("--storage.root", store.root, "--storage.limit", "1GiB") as running:
         yield running
 
 
 @pytest.fixture
 def own_store(tmp_path: Path) -> StoreBuilder:
-    """Give a store that a test may damage."""
+    """Return a store that a test may damage."""
     return build_store(tmp_path / "registry")
 
 
 def lasting(page: str) -> list[str]:
-    """Give the lines of a page that say the same on every scrape."""
+    """Return the lines of a page that do not change between scrapes."""
     return [line for line in page.splitlines() if not _CHANGING.match(line)]
 
 
 def raw_get(exporter: Exporter, path: str, encoding: str) -> tuple[dict[str, str], bytes]:
-    """Get a page as it comes over the wire, its encoding not undone."""
+    """Return headers and body of a page as transferred, without decoding."""
     connection = http.client.HTTPConnection(exporter.address, timeout=10)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": encoding})
@@ -99,10 +99,10 @@ def raw_get(exporter: Exporter, path: str, encoding: str) -> tuple[dict[str, str
         connection.close()
 
 
-# What it answers
+# Answers
 
 
-def test_metrics_come_as_text_unless_more_is_asked_for(exporter: Exporter) -> None:
+def test_metrics_are_text_by_default(exporter: Exporter) -> None:
     answer = exporter.get("/metrics", accept="*/*")
     assert answer.status_code == httpx.codes.OK
     assert answer.headers["content-type"] == TEXT_TYPE
@@ -110,7 +110,7 @@ def test_metrics_come_as_text_unless_more_is_asked_for(exporter: Exporter) -> No
     assert "# EOF" not in answer.text
 
 
-def test_metrics_come_as_openmetrics_for_prometheus(exporter: Exporter) -> None:
+def test_metrics_are_openmetrics_for_prometheus(exporter: Exporter) -> None:
     answer = exporter.get("/metrics", accept=PROMETHEUS_ACCEPTS)
     assert answer.headers["content-type"] == OPENMETRICS_TYPE
     assert answer.text.endswith("\n# EOF\n")
@@ -119,7 +119,7 @@ def test_metrics_come_as_openmetrics_for_prometheus(exporter: Exporter) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nothing"])
-def test_each_answer_has_its_date(exporter: Exporter, path: str) -> None:
+def test_each_answer_has_a_date(exporter: Exporter, path: str) -> None:
     date = parsedate_to_datetime(exporter.get(path).headers["date"])
     assert abs(date.timestamp() - time.time()) < 3
 
@@ -134,7 +134,7 @@ def wait_until_watching(exporter: Exporter) -> None:
     )
 
 
-def test_both_formats_say_the_same(exporter: Exporter) -> None:
+def test_both_formats_have_the_same_content(exporter: Exporter) -> None:
     wait_until_watching(exporter)
     openmetrics = exporter.get("/metrics", accept="application/openmetrics-text").text
     told = {
@@ -148,7 +148,7 @@ def test_both_formats_say_the_same(exporter: Exporter) -> None:
     assert {key: told[key] for key in steady} == {key: text[key] for key in steady}
 
 
-def test_gzip_holds_the_same_page(exporter: Exporter) -> None:
+def test_gzip_contains_the_same_page(exporter: Exporter) -> None:
     wait_until_watching(exporter)
     headers, packed = raw_get(exporter, "/metrics", "deflate, gzip;q=0.8")
     plain_headers, plain = raw_get(exporter, "/metrics", "identity")
@@ -159,14 +159,14 @@ def test_gzip_holds_the_same_page(exporter: Exporter) -> None:
 
 
 @pytest.mark.parametrize("accepted", ["", "identity", "deflate, br", "gzip;q=0", "gzip; q=0.0"])
-def test_who_takes_no_gzip_gets_none(exporter: Exporter, accepted: str) -> None:
+def test_a_client_that_accepts_no_gzip_gets_none(exporter: Exporter, accepted: str) -> None:
     headers, page = raw_get(exporter, "/metrics", accepted)
     assert "content-encoding" not in headers
     assert page.startswith(b"# HELP ")
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
-def test_head_gives_the_headers_of_a_page_without_the_page(exporter: Exporter, path: str) -> None:
+def test_head_returns_the_headers_of_a_page_without_the_page(exporter: Exporter, path: str) -> None:
     full, bare = exporter.get(path), exporter.request("HEAD", path)
     assert bare.status_code == full.status_code == httpx.codes.OK
     assert bare.headers["content-type"] == full.headers["content-type"]
@@ -190,13 +190,13 @@ def test_every_other_page_is_not_found(exporter: Exporter, path: str) -> None:
         assert exporter.request(method, path).status_code == httpx.codes.NOT_FOUND
 
 
-def test_it_says_that_it_is_healthy_and_ready(exporter: Exporter) -> None:
+def test_it_reports_that_it_is_healthy_and_ready(exporter: Exporter) -> None:
     for page in ("healthy", "ready"):
         answer = exporter.get(f"/-/{page}")
         assert (answer.status_code, answer.text) == (httpx.codes.OK, f"{page}\n")
 
 
-def test_the_page_for_people_names_version_store_and_last_scan(
+def test_the_landing_page_shows_version_store_and_last_scan(
     exporter: Exporter, store: StoreBuilder
 ) -> None:
     answer = exporter.get("/")
@@ -208,7 +208,7 @@ def test_the_page_for_people_names_version_store_and_last_scan(
         assert text in answer.text
 
 
-def test_the_page_for_people_escapes_what_comes_from_outside(tmp_path: Path) -> None:
+def test_the_landing_page_escapes_foreign_text(tmp_path: Path) -> None:
     hostile = tmp_path / "<script>alert('&\")"
     with watch(hostile, until_ready=False) as exporter:
         exporter.wait_for(lambda metrics: metrics.value("docker_registry_scan_success") == 0)
@@ -222,7 +222,7 @@ def test_the_page_for_people_escapes_what_comes_from_outside(tmp_path: Path) -> 
         assert "<script" not in page
 
 
-def test_promtool_has_no_complaint_about_the_metrics(exporter: Exporter) -> None:
+def test_promtool_accepts_the_metrics(exporter: Exporter) -> None:
     done = subprocess.run(
         [require("promtool"), "check", "metrics"],
         input=exporter.get("/metrics").content,
@@ -233,7 +233,7 @@ def test_promtool_has_no_complaint_about_the_metrics(exporter: Exporter) -> None
     assert (done.returncode, done.stdout.decode()) == (0, "")
 
 
-def test_prometheus_scrapes_it_and_adds_up_to_what_is_on_disk(
+def test_prometheus_scrapes_it_and_the_bytes_add_up_to_the_disk(
     exporter: Exporter, store: StoreBuilder, tmp_path: Path
 ) -> None:
     with Prometheus(tmp_path, [exporter.address]) as prometheus:
@@ -249,10 +249,10 @@ def test_prometheus_scrapes_it_and_adds_up_to_what_is_on_disk(
     assert int(total[0]["value"][1]) == blob_bytes(store.root)
 
 
-# When the store cannot be read
+# An unreadable store
 
 
-def test_without_a_store_it_keeps_running_and_says_so_in_its_log(tmp_path: Path) -> None:
+def test_without_a_store_it_keeps_running_and_logs_the_reason(tmp_path: Path) -> None:
     root = tmp_path / "missing"
     with watch(root, until_ready=False) as exporter:
         metrics = exporter.wait_for(
@@ -269,7 +269,7 @@ def test_without_a_store_it_keeps_running_and_says_so_in_its_log(tmp_path: Path)
     assert stopped.exit_code == 0
 
 
-def test_it_is_ready_as_soon_as_the_store_was_scanned(tmp_path: Path) -> None:
+def test_it_is_ready_after_the_first_successful_scan(tmp_path: Path) -> None:
     root = tmp_path / "later"
     built = build_store(tmp_path / "elsewhere")
     with watch(root, until_ready=False) as exporter:
@@ -286,7 +286,7 @@ def test_it_is_ready_as_soon_as_the_store_was_scanned(tmp_path: Path) -> None:
     assert metrics.total("docker_registry_blob_bytes") == blob_bytes(root)
 
 
-def test_a_registry_that_nobody_pushed_to_is_an_empty_store_and_no_failure(tmp_path: Path) -> None:
+def test_a_registry_without_a_push_is_an_empty_store_and_not_a_failure(tmp_path: Path) -> None:
     with watch(tmp_path) as exporter:
         metrics = exporter.metrics()
     assert metrics.value("docker_registry_scan_success") == 1
@@ -297,7 +297,7 @@ def test_a_registry_that_nobody_pushed_to_is_an_empty_store_and_no_failure(tmp_p
     }
 
 
-def test_a_failed_scan_keeps_the_last_good_values_and_says_that_they_are_old(
+def test_a_failed_scan_keeps_the_last_good_values_and_their_timestamp(
     own_store: StoreBuilder, tmp_path: Path
 ) -> None:
     last_success = "docker_registry_scan_last_success_timestamp_seconds"
@@ -309,7 +309,7 @@ def test_a_failed_scan_keeps_the_last_good_values_and_says_that_they_are_old(
         later = exporter.wait_for(
             lambda page: (page.value("docker_registry_scan_failures_total") or 0) >= failures + 2
         )
-        ready, page_for_people = exporter.get("/-/ready"), exporter.get("/").text
+        ready, landing_page = exporter.get("/-/ready"), exporter.get("/").text
         (tmp_path / "away").rename(own_store.root)
         again = exporter.wait_for(lambda page: page.value("docker_registry_scan_success") == 1)
         log = exporter.log
@@ -320,23 +320,23 @@ def test_a_failed_scan_keeps_the_last_good_values_and_says_that_they_are_old(
     assert failed[last_success, frozenset()] < again[last_success, frozenset()]
     assert of_the_store(again) == of_the_store(before)
     assert ready.status_code == httpx.codes.OK
-    assert "Last failure" in page_for_people
+    assert "Last failure" in landing_page
     assert "reading the store failed" in log
     assert "Traceback" not in log
 
 
 def of_the_store(metrics: Metrics) -> Metrics:
-    """Give what is told of the store, and not of the scan or the filesystem."""
+    """Return the metrics of the store, without those of the scan and the filesystem."""
     parts = ("blob", "manifest", "repositor", "tags", "upload", "logical", "shared", "stray")
     names = tuple(f"docker_registry_{part}" for part in parts)
     return Metrics({key: value for key, value in metrics.items() if key[0].startswith(names)})
 
 
-# How it starts and stops
+# Start and stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_cleanly_though_connections_are_open(
+def test_a_signal_stops_it_cleanly_although_connections_are_open(
     own_store: StoreBuilder, number: signal.Signals
 ) -> None:
     with watch(own_store.root) as exporter:
@@ -351,11 +351,11 @@ def test_a_signal_stops_it_cleanly_though_connections_are_open(
 
 @dataclass(frozen=True, slots=True)
 class SlowStore:
-    """A store whose scan takes long: it waits some milliseconds for each empty link to be written.
+    """A store with a slow scan: it waits some milliseconds for each empty link.
 
     Attributes:
-        tags: how many such links, by repository.
-        awaited: the repository that is being read when the exporter is told to stop.
+        tags: number of empty links, by repository.
+        awaited: the repository that is read when the exporter is stopped.
 
     """
 
@@ -363,7 +363,7 @@ class SlowStore:
     awaited: str
 
     def build(self, root: Path) -> Path:
-        """Write it; give the directory of the tags that are being read then."""
+        """Write the store; return the tags directory of the awaited repository."""
         store = StoreBuilder(root)
         for repository, tags in self.tags.items():
             for number in range(tags):
@@ -376,7 +376,7 @@ class SlowStore:
 SLOW_STORES = {
     "one endless repository": SlowStore({"a": 4_000}, "a"),
     "many repositories": SlowStore({f"r{number:03}": 20 for number in range(200)}, "r010"),
-    # the scan is stopped while it waits for one of those before, and a thread reads on
+    # the scan is stopped while it waits for an earlier one, and a thread continues to read
     "an endless repository behind others": SlowStore(
         {"a": 5, **{f"b{number}": 150 for number in range(7)}, "c": 4_000}, "c"
     ),
@@ -390,7 +390,7 @@ def test_a_signal_stops_it_in_the_middle_of_a_scan(
 ) -> None:
     tags = SLOW_STORES[kind].build(tmp_path)
     with Exporter("--storage.root", tmp_path, until_ready=False) as exporter:
-        wait_until(lambda: exporter.has_open(tags), "the scan does not get there", 10)
+        wait_until(lambda: exporter.has_open(tags), "the scan does not reach the tags", 10)
         stopped = exporter.terminate(number)
         log = exporter.log
     assert stopped.exit_code == 0
@@ -400,7 +400,7 @@ def test_a_signal_stops_it_in_the_middle_of_a_scan(
     assert "Traceback" not in log
 
 
-def test_a_signal_that_comes_while_it_stops_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_signal_during_the_stop_changes_nothing(tmp_path: Path) -> None:
     with Exporter("--storage.root", tmp_path, until_ready=False) as exporter:
         exporter.get("/-/healthy")
         stopped = exporter.terminate(signal.SIGTERM, times=20)
@@ -430,7 +430,7 @@ def test_healthcheck_finds_a_running_exporter(exporter: Exporter) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "healthy\n", "")
 
 
-def test_healthcheck_fails_where_nothing_listens() -> None:
+def test_healthcheck_fails_if_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
     done = run_exporter("healthcheck", "--web.listen-address", address)
@@ -440,11 +440,11 @@ def test_healthcheck_fails_where_nothing_listens() -> None:
     assert "Traceback" not in done.stderr
 
 
-# How long a scrape takes
+# Duration of a scrape
 
 
 def seconds_of_scrapes(exporter: Exporter, scrapes: int) -> list[float]:
-    """Scrape as Prometheus does, over one connection and with gzip; give each one's time."""
+    """Scrape over one connection with gzip, like Prometheus; return the sorted durations."""
     connection = http.client.HTTPConnection(exporter.address, timeout=10)
     times = []
     try:
@@ -459,26 +459,24 @@ def seconds_of_scrapes(exporter: Exporter, scrapes: int) -> list[float]:
 
 
 @pytest.mark.alone
-def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_own_head(
-    exporter: Exporter,
-) -> None:
-    # a server that leaves Nagle's algorithm on takes 40 ms each time
+def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_head(exporter: Exporter) -> None:
+    # a server with Nagle's algorithm takes 40 ms each time
     times = seconds_of_scrapes(exporter, 50)
     assert times[len(times) // 2] < 0.02
 
 
 @pytest.mark.alone
-def test_scrapes_of_a_thousand_repositories_are_fast_while_scans_go_on(tmp_path: Path) -> None:
+def test_scrapes_of_a_thousand_repositories_are_fast_during_scans(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path / "registry")
     for number in range(REPOSITORIES):
         store.image(f"team/app-{number:04}", "1", [noise("layer", 256)])
     percentiles = []
     with watch(store.root) as exporter:
         assert len(exporter.metrics().by("repository", "docker_registry_repository_tags")) == 1_000
-        for _ in range(2):  # a busy machine is no finding
+        for _ in range(2):  # one slow round on a busy machine does not count
             scans = exporter.metrics().total("docker_registry_scans_total")
             times: list[float] = []
-            # scrapes are so fast that few scans fall into the first of them
+            # scrapes are fast, so few scans run during the first ones
             while exporter.metrics().total("docker_registry_scans_total") < scans + SCANS:
                 times += seconds_of_scrapes(exporter, SCRAPES)
             percentiles.append(sorted(times)[len(times) * 99 // 100])
@@ -488,7 +486,7 @@ def test_scrapes_of_a_thousand_repositories_are_fast_while_scans_go_on(tmp_path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_comes_at_once_is_a_wish_to_stop_too(
+def test_a_signal_right_after_the_start_stops_it_too(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     flags = ("--storage.root", str(tmp_path), "--web.listen-address", "127.0.0.1:0")
