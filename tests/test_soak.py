@@ -1,4 +1,4 @@
-"""Twenty minutes beside a registry under load, scraped every second: it stays as it is."""
+"""Twenty minutes beside a busy registry, scraped every second: memory and answers are stable."""
 
 import gzip
 import os
@@ -20,26 +20,26 @@ from tests.servers import DockerRegistry
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "1200"))
 MINUTE = min(60.0, SECONDS / 20)
-"""A minute, or as much less as the whole is shorter."""
+"""A minute, or a twentieth of a shorter run."""
 
 SCRAPE_INTERVAL_SECONDS = 1.0
 COLLECT_SECONDS = 30.0
 PAUSE_SECONDS = 0.5
-"""After each thing that is pushed or deleted. The store should stay as large as it is, and does not
-quite: the registry leaves a directory for each manifest that was deleted."""
+"""Pause after each push and deletion. The store should keep its size, but grows a little: the
+registry leaves a directory for each deleted manifest."""
 
 MOST_CHANGE = 0.05
 _MEBIBYTE = 1 << 20
 
-Tell = Callable[[str], None]
+Print = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen of a process, once a second.
+    """Measurements of a process, once a second.
 
     Attributes:
-        seconds: what each scrape took.
+        seconds: duration of each scrape.
         memory: bytes in RAM after each scrape, with the time since the start.
 
     """
@@ -48,7 +48,7 @@ class Watch:
     memory: list[tuple[float, int]] = field(default_factory=list)
 
     def resident_bytes(self, begin: float, end: float) -> float:
-        """Give the median of a span of time, seconds since the start."""
+        """Return the median between two times, in seconds since the start."""
         return median(size for at, size in self.memory if begin <= at < end)
 
     def note(self, at: float, seconds: float, resident: int) -> None:
@@ -57,8 +57,8 @@ class Watch:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Tell:
-    """Give what prints a line while the test runs."""
+def print_line(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Print:
+    """Return a function that prints a line while the test runs."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     assert isinstance(reporter, pytest.TerminalReporter)
 
@@ -71,7 +71,7 @@ def tell(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> T
 
 
 def ticks(seconds: float) -> Iterator[float]:
-    """Count the time, with a pause that ends when the next scrape is due."""
+    """Yield the time of each scrape in seconds, and sleep until the next one is due."""
     started = time.monotonic()
     at = 0.0
     while at < seconds:
@@ -81,19 +81,19 @@ def ticks(seconds: float) -> Iterator[float]:
         time.sleep(at - passed)
 
 
-def watch(exporter: Exporter, load: Load, tell: Tell) -> Watch:
-    """Scrape on one connection, as Prometheus does, until the time is over."""
+def watch(exporter: Exporter, load: Load, print_line: Print) -> Watch:
+    """Scrape on one connection, like Prometheus, until the time is over."""
     process, seen, next_line = psutil.Process(exporter.process_id), Watch(), MINUTE
     with Connection(int(exporter.address.rpartition(":")[2])) as connection:
         for at in ticks(SECONDS):
             load.check()
             seconds, body = connection.scrape()
             page = gzip.decompress(body)
-            assert page.endswith(b"# EOF\n"), "neither OpenMetrics nor whole"
+            assert page.endswith(b"# EOF\n"), "the page is not complete OpenMetrics"
             seen.note(at, seconds, process.memory_info().rss)
             if at >= next_line:
                 next_line += MINUTE
-                tell(f"{at:5.0f} s: {state_of(seen, load)}")
+                print_line(f"{at:5.0f} s: {state_of(seen, load)}")
     return seen
 
 
@@ -105,15 +105,15 @@ def state_of(seen: Watch, load: Load) -> str:
 
 
 def settled_page(exporter: Exporter, root: Path) -> Metrics:
-    """Wait until it tells of the store what one tells that begins only now."""
+    """Wait until its figures of the store equal those of a fresh ``collect``."""
     fresh = collect(root).of_the_store()
     return exporter.wait_for(lambda page: page.of_the_store() == fresh)
 
 
 @pytest.mark.soak
 @pytest.mark.reliability("soak")
-def test_memory_stays_each_scrape_is_answered_and_nothing_goes_wrong(
-    tmp_path: Path, record: Record, tell: Tell
+def test_memory_is_stable_and_every_scrape_and_scan_succeeds(
+    tmp_path: Path, record: Record, print_line: Print
 ) -> None:
     registry = DockerRegistry(tmp_path / "registry")
     registry.root.mkdir()
@@ -126,7 +126,7 @@ def test_memory_stays_each_scrape_is_answered_and_nothing_goes_wrong(
             pause_seconds=PAUSE_SECONDS,
         )
         with load:
-            seen = watch(exporter, load, tell)
+            seen = watch(exporter, load, print_line)
         page = settled_page(exporter, registry.root)
         stopped = exporter.terminate()
         lines, complaints = len(exporter.log.splitlines()), exporter.complaints
@@ -149,13 +149,13 @@ def test_memory_stays_each_scrape_is_answered_and_nothing_goes_wrong(
             f"collector; {lines:,} lines"
         ),
     }
-    for promise, figure in shown.items():
-        tell(f"{promise}: {figure}")
+    for claim, figure in shown.items():
+        print_line(f"{claim}: {figure}")
     assert complaints == []
     assert page.value("docker_registry_scan_failures_total") == 0
     assert page.value("docker_registry_api_up") == 1
     assert stopped.exit_code == 0
     assert slowest < SCRAPE_INTERVAL_SECONDS
     assert abs(late / early - 1) < MOST_CHANGE
-    for promise, figure in shown.items():
-        record(promise, figure)
+    for claim, figure in shown.items():
+        record(claim, figure)

@@ -1,4 +1,4 @@
-"""What it is made of is locked, listed, and looked up; and an answer that is none is told so."""
+"""Dependencies are locked, listed and audited, and a failed audit is reported."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def tools() -> Path:
-    """Give the environment of pip-audit and cyclonedx-bom."""
+    """Return the environment of pip-audit and cyclonedx-bom."""
     path = ROOT / ".tools"
     if not (path / ".made").exists():
         message = "no pip-audit and no cyclonedx-bom; to have them: make .tools/.made"
@@ -53,7 +53,7 @@ def test_every_package_is_locked_to_one_version_and_its_hashes(record: Record) -
     )
 
 
-def test_a_lock_is_read_as_it_is_written(tmp_path: Path) -> None:
+def test_a_lock_file_is_parsed(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     first, second = "a" * 64, "b" * 64
     lock.write_text(
@@ -71,7 +71,7 @@ def test_a_lock_is_read_as_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.reliability("supply")
-def test_the_sbom_lists_all_that_the_image_holds(
+def test_the_sbom_lists_all_packages_of_the_image(
     tools: Path, tmp_path: Path, record: Record
 ) -> None:
     output = tmp_path / "sbom.cdx.json"
@@ -95,7 +95,7 @@ def test_the_sbom_lists_all_that_the_image_holds(
 
 
 def hashes_in(value: object) -> Iterator[str]:
-    """Give all sha256 hashes of a component, wherever the specification has them."""
+    """Yield all sha256 hashes of a component, wherever the specification puts them."""
     if isinstance(value, dict):
         if value.get("alg") == "SHA-256":
             yield value["content"]
@@ -110,7 +110,7 @@ def hashes_in(value: object) -> Iterator[str]:
 
 
 class Osv:
-    """A service of advisories on loopback, by the API of OSV, which knows those it is given."""
+    """An advisory service on loopback, with the API of OSV and fixed advisories."""
 
     def __init__(self, advisories: Mapping[str, Mapping[str, object]], status: int) -> None:
         self.advisories = advisories
@@ -136,7 +136,7 @@ def serving(osv: Osv) -> Iterator[Service]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            """Keep quiet."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
@@ -169,7 +169,7 @@ ADVISORY = {
 }
 
 
-def test_packages_without_advisories_are_clean_and_the_next_service_is_asked_where_one_fails(
+def test_packages_without_advisories_are_clean_and_the_next_service_replaces_a_failed_one(
     tools: Path,
 ) -> None:
     with serving(osv := Osv({}, 200)) as service:
@@ -179,16 +179,16 @@ def test_packages_without_advisories_are_clean_and_the_next_service_is_asked_whe
     assert verdict.checked == f"{len(osv.asked)} packages, at loopback"
 
 
-def test_an_advisory_is_told_with_what_mends_it(tools: Path) -> None:
+def test_an_advisory_is_reported_with_its_fix(tools: Path) -> None:
     with serving(Osv({"httpx": ADVISORY}, 200)) as service:
         verdict = audit(tools, [IMAGE], [service])
     assert verdict.exit_code == AFFECTED
-    (told,) = verdict.advisories
-    assert told.startswith("httpx ")
-    assert told.endswith("(image.txt): PYSEC-2026-1 = CVE-2026-1; fixed in 99.0")
+    (reported,) = verdict.advisories
+    assert reported.startswith("httpx ")
+    assert reported.endswith("(image.txt): PYSEC-2026-1 = CVE-2026-1; fixed in 99.0")
 
 
-def test_a_service_that_fails_is_never_a_good_answer(tools: Path) -> None:
+def test_a_failed_service_is_never_a_clean_result(tools: Path) -> None:
     with serving(Osv({}, 503)) as service:
         verdict = audit(tools, [IMAGE], [service])
     assert verdict.exit_code == UNKNOWN
@@ -198,7 +198,7 @@ def test_a_service_that_fails_is_never_a_good_answer(tools: Path) -> None:
 
 
 class PypiMirror(BaseRequestHandler):
-    """A proxy that leads to a mirror of pypi.org, which has no more than some of the packages."""
+    """A proxy to a mirror of pypi.org that has only some of the packages."""
 
     known: ClassVar[frozenset[str]] = frozenset()
     tls: ClassVar[ssl.SSLContext]
@@ -222,7 +222,7 @@ def read_head(client: socket.socket) -> str:
 
 
 @pytest.mark.parametrize("missing", ["all", "httpx"])
-def test_a_package_that_nobody_knows_of_is_not_taken_for_a_clean_one(
+def test_an_unknown_package_is_not_clean(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     authority = trustme.CA()
@@ -241,14 +241,14 @@ def test_a_package_that_nobody_knows_of_is_not_taken_for_a_clean_one(
         mirror.shutdown()
         thread.join()
     assert verdict.exit_code == UNKNOWN
-    told = "did not answer: it knows none" if missing == "all" else "does not know it"
-    assert f"pypi.org {told}" in verdict.unknown[0]
+    reported = "did not answer: it knows none" if missing == "all" else "does not know it"
+    assert f"pypi.org {reported}" in verdict.unknown[0]
     if missing != "all":
         assert verdict.unknown[0].startswith("httpx ")
         assert verdict.checked == f"{len(names)} packages, at pypi.org"
 
 
-def test_without_the_network_the_command_says_so_and_ends_with_3(
+def test_without_the_network_the_command_reports_it_and_exits_with_3(
     tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
