@@ -1,4 +1,4 @@
-"""``--web.config.file`` on a running exporter: certificates, passwords, headers, their renewal."""
+"""``--web.config.file`` on a running exporter: certificates, passwords, headers, renewal."""
 
 import re
 import ssl
@@ -33,7 +33,7 @@ USERS = f"basic_auth_users: {{{NAME}: {hashed(PASSWORD)}}}\n"
 
 
 class Site:
-    """Where the files of one exporter's web configuration are."""
+    """The files of one exporter's web configuration."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -53,7 +53,7 @@ class Site:
     def client(
         self, context: ssl.SSLContext | None = None, auth: tuple[str, str] | None = None
     ) -> httpx.Client:
-        """Make a client that trusts the authority."""
+        """Return a client that trusts the authority."""
         if context is None:
             context = ssl.create_default_context(cafile=self.directory / "ca.pem")
         return httpx.Client(trust_env=False, timeout=10, verify=context, auth=auth)
@@ -65,7 +65,7 @@ class Site:
         context: ssl.SSLContext | None = None,
         auth: tuple[str, str] | None = None,
     ) -> Exporter:
-        """Prepare an exporter that serves with TLS."""
+        """Return an exporter that serves with TLS."""
         self.config.write_text(content)
         client = self.client(context, auth)
         return Exporter(*flags(store, self.config), scheme="https", client=client)
@@ -105,9 +105,7 @@ def guarded(store: StoreBuilder, site: Site) -> Iterator[Exporter]:
         yield running
 
 
-def test_prometheus_scrapes_with_tls_and_a_password_as_any_exporter(
-    store: StoreBuilder, site: Site
-) -> None:
+def test_prometheus_scrapes_with_tls_and_a_password(store: StoreBuilder, site: Site) -> None:
     with site.serve(
         store, f"{TLS}, min_version: TLS13}}\n{USERS}", auth=(NAME, PASSWORD)
     ) as running:
@@ -136,7 +134,7 @@ def test_prometheus_scrapes_with_tls_and_a_password_as_any_exporter(
         ("min_version: TLS12", ssl.TLSVersion.TLSv1_2, True),
     ],
 )
-def test_versions_that_are_not_wanted_are_not_spoken(
+def test_tls_versions_outside_the_configured_range_are_refused(
     store: StoreBuilder, site: Site, setting: str, offered: ssl.TLSVersion, is_served: bool
 ) -> None:
     with site.serve(store, f"{TLS}, {setting}}}") as running:
@@ -151,7 +149,7 @@ def test_versions_that_are_not_wanted_are_not_spoken(
         assert "Traceback" not in running.log
 
 
-def test_only_who_shows_a_certificate_of_the_authority_is_served(
+def test_only_clients_with_a_certificate_of_the_authority_are_served(
     store: StoreBuilder, site: Site
 ) -> None:
     content = f"{TLS}, client_ca_file: ca.pem, client_auth_type: RequireAndVerifyClientCert}}"
@@ -202,7 +200,7 @@ def test_a_renewed_certificate_is_served_at_once_and_a_broken_one_never(
     )
 
 
-def test_users_and_headers_change_without_a_restart_but_not_whether_there_is_tls(
+def test_users_and_headers_change_without_a_restart_and_tls_does_not(
     guarded: Exporter, site: Site
 ) -> None:
     assert guarded.get("/metrics").status_code == httpx.codes.OK
@@ -234,7 +232,7 @@ def test_users_and_headers_change_without_a_restart_but_not_whether_there_is_tls
         "Basic YWxpY2U6Y29ycmVjdA==",
     ],
 )
-def test_nobody_sees_anything_without_the_password_but_that_it_is_healthy(
+def test_without_the_password_only_the_health_is_visible(
     guarded: Exporter, header: str | None
 ) -> None:
     for path in ("/", "/metrics", "/-/ready", "/nothing"):
@@ -247,9 +245,7 @@ def test_nobody_sees_anything_without_the_password_but_that_it_is_healthy(
     assert (healthy.status_code, healthy.text) == (httpx.codes.OK, "healthy\n")
 
 
-def test_a_password_is_compared_whole_as_far_as_bcrypt_takes_it(
-    store: StoreBuilder, site: Site
-) -> None:
+def test_a_password_is_compared_up_to_the_limit_of_bcrypt(store: StoreBuilder, site: Site) -> None:
     long = "x" * 72
     site.config.write_text(f"basic_auth_users: {{{NAME}: {hashed(long, 4)}}}\n")
     with Exporter(*flags(store, site.config), until_ready=False) as running:
@@ -262,7 +258,7 @@ def test_a_password_is_compared_whole_as_far_as_bcrypt_takes_it(
 
 @pytest.mark.alone
 @pytest.mark.reliability("web")
-def test_a_right_password_is_hashed_once_and_no_user_can_be_told_from_nobody(
+def test_a_right_password_is_hashed_once_and_timing_reveals_no_user(
     guarded: Exporter, record: Record
 ) -> None:
     def took(name: str, password: str) -> float:
@@ -271,10 +267,10 @@ def test_a_right_password_is_hashed_once_and_no_user_can_be_told_from_nobody(
         return time.perf_counter() - started
 
     with httpx.Client(trust_env=False) as client:
-        # what was never asked costs a hash, whoever asks
+        # a password that was never checked costs a hash, for every user name
         known = median(took(NAME, f"wrong {number}") for number in range(7))
         unknown = median(took("nobody", f"wrong {number}") for number in range(7))
-        # what was asked before costs none
+        # a password that was checked before costs none
         again = median(took(NAME, PASSWORD) for _ in range(7))
         wrong_again = median(took(NAME, "wrong 1") for _ in range(7))
     assert 0.5 < known / unknown < 2
@@ -288,7 +284,7 @@ def test_a_right_password_is_hashed_once_and_no_user_can_be_told_from_nobody(
 
 @pytest.mark.alone
 @pytest.mark.reliability("web")
-def test_a_flood_of_wrong_passwords_keeps_nobody_from_scraping(
+def test_a_flood_of_wrong_passwords_does_not_block_scrapes(
     store: StoreBuilder, site: Site, record: Record
 ) -> None:
     site.config.write_text(f"basic_auth_users: {{{NAME}: {hashed(PASSWORD, 12)}}}\n")
@@ -307,18 +303,20 @@ def test_a_flood_of_wrong_passwords_keeps_nobody_from_scraping(
                     slowest[path] = max(before, time.perf_counter() - started)
         codes = [attack.result().status_code for attack in attacks]
         assert set(codes) <= {httpx.codes.UNAUTHORIZED, httpx.codes.SERVICE_UNAVAILABLE}
-        turned_away = codes.count(httpx.codes.SERVICE_UNAVAILABLE)
-        assert turned_away > 0
+        rejected = codes.count(httpx.codes.SERVICE_UNAVAILABLE)
+        assert rejected > 0
         assert max(slowest.values()) < HEALTHY_SECONDS
     record(
         f"While {flood} wrong passwords come from 40 clients at once, at cost 12, scrapes with the "
         "right one go on",
         f"slowest scrape {1000 * slowest['/metrics']:.0f} ms, slowest `/-/healthy` "
-        f"{1000 * slowest['/-/healthy']:.0f} ms, {turned_away} turned away unchecked",
+        f"{1000 * slowest['/-/healthy']:.0f} ms, {rejected} turned away unchecked",
     )
 
 
-def test_what_is_wrong_is_told_before_anything_is_served(store: StoreBuilder, site: Site) -> None:
+def test_a_wrong_file_is_reported_before_anything_is_served(
+    store: StoreBuilder, site: Site
+) -> None:
     site.config.write_text(f"{TLS}, key: x}}\nbasic_auth_users: {{{NAME}: {PASSWORD}}}\n")
     for command in ("serve", "check-config"):
         address = ("--web.listen-address", f"127.0.0.1:{free_port()}")
@@ -332,7 +330,7 @@ def test_what_is_wrong_is_told_before_anything_is_served(store: StoreBuilder, si
         assert f"basic_auth_users.{NAME}: is not a bcrypt hash" in lines[1]
 
 
-def test_a_healthcheck_knows_an_exporter_whose_file_has_become_wrong(
+def test_a_healthcheck_succeeds_after_the_file_has_become_wrong(
     store: StoreBuilder, site: Site
 ) -> None:
     with site.serve(store, f"{TLS}}}") as running:

@@ -1,4 +1,4 @@
-"""The HTTP server under load and abuse: its memory stays bounded, and others are served."""
+"""The HTTP server under load and abuse: memory stays bounded, and other clients are served."""
 
 import gzip
 import http.client
@@ -51,14 +51,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> StoreBuilder:
 
 @pytest.fixture(scope="module")
 def exporter(store: StoreBuilder) -> Iterator[Exporter]:
-    """Serve with the limits that nobody has set."""
+    """Serve with the default limits."""
     with Exporter("--storage.root", store.root) as running:
         yield running
 
 
 @pytest.fixture
 def bounded(store: StoreBuilder) -> Iterator[Exporter]:
-    """Serve with limits that are soon reached."""
+    """Serve with low limits."""
     with Exporter("--storage.root", store.root, *BOUNDED) as running:
         yield running
 
@@ -74,7 +74,7 @@ def connect(exporter: Exporter, receive_buffer: int | None = None) -> socket.soc
 
 
 def closed_within(connected: socket.socket, seconds: float) -> float | None:
-    """Wait until the other side closes; give how long that took, None where it does not."""
+    """Return the seconds until the other side closes, or None if it does not."""
     started = time.monotonic()
     connected.settimeout(seconds)
     try:
@@ -101,7 +101,7 @@ def connections(exporter: Exporter) -> int:
 
 @dataclass(slots=True)
 class Seen:
-    """What others saw meanwhile: seconds of each answer, and bytes of growth at most."""
+    """Measurements of other clients: maximum seconds of each answer, and memory growth in bytes."""
 
     healthy: float = 0.0
     scrape: float = 0.0
@@ -110,7 +110,7 @@ class Seen:
 
 @contextmanager
 def others_are_served(exporter: Exporter) -> Iterator[Callable[[], Seen]]:
-    """Give what asks for the pages as others do, each on a connection of its own."""
+    """Yield a function that requests the pages like another client, on new connections."""
     seen = Seen()
     with httpx.Client(trust_env=False) as client:
         client.get(f"{exporter.url}/metrics")
@@ -140,7 +140,7 @@ def shown(seen: Seen) -> str:
 
 
 def scrape_at_once(address: str, scrapers: int, rounds: int) -> list[float]:
-    """Scrape as so many Prometheus servers; give how long each scrape took, in seconds."""
+    """Scrape like the given number of Prometheus servers; return the seconds of each scrape."""
 
     def scrape(_number: int) -> list[float]:
         took = []
@@ -162,9 +162,9 @@ def scrape_at_once(address: str, scrapers: int, rounds: int) -> list[float]:
 
 @pytest.mark.alone
 @pytest.mark.reliability("web")
-def test_two_hundred_scrapers_at_once(exporter: Exporter, record: Record) -> None:
+def test_two_hundred_scrapers_are_served_at_once(exporter: Exporter, record: Record) -> None:
     scrapers, rounds = 200, 5
-    # elsewhere, so that those that look do not wait for those that scrape
+    # in another process, so that the other clients do not wait for the scrapers
     with (
         others_are_served(exporter) as look,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere,
@@ -183,7 +183,7 @@ def test_two_hundred_scrapers_at_once(exporter: Exporter, record: Record) -> Non
 
 
 @pytest.mark.reliability("web")
-def test_readers_that_do_not_read_end_and_cost_no_copy_of_the_page(
+def test_clients_that_do_not_read_are_cut_off_and_cost_no_copy_of_the_page(
     bounded: Exporter, record: Record
 ) -> None:
     readers = 50
@@ -191,7 +191,7 @@ def test_readers_that_do_not_read_end_and_cost_no_copy_of_the_page(
         slow = [stack.enter_context(connect(bounded, 4096)) for _ in range(readers)]
         started = time.monotonic()
         for each in slow:
-            each.sendall(SCRAPE * 20)  # more than the kernel takes for a client
+            each.sendall(SCRAPE * 20)  # more than the kernel buffers for a client
         page_bytes = len(bounded.get("/metrics").content)
         while time.monotonic() < started + RESPONSE_SECONDS / 2:
             seen = look()
@@ -212,7 +212,7 @@ def test_readers_that_do_not_read_end_and_cost_no_copy_of_the_page(
 @pytest.mark.parametrize(
     "begun", [b"", b"GET /metr", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\0"], ids=repr
 )
-def test_what_never_becomes_a_request_ends(bounded: Exporter, record: Record, begun: bytes) -> None:
+def test_an_unfinished_request_is_closed(bounded: Exporter, record: Record, begun: bytes) -> None:
     with connect(bounded) as half:
         half.sendall(begun)
         took = closed_within(half, 10 * REQUEST_SECONDS)
@@ -226,7 +226,7 @@ def test_what_never_becomes_a_request_ends(bounded: Exporter, record: Record, be
 
 
 @pytest.mark.reliability("web")
-def test_a_next_request_that_comes_byte_by_byte_gets_no_more_time(
+def test_a_second_request_that_comes_byte_by_byte_is_cut_off(
     bounded: Exporter, record: Record
 ) -> None:
     with connect(bounded) as slow:
@@ -246,7 +246,7 @@ def test_a_next_request_that_comes_byte_by_byte_gets_no_more_time(
 
 
 @pytest.mark.reliability("web")
-def test_half_open_connections_shut_nobody_out(bounded: Exporter, record: Record) -> None:
+def test_half_open_connections_do_not_block_others(bounded: Exporter, record: Record) -> None:
     opened = 10 * CONNECTIONS
     with others_are_served(bounded) as look, ExitStack() as stack:
         for number in range(opened):
@@ -254,7 +254,7 @@ def test_half_open_connections_shut_nobody_out(bounded: Exporter, record: Record
             if number % CONNECTIONS == 0:
                 look()
         seen = look()
-        wait_until(lambda: connections(bounded) <= CONNECTIONS, "there are too many", 5)
+        wait_until(lambda: connections(bounded) <= CONNECTIONS, "too many connections are open", 5)
     assert bounded.log.count("connections are in use") == 1
     record(
         f"{opened} connections on which half a request comes, while {CONNECTIONS} may be open: "
@@ -289,7 +289,7 @@ def test_a_huge_head_is_refused(exporter: Exporter, record: Record, in_pieces: b
 
 
 @pytest.mark.parametrize("size", [HEAD_BYTES - 1000, HEAD_BYTES + 1])
-def test_the_size_of_a_head_is_what_the_setting_says(exporter: Exporter, size: int) -> None:
+def test_the_size_of_a_head_is_limited_by_the_setting(exporter: Exporter, size: int) -> None:
     answer = exporter.get("/-/healthy", x="x" * size)
     expected = httpx.codes.OK if size < HEAD_BYTES else httpx.codes.REQUEST_HEADER_FIELDS_TOO_LARGE
     assert answer.status_code == expected
@@ -299,7 +299,7 @@ def test_the_size_of_a_head_is_what_the_setting_says(exporter: Exporter, size: i
     "framing", [b"Content-Length: 1000000000000", b"Transfer-Encoding: chunked"]
 )
 @pytest.mark.reliability("web")
-def test_an_endless_body_is_not_taken(exporter: Exporter, record: Record, framing: bytes) -> None:
+def test_an_endless_body_is_not_read(exporter: Exporter, record: Record, framing: bytes) -> None:
     chunk = (b"10000\r\n" if b"chunked" in framing else b"") + b"x" * 65536
     chunk += b"\r\n" if b"chunked" in framing else b""
     sent = 0
@@ -324,7 +324,7 @@ def test_pipelined_requests_wait_for_each_other(exporter: Exporter, record: Reco
     healthy = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
     with others_are_served(exporter) as look, connect(exporter, 4096) as client:
         client.settimeout(0.5)
-        with suppress(TimeoutError):  # nobody takes the answers, so that it stops to read
+        with suppress(TimeoutError):  # nobody reads the answers, so it stops reading
             for _ in range(blocks):
                 client.sendall(block)
                 taken += len(block)
@@ -345,7 +345,7 @@ def test_pipelined_requests_wait_for_each_other(exporter: Exporter, record: Reco
 
 
 @pytest.mark.reliability("web")
-def test_nonsense_is_refused_and_fills_no_log(bounded: Exporter, record: Record) -> None:
+def test_nonsense_is_refused_without_a_log_line(bounded: Exporter, record: Record) -> None:
     before = len(bounded.log)
     nonsense = (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -373,14 +373,14 @@ def test_nonsense_is_refused_and_fills_no_log(bounded: Exporter, record: Record)
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """What an exporter with TLS needs, and its clients."""
+    """The configuration of an exporter with TLS, and its clients."""
 
     config: Path
     context: ssl.SSLContext
 
     @property
     def client(self) -> httpx.Client:
-        """A new client that trusts it."""
+        """A new client that trusts the exporter."""
         return httpx.Client(trust_env=False, timeout=10, verify=self.context)
 
 
@@ -435,7 +435,7 @@ def test_it_stops_whatever_its_clients_do(
 
 
 @pytest.mark.reliability("web")
-def test_handshakes_that_never_end_shut_nobody_out(
+def test_handshakes_that_never_end_do_not_block_others(
     store: StoreBuilder, encrypted: Encrypted, record: Record
 ) -> None:
     opened = 4 * CONNECTIONS
@@ -457,7 +457,7 @@ def test_handshakes_that_never_end_shut_nobody_out(
                 ).text
                 slowest = max(slowest, time.monotonic() - started)
         growth = memory(running) - before
-        wait_until(lambda: connections(running) <= CONNECTIONS, "there are too many", 5)
+        wait_until(lambda: connections(running) <= CONNECTIONS, "too many connections are open", 5)
         wait_until(
             lambda: connections(running) < 5, "handshakes stay", REQUEST_SECONDS + HEALTHY_SECONDS
         )
@@ -470,7 +470,7 @@ def test_handshakes_that_never_end_shut_nobody_out(
     )
 
 
-def test_so_many_connections_that_files_can_still_be_opened(store: StoreBuilder) -> None:
+def test_connections_leave_enough_file_descriptors_for_files(store: StoreBuilder) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (192, before[1]))  # the exporter inherits it
     try:
@@ -478,7 +478,7 @@ def test_so_many_connections_that_files_can_still_be_opened(store: StoreBuilder)
             for _ in range(128):
                 stack.enter_context(connect(running)).sendall(b"GET /")
             assert running.get("/-/healthy").status_code == httpx.codes.OK
-            wait_until(lambda: connections(running) <= 64, "there are too many", 5)
+            wait_until(lambda: connections(running) <= 64, "too many connections are open", 5)
             assert "no more than 64 connections at a time" in running.log
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,4 +1,4 @@
-"""The format of ``--web.config.file``: promtool accepts what is accepted, and refuses the rest."""
+"""The format of ``--web.config.file``, compared with promtool."""
 
 import subprocess
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file's content.
+    """A file and its expected error.
 
     Attributes:
-        name: what it is.
-        text: the content; ``%`` stands for a hash.
-        says: a part of what is said of it; empty where it is accepted.
+        name: name of the case.
+        text: the content; ``%`` represents a hash.
+        error: a part of the error; empty if the file is accepted.
 
     """
 
     name: str
     text: str
-    says: str = ""
+    error: str = ""
 
     @property
     def content(self) -> str:
-        """What is in the file."""
+        """The content of the file."""
         return self.text.replace("%", HASH)
 
 
@@ -154,7 +154,7 @@ def promtool_accepts(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("case", [*ACCEPTED, *REFUSED, *STRICTER], ids=lambda case: case.name)
-def test_what_is_accepted_promtool_accepts_and_what_it_refuses_is_refused(
+def test_promtool_accepts_accepted_files_and_its_errors_are_errors_here(
     case: Case, directory: Path
 ) -> None:
     path = directory / "web.yml"
@@ -162,31 +162,31 @@ def test_what_is_accepted_promtool_accepts_and_what_it_refuses_is_refused(
 
     problems = problems_of(path)
 
-    assert bool(problems) == bool(case.says)
-    assert case.says in "\n".join(problems)
+    assert bool(problems) == bool(case.error)
+    assert case.error in "\n".join(problems)
     assert all(each.startswith(f"--web.config.file {path}: ") for each in problems)
     assert HASH not in "\n".join(problems)
     assert promtool_accepts(path) == (case in ACCEPTED or case in STRICTER)
 
 
-def test_all_problems_are_told_at_once(directory: Path) -> None:
+def test_all_problems_are_reported_at_once(directory: Path) -> None:
     path = directory / "web.yml"
     path.write_text("tls_server_config: {min_version: SSL3}\nbasic_auth_users: {a: b, c: d}\n")
     assert len(problems_of(path)) == 3
 
 
-def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
-    (told,) = problems_of(tmp_path / "no.yml")
-    assert told.endswith("/no.yml: cannot be read: No such file or directory")
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path / "no.yml")
+    assert problem.endswith("/no.yml: cannot be read: No such file or directory")
     (tmp_path / "large.yml").write_bytes(b"#" * (1024 * 1024 + 1))
-    (told,) = problems_of(tmp_path / "large.yml")
-    assert "is larger than 1048576 bytes" in told
+    (problem,) = problems_of(tmp_path / "large.yml")
+    assert "is larger than 1048576 bytes" in problem
     (tmp_path / "latin.yml").write_bytes(b"basic_auth_users: {caf\xe9: x}")
-    (told,) = problems_of(tmp_path / "latin.yml")
-    assert told.endswith("is not UTF-8")
+    (problem,) = problems_of(tmp_path / "latin.yml")
+    assert problem.endswith("is not UTF-8")
 
 
-def test_a_key_with_a_password_is_refused_and_nothing_is_asked(directory: Path) -> None:
+def test_a_key_with_a_password_is_refused_without_a_prompt(directory: Path) -> None:
     key = serialization.load_pem_private_key((directory / "key.pem").read_bytes(), None)
     encrypted = key.private_bytes(
         serialization.Encoding.PEM,
@@ -196,11 +196,11 @@ def test_a_key_with_a_password_is_refused_and_nothing_is_asked(directory: Path) 
     (directory / "encrypted.pem").write_bytes(encrypted)
     path = directory / "web.yml"
     path.write_text("tls_server_config: {cert_file: cert.pem, key_file: encrypted.pem}")
-    (told,) = problems_of(path)
-    assert "without a password" in told
+    (problem,) = problems_of(path)
+    assert "without a password" in problem
 
 
-def test_what_a_file_says_is_what_is_used(directory: Path) -> None:
+def test_the_settings_of_the_file_are_used(directory: Path) -> None:
     path = directory / "web.yml"
     path.write_text(
         f"{TLS}, client_ca_file: ca.pem, client_auth_type: VerifyClientCertIfGiven}}\n"
