@@ -1,4 +1,4 @@
-"""``verify``: what it finds, what it looks at, and how it goes on after an interruption."""
+"""``verify``: its findings, the blobs it reads, and how it continues after an interruption."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(builder: StoreBuilder, checkpoint: Path) -> Callable[..., Outcome]:
-    """Give what runs the command on the store of ``builder``."""
+    """Return a function that runs the command on the store of ``builder``."""
 
     def verify_store(*arguments: str | Path) -> Outcome:
         flags = ("--storage.root", builder.root, "--checkpoint", checkpoint)
@@ -64,7 +64,7 @@ def run(builder: StoreBuilder, checkpoint: Path) -> Callable[..., Outcome]:
 
 
 def summary(outcome: Outcome) -> str:
-    """Give the last line without the time, which nobody can foretell."""
+    """Return the last line without the duration, which varies."""
     return re.sub(r", in [^:]+:", ":", outcome.output.splitlines()[-1])
 
 
@@ -78,10 +78,10 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-# what it finds
+# findings
 
 
-def test_a_sound_store_gives_a_summary_and_success(
+def test_a_sound_store_results_in_a_summary_and_success(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     builder.image("team/app", "1", [noise("layer", 3000)], noise("config", 100))
@@ -99,7 +99,7 @@ def test_a_store_without_a_push_is_sound(run: Callable[..., Outcome]) -> None:
     assert summary(outcome) == "verified 0 blobs, 0 B: 0 corrupt, 0 unreadable"
 
 
-def test_a_flipped_byte_is_told_with_both_digests_and_the_tags_that_reach_it(
+def test_a_flipped_byte_is_reported_with_both_digests_and_the_affected_tags(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     base = noise("base", 3000)
@@ -118,9 +118,7 @@ def test_a_flipped_byte_is_told_with_both_digests_and_the_tags_that_reach_it(
     assert summary(outcome).endswith(": 1 corrupt, 0 unreadable")
 
 
-def test_a_blob_that_lost_its_end_is_corrupt(
-    builder: StoreBuilder, run: Callable[..., Outcome]
-) -> None:
+def test_a_truncated_blob_is_corrupt(builder: StoreBuilder, run: Callable[..., Outcome]) -> None:
     builder.image("team/app", "1")
     digest = builder.unlinked_blob(noise("garbage", 700))
     os.truncate(builder.blob_path(digest), 699)
@@ -151,7 +149,7 @@ def test_longer_digests_are_verified_too(
     assert f"corrupt: {digest}: its 100 bytes on disk hash to {algorithm}:" in outcome.output
 
 
-def test_an_algorithm_that_is_not_known_is_told_and_is_no_damage(
+def test_an_unknown_algorithm_is_reported_and_is_not_damage(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     path = builder.blob_path(f"blake3:{'ab' * 32}")
@@ -171,7 +169,7 @@ def test_an_algorithm_that_is_not_known_is_told_and_is_no_damage(
 
 
 @pytest.mark.parametrize("is_referenced", [True, False])
-def test_what_is_no_file_is_unreadable_and_the_others_are_verified(
+def test_a_special_file_is_unreadable_and_the_other_blobs_are_verified(
     builder: StoreBuilder, run: Callable[..., Outcome], is_referenced: bool
 ) -> None:
     layer = noise("layer", 3000)
@@ -202,7 +200,7 @@ def test_symbolic_links_are_not_followed_and_count_as_unreadable(
 
 
 @needs_root
-def test_what_may_not_be_read_is_unreadable_with_the_reason(
+def test_a_blob_without_permission_is_unreadable_with_the_reason(
     builder: StoreBuilder, run: Callable[..., Outcome], checkpoint: Path
 ) -> None:
     digest = builder.blob(noise("layer", 100))
@@ -219,7 +217,7 @@ def test_what_may_not_be_read_is_unreadable_with_the_reason(
 
 
 @needs_root
-def test_a_directory_of_blobs_that_may_not_be_listed_never_looks_sound(
+def test_a_directory_of_blobs_without_permission_is_never_sound(
     builder: StoreBuilder, run: Callable[..., Outcome], checkpoint: Path
 ) -> None:
     digest = builder.unlinked_blob(noise("garbage", 100))
@@ -233,7 +231,7 @@ def test_a_directory_of_blobs_that_may_not_be_listed_never_looks_sound(
     assert findings(outcome) == [f"unreadable: blobs/sha256/{prefix.name}: Permission denied"]
 
 
-def test_it_leaves_the_store_as_it_was(builder: StoreBuilder, run: Callable[..., Outcome]) -> None:
+def test_it_does_not_change_the_store(builder: StoreBuilder, run: Callable[..., Outcome]) -> None:
     builder.image("team/app", "1")
 
     def state() -> dict[Path, tuple[int, int]]:
@@ -246,10 +244,10 @@ def test_it_leaves_the_store_as_it_was(builder: StoreBuilder, run: Callable[...,
     assert state() == before
 
 
-# who is hit
+# affected tags
 
 
-def test_many_tags_are_named_in_part_and_counted(
+def test_only_some_of_many_tags_are_listed_and_the_others_counted(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     base = noise("base", 100)
@@ -272,7 +270,7 @@ def test_a_tag_is_found_through_an_index(
     assert line.endswith("; reached by team/app:multi")
 
 
-def test_a_repository_without_a_tag_on_it_is_named_by_its_manifest(
+def test_a_blob_without_a_tag_is_reported_with_its_manifest(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     layer = noise("layer", 100)
@@ -283,7 +281,7 @@ def test_a_repository_without_a_tag_on_it_is_named_by_its_manifest(
     assert line.endswith(f"; reached by team/app@{manifest}")
 
 
-def test_a_corrupt_manifest_is_told_with_its_own_tag(
+def test_a_corrupt_manifest_is_reported_with_its_own_tag(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     manifest = builder.image("team/app", "1")
@@ -297,7 +295,7 @@ def test_a_corrupt_manifest_is_told_with_its_own_tag(
 # --repository
 
 
-def test_a_repository_is_verified_alone_with_its_untagged_manifests(
+def test_a_single_repository_is_verified_with_its_untagged_manifests(
     builder: StoreBuilder, run: Callable[..., Outcome]
 ) -> None:
     mine, others = noise("mine", 100), noise("others", 100)
@@ -314,7 +312,7 @@ def test_a_repository_is_verified_alone_with_its_untagged_manifests(
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [
         ("team/ap", "did you mean team/app?"),
         ("nothing-like-it", "`report` lists the repositories"),
@@ -322,11 +320,11 @@ def test_a_repository_is_verified_alone_with_its_untagged_manifests(
     ],
 )
 def test_an_unknown_repository_is_refused_with_a_hint(
-    builder: StoreBuilder, run: Callable[..., Outcome], name: str, mend: str
+    builder: StoreBuilder, run: Callable[..., Outcome], name: str, fix: str
 ) -> None:
     builder.image("team/app", "1")
     shown = name.replace("\x1b", "\\x1b")
-    problem = f"--repository {shown}: the store has no such repository; {mend}"
+    problem = f"--repository {shown}: the store has no such repository; {fix}"
     assert run("--repository", name) == (2, "", f"{PROGRAM}: {problem}\n")
 
 
@@ -334,7 +332,7 @@ def test_an_unknown_repository_is_refused_with_a_hint(
 
 
 class FakeClock:
-    """A clock that only goes on when somebody sleeps."""
+    """A clock that advances only during a sleep."""
 
     def __init__(self, on_sleep: Callable[[], object] = lambda: None) -> None:
         self.now = 0.0
@@ -348,7 +346,7 @@ class FakeClock:
         self.now += seconds
 
 
-def test_the_rate_bounds_what_is_read_however_it_comes() -> None:
+def test_the_rate_limits_reads_of_any_size() -> None:
     clock = FakeClock()
     limiter = RateLimiter(1000, clock, clock.sleep)
     for size in (1, 999, 4000, 5000):
@@ -379,7 +377,7 @@ def test_without_a_rate_nothing_waits() -> None:
     assert clock.now == 0.0
 
 
-def test_a_wish_to_stop_ends_the_longest_wait() -> None:
+def test_a_request_to_stop_ends_the_longest_wait() -> None:
     clock = FakeClock()
     RateLimiter(1, clock, clock.sleep).spend(10**6, lambda: clock.now >= 1)
     assert clock.now < 2
@@ -406,14 +404,14 @@ def test_other_rates_are_refused(run: Callable[..., Outcome], rate: str) -> None
     assert "unlimited" in outcome.complaints
 
 
-# going on after an interruption
+# continuing after an interruption
 
 
 @dataclass
 class Verification:
-    """Runs of the command on one store under a clock that goes on only while it waits.
+    """Runs of the command on one store, with a clock that advances only while it waits.
 
-    Each blob has as many bytes as may be read in a second.
+    Each blob has the number of bytes that the rate allows in a second.
     """
 
     builder: StoreBuilder
@@ -433,7 +431,7 @@ class Verification:
         on_sleep: Callable[[], object] = lambda: None,
         rate: int | None = BLOB_BYTES,
     ) -> "Run":
-        """Run until so many blobs are read, or to the end."""
+        """Run until the given number of blobs is read, or to the end."""
         clock = FakeClock(on_sleep)
         output, notes = io.StringIO(), list[str]()
         verdict = verify(
@@ -450,13 +448,13 @@ class Verification:
         return Run(verdict, output.getvalue().splitlines(), notes, clock.now)
 
     def corrupt(self, place: int) -> str:
-        """Damage the blob at a place in the order in which they are read; give its digest."""
+        """Damage the blob at a place in the order of reading; return its digest."""
         flip_a_byte(self.builder.blob_path(self.digests[place]))
         return self.digests[place]
 
 
 class Run(NamedTuple):
-    """How a run ended; ``seconds`` is how many blobs it read."""
+    """The result of a run; ``seconds`` equals the number of blobs that it read."""
 
     verdict: Verdict
     output: list[str]
@@ -469,7 +467,7 @@ def verification(builder: StoreBuilder, checkpoint: Path) -> Verification:
     return Verification(builder, checkpoint)
 
 
-def test_reading_the_store_takes_as_long_as_the_rate_says(verification: Verification) -> None:
+def test_reading_the_store_takes_as_long_as_the_rate_requires(verification: Verification) -> None:
     assert verification.run().seconds == pytest.approx(6.0)
     assert verification.run(rate=None).seconds == 0
 
@@ -499,7 +497,7 @@ def test_a_run_can_be_interrupted_again_and_again(verification: Verification) ->
     assert last.output[0].startswith("verified 6 blobs, ")
 
 
-def test_a_run_that_ended_leaves_no_checkpoint_and_the_next_begins_anew(
+def test_a_finished_run_leaves_no_checkpoint_and_the_next_starts_again(
     verification: Verification,
 ) -> None:
     verification.run(stop_after=1.5)
@@ -510,11 +508,11 @@ def test_a_run_that_ended_leaves_no_checkpoint_and_the_next_begins_anew(
     assert again.seconds == pytest.approx(6.0)
 
 
-def test_a_corruption_found_before_the_interruption_is_still_told(
+def test_a_corruption_found_before_the_interruption_is_still_reported(
     verification: Verification,
 ) -> None:
     digest = verification.corrupt(0)
-    first = verification.run(stop_after=3.5)  # what is corrupt is read twice
+    first = verification.run(stop_after=3.5)  # a corrupt blob is read twice
     second = verification.run()
     assert (first.verdict, second.verdict) == (Verdict.INTERRUPTED, Verdict.DAMAGED)
     assert len(first.output) == 1
@@ -523,7 +521,7 @@ def test_a_corruption_found_before_the_interruption_is_still_told(
     assert second.output[1].endswith(": 1 corrupt, 0 unreadable")
 
 
-def test_what_was_unreadable_before_the_interruption_is_still_told(
+def test_an_unreadable_path_found_before_the_interruption_is_still_reported(
     verification: Verification,
 ) -> None:
     place = verification.builder.version_path / "blobs" / "sha256" / "zz"
@@ -536,7 +534,7 @@ def test_what_was_unreadable_before_the_interruption_is_still_told(
     assert second.output[0] == first.output[0]
 
 
-def test_what_is_unreadable_all_the_time_is_told_once(verification: Verification) -> None:
+def test_a_path_that_stays_unreadable_is_reported_once(verification: Verification) -> None:
     place = verification.builder.version_path / "blobs" / "sha256" / "zz"
     place.symlink_to("/nowhere")
     verification.run(stop_after=1.5)
@@ -545,18 +543,20 @@ def test_what_is_unreadable_all_the_time_is_told_once(verification: Verification
     assert second.output[1].endswith(": 0 corrupt, 1 unreadable")
 
 
-def test_what_came_before_the_position_is_left_to_the_next_run(verification: Verification) -> None:
+def test_a_continued_run_does_not_read_blobs_before_its_position(
+    verification: Verification,
+) -> None:
     verification.run(stop_after=2.5)
     verification.corrupt(0)
     assert verification.run().verdict is Verdict.SOUND
     assert verification.run().verdict is Verdict.DAMAGED
 
 
-def test_restart_begins_anew(verification: Verification) -> None:
+def test_restart_starts_again(verification: Verification) -> None:
     verification.run(stop_after=4.5)
-    anew = verification.run(restart=True)
-    assert anew.notes == []
-    assert anew.seconds == pytest.approx(6.0)
+    again = verification.run(restart=True)
+    assert again.notes == []
+    assert again.seconds == pytest.approx(6.0)
 
 
 def test_progress_is_saved_every_few_seconds(verification: Verification) -> None:
@@ -569,14 +569,14 @@ def test_progress_is_saved_every_few_seconds(verification: Verification) -> None
     assert saved == {None, verification.digests[4]}
 
 
-def test_a_wish_to_stop_during_the_scan_ends_it(verification: Verification) -> None:
+def test_a_request_to_stop_during_the_scan_ends_it(verification: Verification) -> None:
     stopped = verification.run(stop_after=0.0)
     assert stopped.verdict is Verdict.INTERRUPTED
     assert stopped.output == []
     assert not verification.checkpoint.exists()
 
 
-def test_a_blob_that_vanishes_meanwhile_is_no_error(verification: Verification) -> None:
+def test_a_blob_that_vanishes_meanwhile_is_not_an_error(verification: Verification) -> None:
     path = verification.builder.blob_path(verification.digests[-1])
     run = verification.run(on_sleep=lambda: path.unlink(missing_ok=True))
     assert run.verdict is Verdict.SOUND
@@ -585,7 +585,7 @@ def test_a_blob_that_vanishes_meanwhile_is_no_error(verification: Verification) 
     ]
 
 
-def test_a_blob_that_was_half_written_is_looked_at_again(verification: Verification) -> None:
+def test_a_half_written_blob_is_read_again(verification: Verification) -> None:
     path = verification.builder.blob_path(verification.digests[0])
     whole = path.read_bytes()
     path.write_bytes(whole[:500])
@@ -593,7 +593,7 @@ def test_a_blob_that_was_half_written_is_looked_at_again(verification: Verificat
     assert run.verdict is Verdict.SOUND
 
 
-def test_the_log_tells_now_and_then_how_far_it_is(
+def test_progress_is_logged_now_and_then(
     verification: Verification, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -603,7 +603,7 @@ def test_the_log_tells_now_and_then_how_far_it_is(
         for record in caplog.records
         if record.getMessage() == "verifying blobs"
     ]
-    # a blob is read at once, and then takes 25 seconds of waiting
+    # each blob is read at once and followed by 25 seconds of waiting
     assert [line["bytes"] for line in lines] == [3000, 5000]
     assert lines[0] == {
         "bytes": 3000,
@@ -613,11 +613,11 @@ def test_the_log_tells_now_and_then_how_far_it_is(
     }
 
 
-# a checkpoint that does not fit
+# an unusable checkpoint
 
 
-def remarks(verification: Verification, repository: str | None = None) -> list[str]:
-    """Give what a whole run says of the checkpoint that it finds."""
+def notes_of(verification: Verification, repository: str | None = None) -> list[str]:
+    """Return the notes of a whole run about the checkpoint that it finds."""
     run = verification.run(repository=repository)
     assert run.verdict is Verdict.SOUND
     return run.notes
@@ -637,12 +637,12 @@ def remarks(verification: Verification, repository: str | None = None) -> list[s
         b'{"version":1,"root":"/","repository":null,"tally":{"position":"../etc"}}',
     ],
 )
-def test_a_damaged_checkpoint_is_ignored_in_one_line(
+def test_a_damaged_checkpoint_is_ignored_with_one_line(
     verification: Verification, content: bytes
 ) -> None:
     verification.checkpoint.parent.mkdir()
     verification.checkpoint.write_bytes(content)
-    (note,) = remarks(verification)
+    (note,) = notes_of(verification)
     assert note.startswith(f"the checkpoint {verification.checkpoint} is damaged (")
     assert note.endswith("); starting again")
     assert "\n" not in note
@@ -652,7 +652,7 @@ def test_a_checkpoint_of_another_version_is_ignored(verification: Verification) 
     verification.checkpoint.parent.mkdir()
     verification.checkpoint.write_text('{"version": 2, "position": []}')
     name = f"the checkpoint {verification.checkpoint}"
-    assert remarks(verification) == [
+    assert notes_of(verification) == [
         f"{name} is of another version of this program; starting again"
     ]
 
@@ -662,21 +662,21 @@ def test_a_checkpoint_of_another_store_is_ignored(
 ) -> None:
     other = StoreBuilder(tmp_path / "other")
     Verification(other, verification.checkpoint).run(stop_after=1.5)
-    (note,) = remarks(verification)
+    (note,) = notes_of(verification)
     assert note.endswith(f" is of another store, {other.root}; starting again")
 
 
 def test_a_checkpoint_of_another_selection_is_ignored(verification: Verification) -> None:
     verification.builder.image("team/app", "1", [noise("layer", 3000)])
     verification.run(stop_after=1.5, repository="team/app")
-    (note,) = remarks(verification)
+    (note,) = notes_of(verification)
     assert note.endswith(" is of another selection, repository team/app; starting again")
     verification.run(stop_after=1.5)
-    (note,) = remarks(verification, "team/app")
+    (note,) = notes_of(verification, "team/app")
     assert note.endswith(" is of another selection, the whole store; starting again")
 
 
-def test_a_store_that_is_reached_on_another_way_is_the_same(
+def test_a_checkpoint_fits_its_store_under_another_path(
     verification: Verification, tmp_path: Path
 ) -> None:
     verification.run(stop_after=2.5)
@@ -686,7 +686,7 @@ def test_a_store_that_is_reached_on_another_way_is_the_same(
     assert verification.run().seconds == pytest.approx(4.0)
 
 
-def test_what_a_checkpoint_says_is_safe_to_print(verification: Verification) -> None:
+def test_text_of_a_checkpoint_is_escaped(verification: Verification) -> None:
     verification.run(stop_after=1.5)
     content = json.loads(verification.checkpoint.read_text())
     evil = {"condition": "corrupt", "subject": "\x1b[31m", "size": 1, "detail": "\x1b]0;x\n"}
@@ -697,7 +697,7 @@ def test_what_a_checkpoint_says_is_safe_to_print(verification: Verification) -> 
     assert run.output[0] == "corrupt: \\x1b[31m: its 1 bytes on disk hash to \\x1b]0;x\\n"
 
 
-# a checkpoint that cannot be
+# a checkpoint that cannot be written
 
 
 @pytest.mark.parametrize("way", ["", "docker/registry/v2/blobs", "docker"])
@@ -707,13 +707,13 @@ def test_a_checkpoint_in_the_store_is_refused(
     builder.image("team/app", "1")
     file = builder.root / way / "verify.json"
     problem = f"is in the store {builder.root}, which is never written to"
-    mend = "give a file elsewhere"
-    complaint = f"{PROGRAM}: --checkpoint {file}: {problem}; {mend}\n"
-    assert run("--checkpoint", file) == (2, "", complaint)
+    fix = "give a file elsewhere"
+    problem_line = f"{PROGRAM}: --checkpoint {file}: {problem}; {fix}\n"
+    assert run("--checkpoint", file) == (2, "", problem_line)
     assert not file.exists()
 
 
-def test_a_checkpoint_that_leads_into_the_store_is_refused(
+def test_a_checkpoint_with_a_link_into_the_store_is_refused(
     builder: StoreBuilder, run: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     builder.image("team/app", "1")
@@ -742,7 +742,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(
     assert (tmp_path / "directory").is_dir()
 
 
-def test_without_a_checkpoint_an_interruption_promises_nothing(
+def test_an_interrupted_run_without_a_checkpoint_starts_again(
     verification: Verification, tmp_path: Path
 ) -> None:
     (tmp_path / "state").touch()
@@ -760,14 +760,14 @@ def test_without_a_checkpoint_an_interruption_promises_nothing(
         ({}, None),
     ],
 )
-def test_the_checkpoint_is_where_the_base_directories_say(
+def test_the_checkpoint_is_in_the_xdg_state_directory(
     environment: dict[str, str], path: str | None
 ) -> None:
     name = "registry-storage-exporter/verify.json"
     assert default_path(environment) == (None if path is None else Path(path.format(name)))
 
 
-def test_without_any_place_for_a_checkpoint_it_goes_on(verification: Verification) -> None:
+def test_without_any_place_for_a_checkpoint_it_continues(verification: Verification) -> None:
     output, notes = io.StringIO(), list[str]()
     clock = FakeClock()
     verdict = verify(
@@ -780,7 +780,7 @@ def test_without_any_place_for_a_checkpoint_it_goes_on(verification: Verificatio
     assert notes[0].startswith("there is no place for a checkpoint")
 
 
-# a process of its own
+# separate processes
 
 
 def test_a_large_blob_is_read_in_bounded_memory(builder: StoreBuilder, checkpoint: Path) -> None:
@@ -808,7 +808,7 @@ def test_a_large_blob_is_read_in_bounded_memory(builder: StoreBuilder, checkpoin
 def test_a_signal_interrupts_it_and_the_same_command_continues(
     builder: StoreBuilder, tmp_path: Path, number: signal.Signals
 ) -> None:
-    blobs = [noise(str(each), 200_000) for each in range(12)]  # seconds, for a slow machine
+    blobs = [noise(str(each), 200_000) for each in range(12)]  # takes seconds, for a slow machine
     damaged = min(builder.unlinked_blob(blob) for blob in blobs)
     flip_a_byte(builder.blob_path(damaged))
     arguments = ("verify", "--storage.root", builder.root, "--max-rate")
@@ -837,7 +837,7 @@ def test_a_signal_interrupts_it_and_the_same_command_continues(
     assert not (tmp_path / PROGRAM / "verify.json").exists()
 
 
-def test_a_reader_that_has_seen_enough_does_not_make_it_sound(
+def test_a_closed_output_does_not_make_the_store_sound(
     builder: StoreBuilder, checkpoint: Path
 ) -> None:
     for number in range(2000):
@@ -866,7 +866,7 @@ def test_a_terminal_shows_the_bytes_and_the_output_stays_clean(
     assert "corrupt" not in shown
 
 
-def test_serve_knows_nothing_of_it() -> None:
+def test_serve_does_not_import_it() -> None:
     code = (
         "import sys, exporter.serve.run, exporter.cli\n"
         "sys.exit(any(each.startswith('exporter.verify') for each in sys.modules))"

@@ -1,4 +1,4 @@
-"""Changes that are watched show within seconds; what watching misses shows at the next sweep."""
+"""Watched changes show within seconds; changes that watching misses show at the next sweep."""
 
 import errno
 import logging
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> StoreBuilder:
     return store
 
 
-def test_a_push_shows_within_three_seconds_though_the_next_scan_is_an_hour_away(
+def test_a_push_shows_within_three_seconds_although_the_next_scan_is_an_hour_away(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     registry_client.push_image("app", "1", [noise("base", 1000)])
@@ -70,14 +70,14 @@ def test_a_push_shows_within_three_seconds_though_the_next_scan_is_an_hour_away(
         moved = time.monotonic()
         wait_until(
             lambda: exporter.value("docker_registry_blobs", state="tagged") != before,
-            "the tag that moved does not show",
+            "the moved tag does not show",
             10,
         )
         assert time.monotonic() - moved < SHOWN_WITHIN_SECONDS
         assert exporter.value("docker_registry_repository_tags", repository="app") == 4
 
 
-def test_a_steady_stream_of_pushes_does_not_keep_them_from_showing(
+def test_a_steady_stream_of_pushes_shows_while_it_lasts(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     registry_client.push_image("app", "0", [noise("base", 1000)])
@@ -105,10 +105,10 @@ def test_a_steady_stream_of_pushes_does_not_keep_them_from_showing(
         assert len(seen) >= 4
         scans = exporter.value("docker_registry_scans_total")
         assert scans is not None
-        assert scans < 40  # far fewer than there were changes
+        assert scans < 40  # far fewer than the changes
 
 
-def test_where_changes_are_not_watched_they_show_at_the_next_scan(
+def test_unwatched_changes_show_at_the_next_scan(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     registry_client.push_image("app", "1", [noise("base", 1000)])
@@ -130,7 +130,7 @@ def test_where_changes_are_not_watched_they_show_at_the_next_scan(
         ("upload", Places(repositories=frozenset({"app"}))),
     ],
 )
-def test_each_change_tells_where_to_look(
+def test_each_change_yields_the_places_to_scan(
     store: StoreBuilder, change: str, expected: Places
 ) -> None:
     store.repository_path("app").joinpath("_uploads").mkdir(exist_ok=True)
@@ -154,7 +154,7 @@ def test_each_change_tells_where_to_look(
         assert not noticed.everywhere
 
 
-def test_what_is_new_is_watched_once_a_scan_has_found_it(store: StoreBuilder) -> None:
+def test_a_new_repository_is_watched_after_a_scan_has_found_it(store: StoreBuilder) -> None:
     with watched(store.root) as each:
         each.follow()
         before = each.listener.watches
@@ -167,7 +167,7 @@ def test_what_is_new_is_watched_once_a_scan_has_found_it(store: StoreBuilder) ->
         assert each.noticed().repositories == {"team/new"}
 
 
-def test_a_directory_that_comes_back_is_watched_again(store: StoreBuilder) -> None:
+def test_a_restored_directory_is_watched_again(store: StoreBuilder) -> None:
     link = store.tag_link("app", "1")
     with watched(store.root) as each:
         each.follow()
@@ -185,7 +185,7 @@ def test_a_directory_that_comes_back_is_watched_again(store: StoreBuilder) -> No
         assert each.noticed().repositories == {"app"}
 
 
-def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
+def test_too_few_watches_are_logged_once_and_the_sweep_continues(
     store: StoreBuilder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with watched(store.root, max_watches=12) as each, caplog.at_level(logging.WARNING):
@@ -197,10 +197,10 @@ def test_too_few_watches_are_said_once_and_the_sweep_goes_on(
     assert caplog.text.count("only 12 directories are watched") == 1
 
 
-def test_where_the_system_allows_no_more_watches_that_is_said_once_with_the_mend(
+def test_a_system_limit_on_watches_is_logged_once_with_the_fix(
     store: StoreBuilder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the limit is the whole host's; only the kernel's answer is replaced
+    # the limit applies to the whole host, so only the answer of the kernel is replaced
     add, added = InotifyFD.add_callback, [0]
 
     def add_ten(
@@ -221,9 +221,7 @@ def test_where_the_system_allows_no_more_watches_that_is_said_once_with_the_mend
     assert caplog.text.count("raise fs.inotify.max_user_watches") == 1
 
 
-def test_where_watches_are_few_each_push_is_noticed_and_only_retags_are_not(
-    store: StoreBuilder,
-) -> None:
+def test_with_few_watches_each_push_is_noticed_and_only_retags_are_not(store: StoreBuilder) -> None:
     with watched(store.root) as each:
         each.follow()
         all_of_them = each.listener.watches
@@ -236,7 +234,7 @@ def test_where_watches_are_few_each_push_is_noticed_and_only_retags_are_not(
         assert "team/tool" in each.noticed().repositories
 
 
-def test_a_lost_queue_makes_everything_be_looked_at(
+def test_a_queue_overflow_makes_the_next_scan_read_everything(
     store: StoreBuilder, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -245,21 +243,21 @@ def test_a_lost_queue_makes_everything_be_looked_at(
         each.follow()
         each.noticed()
         uploads = store.repository_path("app") / "_manifests" / "tags"
-        with each.watcher._lock:  # noqa: SLF001 - whoever reads the queue now waits here
+        with each.watcher._lock:  # noqa: SLF001 - blocks the reader of the queue
             uploads.joinpath("wake").mkdir()
             for number in range(more // 2 + 2048):
                 place = uploads / f"many-{number}"
                 place.mkdir()
                 place.rmdir()
         wait_until(lambda: each.listener.overflows > 0, "the overflow was not noticed", 20)
-        wait_until(lambda: each.changes.take().everywhere, "nothing is to be looked at", 20)
+        wait_until(lambda: each.changes.take().everywhere, "not everything is to be scanned", 20)
     assert caplog.text.count("fs.inotify.max_queued_events") == 1
 
 
-def test_a_filesystem_that_others_change_is_not_watched(
+def test_a_network_filesystem_is_not_watched(
     store: StoreBuilder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # nothing can be mounted here; only the mount table's answer is replaced
+    # nothing can be mounted here, so only the answer of the mount table is replaced
     monkeypatch.setattr(watcher_module, "mount_of", lambda _: Mount("nfs4", is_readonly=False))
     with watched(store.root) as each, caplog.at_level(logging.WARNING):
         assert each.follow() == Places()
@@ -268,14 +266,14 @@ def test_a_filesystem_that_others_change_is_not_watched(
     assert caplog.text.count("it is on nfs4") == 1
 
 
-def test_sweeps_keep_their_rhythm_while_changes_come(store: StoreBuilder) -> None:
-    looked_at: list[int] = []
+def test_sweeps_keep_their_interval_during_changes(store: StoreBuilder) -> None:
+    sweeps: list[int] = []
     followed = FollowedStore(store.root, FollowOptions(interval=0.5))
     followed.refresh()
     overlooked = store.tag_link("team/tool", "1")
     overlooked.write_bytes(store.tag_link("app", "1").read_bytes())
     end = time.monotonic() + 20
-    while not looked_at and time.monotonic() < end:
+    while not sweeps and time.monotonic() < end:
         followed.changes.note(Places(repositories=frozenset({"app"})))
         followed.follower.wait(60)
         followed.refresh()
@@ -284,12 +282,12 @@ def test_sweeps_keep_their_rhythm_while_changes_come(store: StoreBuilder) -> Non
         tool = next(each for each in reading.inventory.repositories if each.name == "team/tool")
         app = next(each for each in reading.inventory.repositories if each.name == "app")
         if tool.tags[0].target == app.tags[0].target:
-            looked_at.append(1)
-    assert looked_at
+            sweeps.append(1)
+    assert sweeps
     followed.follower.close()
 
 
-def test_changes_are_handed_over_together_and_not_for_ever_later() -> None:
+def test_changes_are_batched_and_not_delayed_for_ever() -> None:
     changes = Changes(quiet_seconds=0.2, longest_seconds=0.6)
     stop = threading.Event()
 
@@ -315,7 +313,7 @@ def test_changes_are_handed_over_together_and_not_for_ever_later() -> None:
     assert changes.take().everywhere
 
 
-def test_what_is_noticed_is_enough_to_find_every_change_of_a_registry(
+def test_noticed_changes_are_enough_to_find_every_change_of_a_registry(
     registry: DockerRegistry, registry_client: RegistryClient
 ) -> None:
     registry_client.push_image("app", "1", [noise("base", 1000)])
