@@ -137,15 +137,15 @@ def wait_until_watching(exporter: Exporter) -> None:
 def test_both_formats_have_the_same_content(exporter: Exporter) -> None:
     wait_until_watching(exporter)
     openmetrics = exporter.get("/metrics", accept="application/openmetrics-text").text
-    told = {
+    samples = {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in parse_openmetrics(openmetrics)  # type: ignore[no-untyped-call]
         for sample in family.samples
     }
     text = exporter.metrics()
-    assert told.keys() == text.keys()
+    assert samples.keys() == text.keys()
     steady = [key for key in text if not _CHANGING.match(key[0])]
-    assert {key: told[key] for key in steady} == {key: text[key] for key in steady}
+    assert {key: samples[key] for key in steady} == {key: text[key] for key in steady}
 
 
 def test_gzip_contains_the_same_page(exporter: Exporter) -> None:
@@ -419,9 +419,9 @@ def test_an_address_in_use_is_an_error_in_one_line(own_store: StoreBuilder) -> N
     assert done.returncode == 1
     assert done.stdout == ""
     message = f"registry-storage-exporter: cannot listen on {address}: Address already in use"
-    mend = "; choose another address with --web.listen-address\n"
+    hint = "; choose another address with --web.listen-address\n"
     assert done.stderr.startswith(message)
-    assert done.stderr.endswith(mend)
+    assert done.stderr.endswith(hint)
     assert done.stderr.count("\n") == 1
 
 
