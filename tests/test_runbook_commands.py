@@ -1,4 +1,4 @@
-"""What the runbooks promise of damage and trust, tried with their own commands."""
+"""The promises of the runbooks about damage and trust, tested with their own commands."""
 
 import os
 import shlex
@@ -44,7 +44,7 @@ def assert_aborts(registry: DockerRegistry, message: str, *, delete_untagged: bo
         registry.garbage_collect(dry_run=True, delete_untagged=delete_untagged)
 
 
-def test_writing_an_emptied_manifest_link_anew_lets_the_collector_free_what_is_foretold(
+def test_restoring_an_emptied_manifest_link_lets_the_collector_free_the_simulated_bytes(
     shop: Shop,
 ) -> None:
     link = shop.revision_link(shop.digests[5])
@@ -63,7 +63,7 @@ def test_writing_an_emptied_manifest_link_anew_lets_the_collector_free_what_is_f
     assert shop.client.tags(SHOP) == ["5", "6", "7"]
 
 
-def test_writing_the_link_of_a_lost_manifest_lets_the_collector_run_and_leaves_one_broken_tag(
+def test_restoring_the_link_of_a_lost_manifest_unblocks_the_collector_and_leaves_one_broken_tag(
     shop: Shop,
 ) -> None:
     link = shop.revision_link(shop.digests[5])
@@ -79,7 +79,7 @@ def test_writing_the_link_of_a_lost_manifest_lets_the_collector_run_and_leaves_o
 
 
 @pytest.mark.parametrize("pushed", [(5, 6), (7, 5, 6, 5)])
-def test_pointing_an_emptied_tag_to_its_last_digest_lets_the_run_that_stopped_on_it_go_on(
+def test_pointing_an_emptied_tag_to_its_last_digest_unblocks_the_collector(
     shop: Shop, pushed: tuple[int, ...]
 ) -> None:
     for number in pushed:
@@ -99,7 +99,7 @@ def test_pointing_an_emptied_tag_to_its_last_digest_lets_the_run_that_stopped_on
     shop.assert_collector_frees_reclaimable()
 
 
-def test_deleting_a_cut_manifest_wherever_it_is_held_lets_the_collector_free_what_is_foretold(
+def test_deleting_a_truncated_manifest_everywhere_lets_the_collector_free_the_simulated_bytes(
     shop: Shop,
 ) -> None:
     digest = shop.digests[5]
@@ -116,7 +116,7 @@ def test_deleting_a_cut_manifest_wherever_it_is_held_lets_the_collector_free_wha
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["5", "6", "7"], 0)
 
 
-def test_moving_a_place_out_that_is_no_repository_lets_the_collector_free_what_is_foretold(
+def test_moving_an_invalid_repository_out_lets_the_collector_free_the_simulated_bytes(
     shop: Shop,
 ) -> None:
     (shop.store / "repositories" / "captain" / "Bad Name" / "_layers").mkdir(parents=True)
@@ -126,7 +126,9 @@ def test_moving_a_place_out_that_is_no_repository_lets_the_collector_free_what_i
     shop.assert_collector_frees_reclaimable()
 
 
-def test_pushing_again_mends_a_lost_layer_once_the_registry_was_restarted(tmp_path: Path) -> None:
+def test_pushing_again_restores_a_lost_layer_after_a_restart_of_the_registry(
+    tmp_path: Path,
+) -> None:
     skopeo, kept = require("skopeo"), tmp_path / "node"
     with Cached(tmp_path / "registry") as registry, RegistryClient(registry.url) as client:
         client.push_image(SHOP, "7", [BASE])
@@ -144,7 +146,7 @@ def test_pushing_again_mends_a_lost_layer_once_the_registry_was_restarted(tmp_pa
         assert collect(registry.root).value(BROKEN_TAGS) == 0
 
 
-def test_images_that_run_and_are_not_in_the_store_are_named(shop: Shop) -> None:
+def test_running_images_that_are_not_in_the_store_are_listed(shop: Shop) -> None:
     services = [
         f"registry.root.example.com:996/{SHOP}:7",
         f"registry.root.example.com:996/{SHOP}:8@sha256:{'0' * 64}",
@@ -159,7 +161,7 @@ def test_images_that_run_and_are_not_in_the_store_are_named(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["layer", "configuration", "manifest"])
-def test_a_damaged_blob_is_mended_by_a_push_only_after_it_was_moved_aside(
+def test_a_push_replaces_a_damaged_blob_only_after_it_was_moved_aside(
     shop: Shop, damaged: str
 ) -> None:
     digest = {
@@ -181,9 +183,7 @@ def test_a_damaged_blob_is_mended_by_a_push_only_after_it_was_moved_aside(
     assert shop.broken_tags() == 0
 
 
-def test_a_broken_tag_that_is_given_up_goes_with_those_of_its_digest_and_no_others(
-    shop: Shop,
-) -> None:
+def test_deleting_a_broken_tag_deletes_only_the_tags_of_its_digest(shop: Shop) -> None:
     shop.client.push_image(SHOP, "seven", [BASE, OWN[7]])
     shop.blob(digest_of(OWN[7])).unlink()
     assert shop.broken_tags() == 2
@@ -195,7 +195,7 @@ def test_a_broken_tag_that_is_given_up_goes_with_those_of_its_digest_and_no_othe
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["5", "6"], 0)
 
 
-def test_a_tag_whose_manifest_is_lost_cannot_be_deleted_by_the_api_but_by_hand(shop: Shop) -> None:
+def test_a_tag_without_its_manifest_can_be_deleted_only_by_hand(shop: Shop) -> None:
     shop.blob(shop.digests[7]).unlink()
     fill, (delete, remove) = block(BROKEN, "Mitigation"), blocks(BROKEN, "Delete a broken tag")
     assert shop.run(fill, delete, NAME=SHOP, TAG="7").splitlines()[-1].endswith("404")
@@ -204,9 +204,7 @@ def test_a_tag_whose_manifest_is_lost_cannot_be_deleted_by_the_api_but_by_hand(s
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["5", "6"], 0)
 
 
-def test_a_collector_run_after_the_loss_of_a_manifest_deletes_what_only_it_needed(
-    shop: Shop,
-) -> None:
+def test_a_collector_run_deletes_blobs_that_only_a_lost_manifest_needed(shop: Shop) -> None:
     own = [shop.blob(digest_of(each)) for each in (OWN[7], image_config([BASE, OWN[7]]))]
     manifest = shop.blob(shop.digests[7])
     shutil.move(manifest, shop.home / "of-the-backup")
@@ -217,7 +215,7 @@ def test_a_collector_run_after_the_loss_of_a_manifest_deletes_what_only_it_neede
 
 
 @pytest.mark.parametrize("alert", [UNSAFE, DISAGREES])
-def test_moving_a_stray_file_away_ends_what_makes_the_plain_collector_break_tags(
+def test_moving_a_stray_file_away_keeps_the_collector_from_breaking_tags(
     shop: Shop, alert: str
 ) -> None:
     endangered = "docker_registry_gc_endangered_tags"
@@ -237,7 +235,9 @@ def test_moving_a_stray_file_away_ends_what_makes_the_plain_collector_break_tags
     assert shop.broken_tags() == 0
 
 
-def test_the_tags_of_disk_and_api_are_told_apart_side_by_side(shop: Shop, tmp_path: Path) -> None:
+def test_different_tags_on_disk_and_in_the_api_are_shown_side_by_side(
+    shop: Shop, tmp_path: Path
+) -> None:
     compare = block(DISAGREES, "Diagnosis", 1).replace("/tmp/", f"{tmp_path}/")  # noqa: S108
     assert shop.run(compare, NAME=SHOP) == ""
     other = tmp_path / "other"
@@ -249,7 +249,7 @@ def test_the_tags_of_disk_and_api_are_told_apart_side_by_side(shop: Shop, tmp_pa
     assert [line for line in told.splitlines() if line[0] in "<>"] == ["< 5", "> 50"]
 
 
-def test_what_only_its_owner_may_read_is_found_and_opened_for_reading_alone(shop: Shop) -> None:
+def test_unreadable_files_are_found_and_opened_only_for_reading(shop: Shop) -> None:
     directory, file = shop.store / "repositories" / SHOP, shop.blob(shop.digests[7])
     directory.chmod(0o700)
     file.chmod(0o600)
@@ -300,7 +300,7 @@ def test_the_served_certificate_stays_the_old_one_until_the_registry_is_restarte
 
 
 def _last(alert: str, word: str) -> str:
-    """Give the one block of commands of a page that has a word in it."""
+    """Return the only block of commands on a page that contains a word."""
     page = (DIRECTORY / f"DockerRegistry{alert}.md").read_text()
     (only,) = [each.content for each in blocks_of(page, "sh") if word in each.content]
     return only

@@ -1,4 +1,4 @@
-"""The runbooks are whole, and what they name exists: metrics, flags, commands, pages, headings."""
+"""The runbooks are complete, and their metrics, flags, commands, pages and headings exist."""
 
 import re
 import subprocess
@@ -43,14 +43,14 @@ every_alert_page = pytest.mark.parametrize("page", ALERT_PAGES, ids=lambda page:
 
 
 def index_rows() -> Iterator[list[str]]:
-    """Give the cells of each alert's row: name, severities, meaning, default, flag."""
+    """Yield the cells of each alert's row: name, severities, meaning, default, flag."""
     for line in INDEX.read_text().splitlines():
         if line.startswith("| ["):
             yield [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
 
 
 def threshold_flags() -> dict[str, list[str]]:
-    """Give the flags of each alert that has a threshold, by its name without the prefix."""
+    """Return the flags of each alert with a threshold, by its name without the prefix."""
     flags: dict[str, list[str]] = {}
     for group, name in setting_paths(AlertSettings):
         alert = "".join(word.capitalize() for word in group.split("_"))
@@ -66,31 +66,31 @@ def test_a_page_has_the_four_sections_in_order_and_nothing_else(page: Path) -> N
 
 
 @every_alert_page
-def test_the_mitigation_says_what_not_to_run_and_how_to_check(page: Path) -> None:
+def test_the_mitigation_has_forbidden_commands_and_a_check(page: Path) -> None:
     mitigation = page.read_text().partition("\n## Mitigation\n")[2]
     assert set(headings_of(mitigation, 3)) >= MITIGATION
 
 
 @every_alert_page
-def test_the_diagnosis_gives_a_command_to_run(page: Path) -> None:
+def test_the_diagnosis_has_a_command_to_run(page: Path) -> None:
     diagnosis = page.read_text().partition("\n## Diagnosis\n")[2].partition("\n## Mitigation\n")[0]
     assert blocks_of(diagnosis, "sh")
 
 
 @every_page
-def test_nothing_is_left_to_do_and_nothing_is_promised_safe(page: Path) -> None:
+def test_no_page_has_an_open_task_or_promises_safety(page: Path) -> None:
     assert not re.search(
         r"\bTODO\b|\bFIXME\b|\bTBD\b|safe to delete", page.read_text(), re.IGNORECASE
     )
 
 
 @every_page
-def test_every_metric_that_is_named_exists(page: Path) -> None:
+def test_every_named_metric_exists(page: Path) -> None:
     assert set(re.findall(rf"\b{PREFIX}\w+", page.read_text())) <= METRICS
 
 
 @every_page
-def test_every_alert_that_is_named_has_a_page(page: Path) -> None:
+def test_every_named_alert_has_a_page(page: Path) -> None:
     named = re.findall(r"\balertname=[\"']?(\w+)|\b(DockerRegistry[A-Z]\w+)", page.read_text())
     assert {first or second for first, second in named} <= {each.stem for each in ALERT_PAGES}
 
@@ -105,7 +105,7 @@ def test_every_link_resolves_with_its_heading(page: Path) -> None:
 
 
 @every_page
-def test_every_command_of_the_exporter_is_one_that_it_takes(page: Path) -> None:
+def test_the_exporter_accepts_every_one_of_its_commands(page: Path) -> None:
     for command, *arguments in filter(None, exporter_commands_of(page.read_text())):
         parser = argument_parser(command, "")
         COMMANDS[command].add_options(parser)
@@ -114,7 +114,7 @@ def test_every_command_of_the_exporter_is_one_that_it_takes(page: Path) -> None:
 
 
 @every_page
-def test_every_setting_that_is_named_exists(page: Path) -> None:
+def test_every_named_setting_exists(page: Path) -> None:
     flags = {flag_name(path) for path in setting_paths()} | {"--config.file", "--alertmanager.url"}
     named = re.findall(r"(?<![\w-])--[a-z]+\.[a-z.-]*[a-z]", page.read_text())
     assert set(named) <= flags
@@ -131,7 +131,7 @@ def test_every_shell_block_can_be_parsed(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Scrape an exporter under two names, so that what mixes several exporters fails."""
+    """Scrape an exporter under two names, so that queries that mix several exporters fail."""
     directory = tmp_path_factory.mktemp("queries")
     build_sample(directory / "registry", NOW)
     write_captain_config(directory / "captain", NOW)
