@@ -26,7 +26,7 @@ from tests.servers import PASSWORD, USERNAME
 
 BASIC = f"Basic {base64.b64encode(f'{USERNAME}:{PASSWORD}'.encode()).decode()}"
 TIMEOUT = 0.3
-PATIENCE = 5.0  # far above TIMEOUT, far below the duration of a hang
+PATIENCE = 30.0  # far above TIMEOUT, far below the duration of a hang
 
 
 class Requests:

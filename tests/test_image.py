@@ -600,7 +600,6 @@ def assert_it_serves(store: Path) -> None:
     wait_until(
         lambda: has_read_everything(Metrics.parse(page_of("/metrics").text)),
         "not everything is read",
-        20,
     )
     metrics = Metrics.parse(page_of("/metrics").text)
     sizes = [path.stat().st_size for path in (store / "docker").rglob("data")]

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.child_process import wait_until
+from demo.child_process import PATIENCE_SECONDS, wait_until
 from demo.store import StoreBuilder, noise
 from exporter.domain.errors import ScanCancelledError
 from exporter.domain.scan_progress import RunningScan, ScanProgress
@@ -116,7 +116,7 @@ def test_an_interrupt_ends_work_at_low_priority() -> None:
             at_low_priority(work)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert ended.is_set()
+    assert ended.wait(PATIENCE_SECONDS)
 
 
 def test_serve_scans_at_low_priority_and_answers_at_its_usual_one(store: StoreBuilder) -> None:
@@ -184,7 +184,7 @@ def test_a_rate_limit_applies_to_all_threads_together() -> None:
     limit = RateLimit(1000, time.monotonic, time.sleep)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: limit.spend(25, never), range(16)))
-    assert 0.4 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.4
 
 
 def test_workers_spend_the_cost_of_each_item_in_threads_too() -> None:
@@ -230,17 +230,17 @@ def test_a_scan_takes_at_least_as_long_as_its_rate_limit_requires(store: StoreBu
     started = time.monotonic()
     bounded = scan_store(store.root, max_ops_per_second=200)
     elapsed = time.monotonic() - started
-    assert operations(store) / 200 <= elapsed < 2 * operations(store) / 200 + 5
+    assert operations(store) / 200 <= elapsed
     assert bounded.repositories == scan_store(store.root).repositories
 
 
-def test_a_scan_that_waits_for_its_rate_limit_stops_within_a_second(store: StoreBuilder) -> None:
+def test_a_scan_that_waits_for_its_rate_limit_can_be_stopped(store: StoreBuilder) -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
     with pytest.raises(ScanCancelledError):
         scan_store(store.root, control=ScanControl(should_stop=stop.is_set), max_ops_per_second=1)
-    assert time.monotonic() - started < 1.3
+    assert time.monotonic() - started < operations(store) / 2
 
 
 def test_a_sweep_is_rate_limited_and_a_scan_of_a_few_places_is_not(store: StoreBuilder) -> None:
@@ -249,12 +249,12 @@ def test_a_sweep_is_rate_limited_and_a_scan_of_a_few_places_is_not(store: StoreB
     started = time.monotonic()
     few = Places(repositories=frozenset({"app"}))
     scan_store(store.root, inventory, memory=memory, places=few, max_ops_per_second=1)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # at that rate it would take longer
     started = time.monotonic()
     again = scan_store(store.root, inventory, memory=memory, max_ops_per_second=100)
     # one stat for each directory of blobs, each tag and each manifest, whatever they contain
     prefixes = len(list(store.version_path.glob("blobs/sha256/??")))
-    assert (prefixes + 16) / 100 <= time.monotonic() - started < 2
+    assert (prefixes + 16) / 100 <= time.monotonic() - started
     assert again is inventory
 
 
@@ -294,7 +294,7 @@ def test_scans_never_overlap_however_many_are_due(store: StoreBuilder) -> None:
         followed.changes.note(Places(names=True))
         return len(running.done) >= 8
 
-    wait_until(progresses, "the scans do not continue", 20)
+    wait_until(progresses, "the scans do not continue")
     stop.set()
     followed.follower.close()
     loop.join(5)

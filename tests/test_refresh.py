@@ -49,7 +49,7 @@ def test_a_loop_survives_every_failure(
     loop = Loop("acting", Failing(act), 0.01, stop)
     with caplog.at_level(logging.ERROR):
         loop.start()
-        wait_until(lambda: len(attempts) > 3, "the loop does not continue", 10)
+        wait_until(lambda: len(attempts) > 3, "the loop does not continue")
         stop.set()
         loop.join(5)
     assert not loop.is_alive()
@@ -71,7 +71,7 @@ def test_a_loop_logs_that_it_works_again(caplog: pytest.LogCaptureFixture) -> No
     loop = Loop("acting", Job(act), 0.01, stop)
     with caplog.at_level(logging.INFO):
         loop.start()
-        wait_until(lambda: len(attempts) > 5, "the loop does not continue", 10)
+        wait_until(lambda: len(attempts) > 5, "the loop does not continue")
         stop.set()
         loop.join(5)
     assert [each.getMessage() for each in caplog.records] == [

@@ -51,12 +51,12 @@ def test_restoring_an_emptied_manifest_link_lets_the_collector_free_the_simulate
     link.write_bytes(b"")
     assert_aborts(shop.registry, "failed to mark: .*invalid checksum digest format")
     assert shop.reclaimable() == 0
-    told = shop.run(
+    output = shop.run(
         block(BLOCKED, "Mitigation"),
         block(BLOCKED, "The link of a manifest"),
         LINK=str(link.relative_to(shop.store)),
     )
-    assert str(shop.blob(shop.digests[5]).relative_to(shop.store)) in told
+    assert str(shop.blob(shop.digests[5]).relative_to(shop.store)) in output
     assert link.read_text() == shop.digests[5]
     shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 0
@@ -106,10 +106,10 @@ def test_deleting_a_truncated_manifest_everywhere_lets_the_collector_free_the_si
     assert shop.client.push_image("team/copy/of-it", "5", [BASE, OWN[5]]) == digest
     os.truncate(shop.blob(digest), 100)
     assert_aborts(shop.registry, "failed to retrieve manifest for digest .*unexpected end of JSON")
-    told = shop.run(
+    output = shop.run(
         block(BLOCKED, "Mitigation"), block(BLOCKED, "A damaged manifest"), DIGEST=digest
     )
-    assert sorted(told.splitlines()) == [f"{SHOP} 202", "team/copy/of-it 202"]
+    assert sorted(output.splitlines()) == [f"{SHOP} 202", "team/copy/of-it 202"]
     shop.assert_collector_frees_reclaimable()
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["6", "7"], 0)
     shop.push(5)
@@ -156,8 +156,8 @@ def test_running_images_that_are_not_in_the_store_are_listed(shop: Shop) -> None
     asked = "docker service ls --format '{{.Image}}'"
     command = block(BROKEN, "Diagnosis", 1)
     assert asked in command
-    told = shop.run(command.replace(asked, shlex.join(["printf", r"%s\n", *services])))
-    assert told.splitlines() == [f"not here: {SHOP}:8", "not here: captain/img-captain-gone:1"]
+    output = shop.run(command.replace(asked, shlex.join(["printf", r"%s\n", *services])))
+    assert output.splitlines() == [f"not here: {SHOP}:8", "not here: captain/img-captain-gone:1"]
 
 
 @pytest.mark.parametrize("damaged", ["layer", "configuration", "manifest"])
@@ -188,9 +188,9 @@ def test_deleting_a_broken_tag_deletes_only_the_tags_of_its_digest(shop: Shop) -
     shop.blob(digest_of(OWN[7])).unlink()
     assert shop.broken_tags() == 2
     delete = block(BROKEN, "Delete a broken tag")
-    told = shop.run(block(BROKEN, "Mitigation"), delete, NAME=SHOP, TAG="7").splitlines()
-    assert told[-1] == "202"
-    tags = sorted(Path(path).parent.parent.name for path in told[:-1])
+    output = shop.run(block(BROKEN, "Mitigation"), delete, NAME=SHOP, TAG="7").splitlines()
+    assert output[-1] == "202"
+    tags = sorted(Path(path).parent.parent.name for path in output[:-1])
     assert tags == ["7", "seven"]
     assert (shop.client.tags(SHOP), shop.broken_tags()) == (["5", "6"], 0)
 
@@ -228,8 +228,8 @@ def test_moving_a_stray_file_away_keeps_the_collector_from_breaking_tags(
     else:
         heading = "The API lacks whole repositories, and `report` names a file"
         fill = "\n".join(block(DISAGREES, "Diagnosis", 1).splitlines()[:3])
-        told = shop.run(fill, block(DISAGREES, heading))
-        assert f'{{"repositories":["{BLOG}","{SHOP}"]}}' in told
+        output = shop.run(fill, block(DISAGREES, heading))
+        assert f'{{"repositories":["{BLOG}","{SHOP}"]}}' in output
     assert shop.metrics().value(endangered, mode="default") == 0
     shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 0
@@ -245,18 +245,18 @@ def test_different_tags_on_disk_and_in_the_api_are_shown_side_by_side(
     directory = other / "repositories" / SHOP / "_manifests" / "tags"
     (directory / "5").rename(directory / "50")
     shop.filled["STORE"] = str(other)
-    told = shop.run(compare.replace("diff ", "! diff "), NAME=SHOP)
-    assert [line for line in told.splitlines() if line[0] in "<>"] == ["< 5", "> 50"]
+    output = shop.run(compare.replace("diff ", "! diff "), NAME=SHOP)
+    assert [line for line in output.splitlines() if line[0] in "<>"] == ["< 5", "> 50"]
 
 
 def test_unreadable_files_are_found_and_opened_only_for_reading(shop: Shop) -> None:
     directory, file = shop.store / "repositories" / SHOP, shop.blob(shop.digests[7])
     directory.chmod(0o700)
     file.chmod(0o600)
-    find, mend = blocks("ScanFailing", "`permission`")
+    find, fix = blocks("ScanFailing", "`permission`")
     assert sorted(shop.run(find).splitlines()) == sorted(map(str, (directory, file)))
     fill = f"STORE={shlex.quote(str(shop.store))}"
-    assert shop.run(fill, mend) == ""
+    assert shop.run(fill, fix) == ""
     assert shop.run(find) == ""
     assert (directory.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o705, 0o604)
 
@@ -285,17 +285,17 @@ def test_the_served_certificate_stays_the_old_one_until_the_registry_is_restarte
             "KEY": str(key),
         }
 
-        def told(*commands: str) -> str:
+        def output(*commands: str) -> str:
             return run_shell(*commands, home=tmp_path, **values)
 
-        assert "notAfter=Feb  3 04:05:06 2040 GMT" in told(served)
+        assert "notAfter=Feb  3 04:05:06 2040 GMT" in output(served)
         issue(2041)
-        assert told(on_disk) == "notAfter=Feb  3 04:05:06 2041 GMT\n"
-        assert "notAfter=Feb  3 04:05:06 2040 GMT" in told(served)
+        assert output(on_disk) == "notAfter=Feb  3 04:05:06 2041 GMT\n"
+        assert "notAfter=Feb  3 04:05:06 2040 GMT" in output(served)
         registry.restart()
-        assert "notAfter=Feb  3 04:05:06 2041 GMT" in told(served)
-        assert "Certificate will not expire" in told(served, still_good)
-        first, second = told(on_disk, pair).splitlines()[1:]
+        assert "notAfter=Feb  3 04:05:06 2041 GMT" in output(served)
+        assert "Certificate will not expire" in output(served, still_good)
+        first, second = output(on_disk, pair).splitlines()[1:]
         assert first == second
 
 

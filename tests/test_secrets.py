@@ -109,7 +109,7 @@ def test_serve_leaks_no_secret(
         pages = [exporter.get(path).text for path in paths]
         tokens.token_status = 500
         exporter.wait_for(lambda page: page.value(API_UP) == 0, "the registry is still read")
-        wait_until(lambda: "asking the registry's API failed" in exporter.log, "it logs nothing", 5)
+        wait_until(lambda: "asking the registry's API failed" in exporter.log, "it logs nothing")
         pages += [exporter.get(path).text for path in paths]
         process = Path(f"/proc/{exporter.process_id}/cmdline").read_bytes()
         exporter.terminate()

@@ -26,8 +26,9 @@ from tests.monitoring import Prometheus
 from tests.servers import require
 
 OFTEN = ("--scan.interval", "100ms")
-STOP_LIMIT_SECONDS = 5.0
-SCRAPE_LIMIT_SECONDS = 0.05
+STOP_LIMIT_SECONDS = 10.0
+SCRAPE_LIMIT_SECONDS = 0.5
+"""Ten times the goal, which the benchmarks measure: here a slow machine must pass too."""
 SCRAPES = 200
 SCANS = 5
 REPOSITORIES = 1_000
@@ -390,7 +391,7 @@ def test_a_signal_stops_it_in_the_middle_of_a_scan(
 ) -> None:
     tags = SLOW_STORES[kind].build(tmp_path)
     with Exporter("--storage.root", tmp_path, until_ready=False) as exporter:
-        wait_until(lambda: exporter.has_open(tags), "the scan does not reach the tags", 10)
+        wait_until(lambda: exporter.has_open(tags), "the scan does not reach the tags")
         stopped = exporter.terminate(number)
         log = exporter.log
     assert stopped.exit_code == 0
@@ -460,9 +461,8 @@ def seconds_of_scrapes(exporter: Exporter, scrapes: int) -> list[float]:
 
 @pytest.mark.alone
 def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_head(exporter: Exporter) -> None:
-    # a server with Nagle's algorithm takes 40 ms each time
-    times = seconds_of_scrapes(exporter, 50)
-    assert times[len(times) // 2] < 0.02
+    # a server with Nagle's algorithm takes 40 ms each time, however fast the machine is
+    assert min(seconds_of_scrapes(exporter, 50)) < 0.035
 
 
 @pytest.mark.alone

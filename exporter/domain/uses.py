@@ -29,12 +29,12 @@ class Use(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OwnershipRules:
-    """How a platform assigns repositories to its apps, and which uses it can tell.
+    """How a platform assigns repositories to its apps, and which uses it can determine.
 
     Attributes:
         platform: the platform's name, for messages.
         owner_of: returns the app that a repository belongs to; None if it belongs to no app.
-        known_uses: the uses that the platform can tell; it calls all other tags unmanaged.
+        known_uses: the uses that the platform can determine; it calls all other tags unmanaged.
 
     """
 
@@ -94,7 +94,7 @@ class UseFigures:
     """What the tagged bytes are used for, as the platform says.
 
     Attributes:
-        totals: for every use that the platform can tell; the bytes add up to the tagged bytes.
+        totals: for every use that the platform can determine; the bytes add up to the tagged bytes.
         repositories: by repository, the use of each of its tags.
         pinned: by repository, the manifests that apps name by digest, with the strongest use.
         orphaned_repositories: names of the repositories whose app no longer exists.
