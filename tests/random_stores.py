@@ -1,6 +1,10 @@
 """Random stores for property tests, built step by step by pushes, deletions and damage."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -10,8 +14,17 @@ from demo.store import StoreBuilder, digest_of, noise
 REPOSITORIES = ("a", "a/b", "c")
 TAGS = ("1", "2", "latest")
 
+_MEMORY = "/dev/shm"  # noqa: S108 - only inside a directory that is its own
+
 Step = tuple[str, str, str, int, int]
 """An action, its repository and tag, and two numbers that choose among their parts."""
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Yield a directory, in memory if possible: property tests write many thousand small files."""
+    with TemporaryDirectory(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as place:
+        yield Path(place)
 
 
 def _steps(actions: Sequence[str], min_size: int, max_size: int) -> SearchStrategy[list[Step]]:

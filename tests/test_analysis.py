@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 
@@ -13,7 +12,7 @@ from exporter.analysis.store_figures import analyse
 from exporter.domain.model import ApiView, Repository, Tag
 from exporter.domain.snapshot import BlobState, BlobTotal, StoreFigures
 from exporter.store.filesystem.scanner import scan_store
-from tests.random_stores import STEPS, Step, build
+from tests.random_stores import STEPS, Step, build, temporary_directory
 
 
 class Oracle:
@@ -76,8 +75,8 @@ class Oracle:
 
 
 def measured(steps: list[Step]) -> Iterator[tuple[Oracle, StoreFigures]]:
-    with TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory))
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory)
         store.image("seed", "1")
         build(store, steps)
         yield Oracle(store.root), analyse(scan_store(store.root))

@@ -12,8 +12,6 @@ from benchmarks.store import prepare
 from benchmarks.table import TARGETS, Findings, Target, row_of
 from tests.exporter_process import REPOSITORY, environment_of
 
-pytestmark = pytest.mark.alone
-
 SCALE = 0.01
 TINY = ("--scale", str(SCALE), "--rounds", "1", "--no-warm-up")
 

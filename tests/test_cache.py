@@ -45,7 +45,14 @@ from exporter.store.filesystem.rescan.scan_memory import FULL_SECONDS, Known, St
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import REPOSITORY, Exporter, collect
 from tests.followed_store import FollowedStore, figures_cache
-from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, build_stepwise
+from tests.random_stores import (
+    STEPS,
+    STEPS_WITH_LOSSES,
+    Step,
+    build,
+    build_stepwise,
+    temporary_directory,
+)
 from tests.registry_writers import random_changes
 from tests.servers import DockerRegistry, RegistryClient
 from tests.test_rescan import SETTLED_SECONDS, described, small_store
@@ -242,10 +249,10 @@ def test_file_names_that_are_not_utf8_disable_the_cache_with_one_warning(
 def test_the_first_scan_after_any_changes_equals_a_full_scan(
     steps: list[Step],
 ) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory) / "registry")
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory / "registry")
         store.image("app", "1")
-        restarted = Restarted(store.root, Path(directory) / "state" / "inventory.sqlite")
+        restarted = Restarted(store.root, directory / "state" / "inventory.sqlite")
         restarted.scan()
         for number, _ in enumerate(build_stepwise(store, steps)):
             if number % 2:
@@ -256,11 +263,11 @@ def test_the_first_scan_after_any_changes_equals_a_full_scan(
 @settings(max_examples=10)
 @given(STEPS_WITH_LOSSES)
 def test_a_cached_scan_of_a_damaged_store_equals_a_full_scan(steps: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory) / "registry")
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory / "registry")
         store.image("app", "1")
         build(store, steps)
-        restarted = Restarted(store.root, Path(directory) / "state" / "inventory.sqlite")
+        restarted = Restarted(store.root, directory / "state" / "inventory.sqlite")
         for _ in range(2):
             restarted.scan()
 
@@ -337,7 +344,6 @@ def test_a_full_scan_that_failed_is_still_due(store: StoreBuilder, tmp_path: Pat
     assert memory.is_full_due
 
 
-@pytest.mark.alone
 def test_a_full_scan_due_at_the_start_follows_the_first_scan_at_once(
     store: StoreBuilder, restarted: Restarted
 ) -> None:

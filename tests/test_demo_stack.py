@@ -22,8 +22,6 @@ from tests.demo_process import STOP_SECONDS, Demo, answers, get, is_gone
 from tests.exporter_process import REPOSITORY
 from tests.servers import START_SECONDS, free_port, require
 
-pytestmark = pytest.mark.alone
-
 FIRES_WITHIN_SECONDS = 120.0  # announced: a minute, which a slow machine may exceed
 ALERT = "DockerRegistryStorageLimitApproaching"
 NEITHER = (

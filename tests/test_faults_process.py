@@ -74,7 +74,6 @@ def cpu_seconds(process_id: int) -> float:
     return times.user + times.system
 
 
-@pytest.mark.alone
 def test_without_file_descriptors_it_answers_waits_and_recovers(
     store: StoreBuilder, record: Record
 ) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +19,7 @@ from exporter.domain.model import Inventory
 from exporter.domain.snapshot import BlobTotal, CollectorRun, Dialect, GcMode
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import collect
-from tests.random_stores import REPOSITORIES, STEPS_WITH_LOSSES, Step, build
+from tests.random_stores import REPOSITORIES, STEPS_WITH_LOSSES, Step, build, temporary_directory
 from tests.servers import (
     DockerRegistry,
     GarbageCollector,
@@ -102,8 +101,8 @@ def actual(root: Path, collector: GarbageCollector) -> dict[GcMode, Outcome]:
 @contextmanager
 def random_store(steps: list[Step]) -> Iterator[StoreBuilder]:
     """Yield a random store in which every repository has a tag, or the collector would abort."""
-    with TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory))
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory)
         for name in REPOSITORIES:
             store.image(name, "seed")
         build(store, steps)

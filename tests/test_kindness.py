@@ -28,8 +28,6 @@ from exporter.support.thread_priority import at_low_priority, lower_priority
 from tests.exporter_process import Exporter
 from tests.followed_store import FollowedStore
 
-pytestmark = pytest.mark.alone
-
 IDLE = psutil.IOPRIO_CLASS_IDLE
 
 

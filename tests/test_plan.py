@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -20,7 +19,7 @@ from exporter.domain.digests import parse_digest
 from exporter.domain.snapshot import Dialect
 from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import Outcome, run_command
-from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build
+from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, temporary_directory
 from tests.servers import DockerRegistry, RegistryClient
 from tests.small_stores import two_platforms
 
@@ -240,9 +239,9 @@ def test_the_plan_can_go_to_a_file(store: StoreBuilder, tmp_path: Path) -> None:
 def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
     steps: list[Step], keep: int, include_children: bool, dialect: Dialect
 ) -> None:
-    with TemporaryDirectory() as directory:
-        build(StoreBuilder(Path(directory)), steps)
-        inventory = scan_store(Path(directory))
+    with temporary_directory() as directory:
+        build(StoreBuilder(directory), steps)
+        inventory = scan_store(directory)
         reaches = reaches_of(inventory)
         collector = CollectorAfter(inventory, reaches, dialect)
         plan = make_plan(

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from exporter.domain.model import Inventory, Repository
 from exporter.store.filesystem.rescan.change_stamps import NO_STAMP
 from exporter.store.filesystem.rescan.scan_memory import Places, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
-from tests.random_stores import STEPS, Step, build_stepwise
+from tests.random_stores import STEPS, Step, build_stepwise, temporary_directory
 from tests.registry_writers import random_changes
 from tests.servers import DockerRegistry, RegistryClient
 
@@ -134,8 +133,8 @@ def rescanner(store: StoreBuilder) -> Rescanner:
 @settings(max_examples=25)
 @given(STEPS)
 def test_each_rescan_equals_a_full_scan_after_any_change(steps: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory) / "registry")
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory / "registry")
         store.image("app", "1")
         rescanner = Rescanner(store.root)
         rescanner.scan()

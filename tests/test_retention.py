@@ -1,7 +1,6 @@
 """What retention policies would delete and free, without anything that a kept tag needs."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +20,7 @@ from exporter.domain.snapshot import Dialect, GcMode, PlatformStatus, StoreReadi
 from exporter.domain.uses import PolicyFigures
 from exporter.platforms.caprover.naming import ownership_rules
 from exporter.store.filesystem.scanner import scan_store
-from tests.random_stores import STEPS_WITH_LOSSES, Step, build
+from tests.random_stores import STEPS_WITH_LOSSES, Step, build, temporary_directory
 from tests.small_stores import two_platforms
 
 DIALECTS: tuple[Dialect, ...] = (2, 3)
@@ -178,8 +177,8 @@ def test_blobs_of_a_child_of_an_untagged_index_are_freed_with_its_own_tag(
 def test_an_estimate_equals_the_bytes_that_the_collector_no_longer_marks(
     steps: list[Step], keep: int, dialect: Dialect
 ) -> None:
-    with TemporaryDirectory() as directory:
-        store = StoreBuilder(Path(directory))
+    with temporary_directory() as directory:
+        store = StoreBuilder(directory)
         store.image("a", "seed")
         build(store, steps)
         inventory = scan_store(store.root)

@@ -459,7 +459,6 @@ def seconds_of_scrapes(exporter: Exporter, scrapes: int) -> list[float]:
     return sorted(times)
 
 
-@pytest.mark.alone
 def test_a_scrape_does_not_wait_for_the_acknowledgement_of_its_head(exporter: Exporter) -> None:
     # a server with Nagle's algorithm takes 40 ms each time, however fast the machine is
     assert min(seconds_of_scrapes(exporter, 50)) < 0.035
