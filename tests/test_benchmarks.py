@@ -12,7 +12,7 @@ from benchmarks.store import prepare
 from benchmarks.table import TARGETS, Findings, Target, row_of
 from tests.exporter_process import REPOSITORY, environment_of
 
-SCALE = 0.01
+SCALE = 0.002
 TINY = ("--scale", str(SCALE), "--rounds", "1", "--no-warm-up")
 
 
@@ -84,7 +84,7 @@ def test_an_unknown_row_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_simulated_pushes_and_retags_are_undone(tmp_path: Path) -> None:
-    root = prepare(tmp_path, SCALE)
+    root = prepare(tmp_path, 5 * SCALE)
     before = tree(root)
     repository = repositories_of(root)[0]
     with pushed(root, repository, "new"), pushed(root, repository, "newer"):
