@@ -10,8 +10,8 @@ from demo.store import StoreBuilder, noise
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.blob_sizes import BytesOnDisk, bytes_on_disk
 from exporter.analysis.collector_simulation import mark
+from exporter.analysis.deletion.retention import choose, keep_newest
 from exporter.analysis.reachability import reaches_of
-from exporter.analysis.retention import choose, keep_newest
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
 from exporter.domain.digests import format_digest, parse_digest

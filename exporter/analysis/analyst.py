@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
+from exporter.analysis.deletion.retention import price_policies
 from exporter.analysis.reachability import Reaches, reaches_of
-from exporter.analysis.retention import price_policies
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
 from exporter.domain.images import AppImages

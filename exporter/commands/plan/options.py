@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.analysis.deletion_plan import Selection
+from exporter.analysis.deletion.plan import Selection
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.text import printable
 from exporter.domain.uses import OwnershipRules, Use

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from exporter.analysis.deletion_plan import Plan
+from exporter.analysis.deletion.plan import Plan
 
 _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} UTC.
 # Selected: {selection}. Nothing was deleted.

@@ -3,9 +3,9 @@
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.deletion_plan import Plan, make_plan
+from exporter.analysis.deletion.plan import Plan, make_plan
+from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
-from exporter.analysis.retention import CollectorAfter
 from exporter.commands.plan.options import PlanRequest
 from exporter.commands.plan.page import write_plan
 from exporter.domain.errors import PlanRefusedError

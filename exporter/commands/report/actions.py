@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.deletion_plan import Selection, make_plan
+from exporter.analysis.deletion.plan import Selection, make_plan
+from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import Reaches, reaches_of, with_listed
-from exporter.analysis.retention import CollectorAfter
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import (

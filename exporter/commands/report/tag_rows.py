@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.deletion.retention import newest_first
 from exporter.analysis.reachability import Reaches, reachable, reaches_of
-from exporter.analysis.retention import newest_first
 from exporter.domain.digests import (
     BlobNumber,
     Digest,

@@ -4,9 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import Reaches, with_listed
-from exporter.analysis.retention import (
+from exporter.analysis.deletion.retention import (
     CollectorAfter,
     Deletions,
     choose,
@@ -14,6 +12,8 @@ from exporter.analysis.retention import (
     newest_first,
     running_manifests,
 )
+from exporter.analysis.integrity import sound_links
+from exporter.analysis.reachability import Reaches, with_listed
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     Inventory,

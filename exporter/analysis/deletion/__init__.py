@@ -1,0 +1,1 @@
+"""What to delete, and what that frees: policies, selections of tags, plans."""
