@@ -1,8 +1,9 @@
 """Open a store: from the registry's root directory down to ``docker/registry/v2``."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.domain.errors import StoreUnreadableError
@@ -12,29 +13,66 @@ from exporter.store.filesystem.readers.stray_files import StrayCounter
 from exporter.store.format.layout import BLOBS, REPOSITORIES, ROOT_EXTRAS, VERSION_PATH
 
 
+@dataclass(frozen=True, slots=True)
+class MainDirectory:
+    """An open directory on the way from the root directory to the version directory, or the latter.
+
+    Attributes:
+        path: where it is.
+        descriptor: open as long as :func:`main_directories` is.
+        names: what it holds.
+        following: name of the next one; None for the version directory.
+
+    """
+
+    path: Path
+    descriptor: int
+    names: list[str]
+    following: str | None
+
+    @property
+    def beside(self) -> list[str]:
+        """Names of what is beside the directories that belong there."""
+        if self.following is None:
+            return [name for name in self.names if name not in {BLOBS, REPOSITORIES}]
+        return [name for name in self.names if name != self.following]
+
+
+@contextmanager
+def main_directories(root: Path) -> Iterator[Sequence[MainDirectory]]:
+    """Yield the open directories from the root directory to the version directory.
+
+    If nothing was ever pushed, the last ones are missing. All may be symbolic links: stores are
+    moved to other disks that way. Below the version directory none is followed.
+
+    Raises StoreUnreadableError, also if the root directory was named by mistake.
+    """
+    with ExitStack() as opened:
+        found: list[MainDirectory] = []
+        path = root
+        for name in (*VERSION_PATH, None):
+            descriptor = opened.enter_context(_main_directory(path, root))
+            found.append(MainDirectory(path, descriptor, _list(descriptor, path), name))
+            if name is not None and name not in found[-1].names:
+                _refuse_wrong_root(root, path, name, found[-1].names, found[0].names)
+                break
+            path /= name or ""
+        # only now is it certain that this is a store, and not any other, perhaps huge, directory
+        yield found
+
+
 def open_store(root: Path, strays: StrayCounter) -> int | None:
     """Open the version directory; None if nothing was ever pushed.
 
-    The root directory and the directories down to the version directory may be symbolic links:
-    stores are moved to other disks that way. Below the version directory none is followed.
+    Raises as :func:`main_directories` does.
     """
-    with ExitStack() as opened:
-        found: list[tuple[Path, int, list[str], frozenset[str]]] = []
-        path, expected, descriptor = root, ROOT_EXTRAS, -1
-        for name in (*VERSION_PATH, None):
-            descriptor = opened.enter_context(_main_directory(path, root))
-            names = _list(descriptor, path)
-            belongs = expected | ({BLOBS, REPOSITORIES} if name is None else {name})
-            found.append((path, descriptor, names, belongs))
-            if name is not None and name not in names:
-                _refuse_wrong_root(root, path, name, names, found[0][2])
-                descriptor = -1
-                break
-            path, expected = path / (name or ""), frozenset()
-        # only now is it certain that this is a store, and not any other, perhaps huge, directory
-        for place, directory, names, belongs in found:
-            _count_beside(directory, names, place, belongs, strays)
-        return None if descriptor < 0 else os.dup(descriptor)
+    with main_directories(root) as found:
+        for place in found:
+            belongs = ROOT_EXTRAS if place is found[0] else frozenset()
+            for name in place.beside:
+                if name not in belongs:
+                    strays.add(name, place.descriptor, f"{place.path}/{name}")
+        return os.dup(found[-1].descriptor) if found[-1].following is None else None
 
 
 @contextmanager
@@ -110,12 +148,3 @@ def _list(directory: int, path: Path) -> list[str]:
     except OSError as error:
         message = f"cannot list {path}: {error.strerror}; {directory_remedy(error)}"
         raise StoreUnreadableError(message) from error
-
-
-def _count_beside(
-    directory: int, names: list[str], path: Path, expected: frozenset[str], strays: StrayCounter
-) -> None:
-    """Count files beside the directories that belong there."""
-    for name in names:
-        if name not in expected:
-            strays.add(name, directory, f"{path}/{name}")
