@@ -159,4 +159,23 @@ _LIMITS = Band(
     ),
 )
 
-DETAILS = (_GROWTH, _WHAT_CAN_GO, _LIMITS)
+_DISK = Band(
+    heading="The disk",
+    height=7,
+    panels=(
+        TimeSeries(
+            title="On disk, by kind",
+            description="What the filesystem allocates for everything below the registry's root "
+            "directory, counted once a day. Links, history and directories that grow while blobs "
+            "do not are left over: report --disk says what they are. Empty before the first "
+            "census.",
+            queries=(Query(series("disk_allocated_bytes"), "{{kind}} {{instance}}"),),
+            unit="bytes",
+            width=24,
+            least=0,
+            stacked=True,
+        ),
+    ),
+)
+
+DETAILS = (_GROWTH, _WHAT_CAN_GO, _LIMITS, _DISK)

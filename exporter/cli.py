@@ -120,8 +120,15 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.report.actions import CommandLines
     from exporter.commands.report.run import ReportSource, report, request_of
-    from exporter.compose import plan_command, scan
+    from exporter.compose import census, plan_command, scan
 
+    request = request_of(parsed)
+    if request.disk:
+        from exporter.commands.report.disk import report_disk
+
+        store, found = census(settings)
+        report_disk(store, found, request.format, output)
+        return _DONE
     scanned = scan(settings)
     source = ReportSource(
         scanned.store,
@@ -131,7 +138,7 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         scanned.subject.storage_limit,
         now=time.time(),
     )
-    report(source, request_of(parsed), output)
+    report(source, request, output)
     return _DONE
 
 

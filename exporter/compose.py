@@ -6,13 +6,13 @@ fast.
 
 import logging
 import os
-import resource
 import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.analysis.analyst import AnalysisOptions, Analyst
@@ -32,6 +32,7 @@ from exporter.support.terminal_progress import terminal_progress
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from exporter.domain.census import Census
     from exporter.domain.scan_progress import RunningScan
     from exporter.registry.http import RequestObserver
     from exporter.serve.loop import Job, Loop
@@ -43,8 +44,7 @@ _log = logging.getLogger(__name__)
 
 _FILESYSTEM_SECONDS = 15.0
 _CACHE_NAME = "inventory.sqlite"
-_OTHER_FILES = 128
-"""Files and directories that are open at the same time while the store is scanned and watched."""
+_CENSUS_SUFFIX = ".census.json"  # beside the cache
 
 _SWITCH_SECONDS = 0.0005
 """How long a scrape waits beside a scan each time it needs the interpreter's lock: with the usual
@@ -144,6 +144,16 @@ def scan(settings: Settings) -> Scanned:
     return Scanned(store, options, operator, subject_of(settings, snapshot))
 
 
+def census(settings: Settings) -> tuple[Store, "Census | None"]:
+    """Take a census of the disk, with progress on the terminal. Raises StoreUnreadableError."""
+    from exporter.commands.one_scan import take_census_once
+    from exporter.support.terminal_progress import count_progress
+
+    store = open_store(settings)
+    with count_progress("Counting files and directories") as show:
+        return store, take_census_once(store, show, settings.scan.max_ops_per_second)
+
+
 def plan_command(settings: Settings, program: str) -> str:
     """Return how to run ``plan`` with these settings: without CapRover's it names what runs."""
     usual = Settings()
@@ -214,6 +224,7 @@ def _service(settings: Settings) -> "Service":
         *_loops(sources, settings, stop),
         _scan_loop(StoreRefresher(follower, analyst, publisher, stop, running), settings, stop),
         _stall_loop(store, running, stop),
+        *_census_loops(sources, settings, stop),
     ]
     app = create_app(
         exposition,
@@ -290,6 +301,26 @@ def _stall_loop(store: Store, running: "RunningScan", stop: threading.Event) -> 
     return Loop("watching over scans", Job(warner.check), CHECK_SECONDS, stop)
 
 
+def _census_loops(sources: _Sources, settings: Settings, stop: threading.Event) -> list["Loop"]:
+    """Return the loop that takes censuses of the disk, unless that is switched off."""
+    from exporter.serve.census import MAX_OPS_PER_SECOND, CensusPlan, CensusTaker
+    from exporter.serve.census_file import CensusFile
+    from exporter.serve.loop import Loop
+
+    interval, cache = settings.scan.census_interval, _cache_path(settings)
+    if interval == 0:
+        return []
+    path = None if cache is None else cache.with_suffix(_CENSUS_SUFFIX)
+    limit = min(settings.scan.max_ops_per_second or MAX_OPS_PER_SECOND, MAX_OPS_PER_SECOND)
+    file, plan = CensusFile(path, sources.store), CensusPlan(interval, limit)
+    job = CensusTaker(sources.store, file, sources.analyst, sources.publisher, plan, stop)
+    return [Loop("taking a census of the disk", job, interval, stop)]
+
+
+def _cache_path(settings: Settings) -> Path | None:
+    return settings.cache.path or state_file(_CACHE_NAME, os.environ)
+
+
 def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> FollowOptions:
     from exporter.metrics.instruments import (
         CacheInstruments,
@@ -297,7 +328,7 @@ def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> Fol
     )
 
     watching = WatchInstruments(instruments)
-    path = settings.cache.path or state_file(_CACHE_NAME, os.environ)
+    path = _cache_path(settings)
     if path is None:
         _log.warning(
             "nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is set; "
@@ -313,17 +344,7 @@ def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> Fol
 
 
 def _bounds(web: WebSettings) -> "Bounds":
-    """Return the limits for clients: never so many connections that no file could be opened."""
-    from exporter.web.server.connections import Bounds
+    from exporter.web.server.connections import Bounds, most_connections
 
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = web.max_connections
-    if limit != resource.RLIM_INFINITY and most > limit - _OTHER_FILES:
-        most = max(limit - _OTHER_FILES, 1)
-        _log.warning(
-            "no more than %d connections at a time, as a process may open %d files (ulimit -n): "
-            "raise that, or lower --web.max-connections",
-            most,
-            limit,
-        )
+    most = most_connections(web.max_connections)
     return Bounds(most, web.request_timeout, web.response_timeout, web.max_header_bytes)

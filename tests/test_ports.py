@@ -14,6 +14,7 @@ from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.commands.one_scan import scan_once
 from exporter.commands.report.actions import CommandLines
 from exporter.commands.report.run import ReportRequest, ReportSource, report
+from exporter.domain.census import Census
 from exporter.domain.digests import BlobNumber, Digest, DigestTable, format_digest, parse_digest
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.model import FilesystemUsage, Inventory, Manifest, Repository, Revision, Tag
@@ -23,7 +24,15 @@ from exporter.metrics.catalogue import CATALOGUE
 from exporter.metrics.collector import SubjectCollector
 from exporter.metrics.metric import Subject
 from exporter.platforms.port import OperatorCommands, Platform
-from exporter.store.port import Blobs, Follower, Kept, KeptCodec, ScanControl, Store
+from exporter.store.port import (
+    Blobs,
+    CensusControl,
+    Follower,
+    Kept,
+    KeptCodec,
+    ScanControl,
+    Store,
+)
 
 
 @dataclass
@@ -40,6 +49,9 @@ class MemoryStore:
 
     def follow(self, _codec: KeptCodec[Kept]) -> Follower[Kept]:
         raise NotImplementedError
+
+    def census(self, _control: CensusControl) -> Census | None:
+        return None
 
     def capacity(self) -> FilesystemUsage | None:
         return None

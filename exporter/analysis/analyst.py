@@ -12,6 +12,7 @@ from exporter.analysis.deletion.retention import price_policies
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
+from exporter.domain.census import Census
 from exporter.domain.images import AppImages
 from exporter.domain.model import FilesystemUsage, Inventory
 from exporter.domain.snapshot import (
@@ -129,6 +130,10 @@ class Analyst:
     def with_filesystem(self, before: Snapshot, usage: FilesystemUsage | None) -> Snapshot:
         """Return the snapshot after the filesystem's usage was read."""
         return before if usage == before.filesystem else replace(before, filesystem=usage)
+
+    def with_census(self, before: Snapshot, census: Census) -> Snapshot:
+        """Return the snapshot after a census of the store's disk."""
+        return replace(before, census=census)
 
     def conclude(
         self,

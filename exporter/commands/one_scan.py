@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 
 from exporter.analysis.analyst import Analysis, Analyst
+from exporter.domain.census import Census
 from exporter.domain.scan_progress import ProgressListener
 from exporter.domain.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.platforms.port import Platform
-from exporter.store.port import ScanControl, Store
+from exporter.store.port import CensusControl, ScanControl, Store
 from exporter.support.thread_priority import at_low_priority
 
 _log = logging.getLogger(__name__)
@@ -52,3 +53,14 @@ def scan_once(
         if api.failure is not None:
             _log.warning("the registry's API is not available: %s", api.failure)
     return snapshot
+
+
+def take_census_once(
+    store: Store, on_progress: Callable[[int], None], max_ops_per_second: int | None
+) -> Census | None:
+    """Take a census of a store's disk at low priority. Raises StoreUnreadableError."""
+
+    def take(was_interrupted: Callable[[], bool]) -> Census | None:
+        return store.census(CensusControl(on_progress, was_interrupted, max_ops_per_second))
+
+    return at_low_priority(take)

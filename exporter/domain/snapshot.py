@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from exporter.domain.census import Census
 from exporter.domain.images import AppImages
 from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
 from exporter.domain.uses import PolicyFigures, UseFigures
@@ -265,6 +266,7 @@ class Snapshot:
         platform: the platform's configuration; None also if no platform is configured.
         uses: which tagged bytes are in use, and what for.
         policies: what each configured retention policy would do; None while unknown.
+        census: the last census of the store's disk.
 
     """
 
@@ -276,3 +278,4 @@ class Snapshot:
     platform: PlatformStatus | None = None
     uses: UseFigures | None = None
     policies: tuple[PolicyFigures, ...] | None = None
+    census: Census | None = None

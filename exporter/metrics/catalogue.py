@@ -3,6 +3,7 @@
 from exporter.metrics.groups import (
     api,
     caprover,
+    disk,
     exporter,
     filesystem,
     garbage_collection,
@@ -26,6 +27,7 @@ GROUPS = (
     retention.GROUP,
     api.GROUP,
     filesystem.GROUP,
+    disk.GROUP,
     exporter.GROUP,
 )
 """In the order of the exposition and of the documentation."""

@@ -17,6 +17,7 @@ from exporter.settings.value_types import (
     Counts,
     Dialect,
     Duration,
+    DurationOrZero,
     FilePath,
     HeaderSize,
     ImagePrefix,
@@ -46,6 +47,9 @@ class ScanSettings(SettingsGroup):
     watch: bool = Field(default=True, description="refresh within seconds of a change")
     max_ops_per_second: Operations | None = Field(
         None, description="read at most N files and directories a second, e.g. 1000"
+    )
+    census_interval: DurationOrZero = Field(
+        86400.0, description="time between censuses of the disk, e.g. 7d; 0 takes none"
     )
 
 

@@ -37,6 +37,10 @@ def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _duration_or_zero(value: object) -> object:
+    return 0.0 if value == "0" else _duration(value)
+
+
 def _seconds(value: object) -> object:
     """Accept thresholds in seconds as a number as well: the rules compare with it."""
     if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
@@ -137,6 +141,12 @@ Duration = Annotated[
     float,
     BeforeValidator(_duration),
     Field(gt=0, le=_LONGEST_SECONDS),
+    PlainSerializer(_write_seconds),
+]
+DurationOrZero = Annotated[
+    float,
+    BeforeValidator(_duration_or_zero),
+    Field(ge=0, le=_LONGEST_SECONDS),
     PlainSerializer(_write_seconds),
 ]
 Seconds = Annotated[

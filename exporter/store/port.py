@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from exporter.domain.census import Census
 from exporter.domain.digests import Digest
 from exporter.domain.model import FilesystemUsage, Inventory
 from exporter.domain.scan_progress import ProgressListener
@@ -25,6 +26,22 @@ class ScanControl:
 
     on_progress: ProgressListener = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class CensusControl:
+    """How a census reports its progress, how fast it is, and how it is stopped.
+
+    Attributes:
+        on_progress: called now and then with the number of files and directories counted so far.
+        should_stop: whether the census is to end with ScanCancelledError.
+        max_ops_per_second: limit on what it reads; None for no limit.
+
+    """
+
+    on_progress: Callable[[int], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+    max_ops_per_second: int | None = None
 
 
 class KeptCodec(Protocol[Kept]):
@@ -116,6 +133,12 @@ class Store(Protocol):
 
     def follow(self, codec: KeptCodec[Kept]) -> Follower[Kept]:
         """Begin to scan it again and again."""
+
+    def census(self, control: CensusControl) -> Census | None:
+        """Count what it takes on its disk; None if a store of this type cannot know.
+
+        Raises as :meth:`scan` does.
+        """
 
     def capacity(self) -> FilesystemUsage | None:
         """Return the space that it has; None if that is unknown or has no bound."""

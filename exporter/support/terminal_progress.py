@@ -51,6 +51,30 @@ def terminal_progress() -> Iterator[ProgressListener]:
         yield show
 
 
+@contextmanager
+def count_progress(description: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows a growing number, of which nobody knows how far it goes.
+
+    It is shown on standard error, and disappears at the end; without a terminal nothing is shown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
+    from rich.progress import (  # noqa: PLC0415 - the same
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    number = TextColumn("{task.completed:,}")
+    columns = (SpinnerColumn(), "{task.description}", number, TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(description, total=None)
+        yield lambda count: bars.update(task, completed=count)
+
+
 class ByteProgress(Protocol):
     """Shows how many bytes of a known number are done."""
 

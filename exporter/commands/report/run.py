@@ -42,6 +42,7 @@ class ReportRequest:
         repository: the only one to report, tag by tag; None for the whole store.
         top: how many repositories or tags to list; None for all.
         sort: order of the repositories.
+        disk: whether to report what the disk is full of instead.
 
     """
 
@@ -49,6 +50,7 @@ class ReportRequest:
     repository: str | None = None
     top: int | None = None
     sort: str = "size"
+    disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--repository", metavar="NAME", help="list the tags of one repository instead"
     )
     parser.add_argument(
+        "--disk", action="store_true", help="count what the disk is full of instead"
+    )
+    parser.add_argument(
         "--top", metavar="N", type=_count, help="list only the first N repositories or tags"
     )
     parser.add_argument(
@@ -91,8 +96,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(parsed: argparse.Namespace) -> ReportRequest:
-    """Return what the parsed options ask for."""
-    return ReportRequest(parsed.format, parsed.repository, parsed.top, parsed.sort)
+    """Return what the parsed options ask for. Raises ConfigurationError if they contradict."""
+    request = ReportRequest(
+        parsed.format, parsed.repository, parsed.top, parsed.sort, disk=parsed.disk
+    )
+    if request.disk and request != ReportRequest(request.format, disk=True):
+        problem = (
+            "--disk: is about the whole store; --repository, --top and --sort do not go with it"
+        )
+        raise ConfigurationError([problem])
+    return request
 
 
 def _count(text: str) -> int:

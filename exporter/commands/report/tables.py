@@ -29,13 +29,13 @@ _MEANINGS = {
 
 def print_report(report: StoreReport, output: TextIO) -> None:
     """Print the tables."""
-    console = _console(output)
+    console = console_on(output)
     scan, reading, now = report.snapshot.scan, report.reading, report.now
     moment = datetime.fromtimestamp(scan.last_success_at or now, UTC)
     duration = format_duration(scan.duration_seconds or 0.0)
     place = escape(report.location)
     console.print(f"[bold]{place}[/], read {moment:%Y-%m-%d %H:%M:%S} UTC in {duration}\n")
-    totals = _table("Store", "Count", "Size", "")
+    totals = text_table("Store", "Count", "Size", "")
     for row in (*_blob_rows(reading), *_other_rows(reading, now), *_space_rows(report)):
         totals.add_row(*row)
     console.print(totals)
@@ -50,7 +50,8 @@ def print_report(report: StoreReport, output: TextIO) -> None:
     _print_api(report.snapshot, console)
 
 
-def _console(output: TextIO) -> Console:
+def console_on(output: TextIO) -> Console:
+    """Return a console that writes to ``output``."""
     width = None if output.isatty() else _PIPE_WIDTH
     return _Console(file=output, width=width, highlight=False, emoji=False)
 
@@ -61,7 +62,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def _table(*headers: str) -> Table:
+def text_table(*headers: str) -> Table:
+    """Return an empty table; all columns with a header but the first hold numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, header in enumerate(headers):
         is_number = place > 0 and header != ""
@@ -109,7 +111,7 @@ def _space_rows(report: StoreReport) -> Iterator[tuple[str, str, str, str]]:
 def _repositories(report: StoreReport) -> Table:
     repositories, uses, now = report.repositories, report.snapshot.uses, report.now
     headers = ["Repository", "Tags", "Manifests", "Untagged", "Size", "Exclusive", "Last push"]
-    table = _table(*(f"\n{header}" for header in headers))
+    table = text_table(*(f"\n{header}" for header in headers))
     longest = max((len(each.name) for each in repositories), default=0)
     table.columns[0].min_width = min(longest, _NAME_WIDTH)
     if uses is not None:
@@ -137,14 +139,14 @@ def print_repository(
     figures: RepositoryFigures, rows: Sequence[TagRow], now: float, output: TextIO
 ) -> None:
     """Print the tags of one repository."""
-    console = _console(output)
+    console = console_on(output)
     size, exclusive = map(format_size, (figures.referenced_bytes, figures.exclusive_bytes))
     console.print(
         f"[bold]{escape(figures.name)}[/]: {figures.tags:,} tags, {figures.manifests:,} manifests, "
         f"{figures.untagged_manifests:,} untagged; {size}, {exclusive} exclusive\n"
     )
     has_uses = any(row.use is not None for row in rows)
-    table = _table("Tag", "Size", "Exclusive", "Pushed")
+    table = text_table("Tag", "Size", "Exclusive", "Pushed")
     for header in ("Digest", "Platforms", *(["Use"] if has_uses else [])):
         table.add_column(header, overflow="fold")
     for row in rows:

@@ -5,15 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from exporter.domain.census import Census
 from exporter.domain.model import FilesystemUsage, Inventory
 from exporter.domain.text import printable
 from exporter.store.filesystem.blobs import FilesystemBlobs
+from exporter.store.filesystem.census import take_census
 from exporter.store.filesystem.disk_space import FilesystemProbe
 from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.privilege import read_privilege, warnings_of
 from exporter.store.filesystem.root import is_in_store, open_known_store
 from exporter.store.filesystem.scanner import scan_store
-from exporter.store.port import Follower, Kept, KeptCodec, ScanControl
+from exporter.store.port import CensusControl, Follower, Kept, KeptCodec, ScanControl
 
 
 class FilesystemStore:
@@ -46,6 +48,10 @@ class FilesystemStore:
         )
 
         return FilesystemFollower(self._root, self._options, codec)
+
+    def census(self, control: CensusControl) -> Census:
+        """Count what it takes on its disk. Raises as :func:`take_census` does."""
+        return take_census(self._root, control)
 
     def capacity(self) -> FilesystemUsage | None:
         """Return the usage of its filesystem; None if that cannot be read, or not in time."""

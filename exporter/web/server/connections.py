@@ -1,6 +1,7 @@
 """What a slow client may do: limits, and which connection is closed if there are too many."""
 
 import logging
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from exporter.support.logs import fields
 _log = logging.getLogger(__name__)
 
 _SAY_SECONDS = 60.0
+_OTHER_FILES = 128
+"""Files and directories that are open at the same time while the store is scanned and watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,21 @@ class Bounds:
     request_seconds: float
     response_seconds: float
     header_bytes: int
+
+
+def most_connections(wanted: int) -> int:
+    """Return how many connections to allow: never so many that no file could be opened."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY or wanted <= limit - _OTHER_FILES:
+        return wanted
+    most = max(limit - _OTHER_FILES, 1)
+    _log.warning(
+        "no more than %d connections at a time, as a process may open %d files (ulimit -n): "
+        "raise that, or lower --web.max-connections",
+        most,
+        limit,
+    )
+    return most
 
 
 class Claim(IntEnum):
