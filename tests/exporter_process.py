@@ -27,7 +27,8 @@ _COMMAND = (sys.executable, "-W", "error", "-m", "exporter")
 _VARIABLES = "REGISTRY_EXPORTER_"
 _LISTENING = re.compile(r"logger=serve\.run msg=listening address=(127\.0\.0\.1:\d+)")
 _OF_THE_STORE = re.compile(
-    r"docker_registry_(?!scan_(duration|last_success|progress)|scans_|filesystem_|watch|cache_|api_)"
+    r"docker_registry_(?!scan_(duration|last_success|progress)|scans_|filesystem_|disk_|watch|cache_"
+    r"|api_)"
 )
 
 _UNREMARKABLE = re.compile(r"ts=\S+ level=(debug|info) ")

@@ -923,7 +923,8 @@ def of_the_store(
     metrics: dict[tuple[str, frozenset[tuple[str, str]]], float],
 ) -> dict[object, float]:
     changing = ("process_", "python_", "docker_registry_filesystem_", "docker_registry_scan")
-    own = ("docker_registry_watch", "docker_registry_cache_", "docker_registry_api_")
+    elsewhere = ("docker_registry_disk_", "docker_registry_api_")
+    own = ("docker_registry_watch", "docker_registry_cache_", *elsewhere)
     return {
         series: value
         for series, value in metrics.items()
