@@ -592,7 +592,10 @@ def page_of(path: str) -> httpx.Response:
 
 def has_read_everything(metrics: Metrics) -> bool:
     names = ("scan_success", "scan_complete", "watch_active", "api_up")
-    return all(metrics.value(f"docker_registry_{name}") == 1 for name in names)
+    return (
+        all(metrics.value(f"docker_registry_{name}") == 1 for name in names)
+        and metrics.value("docker_registry_disk_census_timestamp_seconds") is not None
+    )
 
 
 def assert_it_serves(store: Path) -> None:
@@ -679,20 +682,24 @@ def test_it_serves_as_any_user_without_any_right(
     lines = log.read_text().splitlines()
     events = [re.search(r" level=(\w+) logger=\S+ msg=(\"[^\"]*\"|\S+)", line) for line in lines]
     first, *others, last = [each[2] for each in events if each and each[1] == "info"]
-    assert (first, set(others), last) == ("listening", {'"scanned the store"'}, "stopped")
+    work = {'"scanned the store"', '"took a census of the disk"'}
+    assert (first, set(others), last) == ("listening", work, "stopped")
     problems = [each[2] if each else "" for each in events if each is None or each[1] != "info"]
     if keeps:
         assert problems == []
-        assert writable == {STATE, f"{STATE}/inventory.sqlite"}
-        assert list(kept) == ["inventory.sqlite"]
+        files = {"inventory.sqlite", "inventory.census.json"}
+        assert writable == {STATE, *(f"{STATE}/{name}" for name in files)}
+        assert kept.keys() == files
         assert stat.S_IMODE(kept["inventory.sqlite"].st_mode) == 0o600
         assert kept["inventory.sqlite"].st_uid == STRANGER
         wrote = f"wrote {kept['inventory.sqlite'].st_size} bytes to its state directory alone"
     else:
         reason = f"Read-only file system; give a --cache.path that uid {STRANGER} may write to"
-        assert problems == [f'"the cache {STATE}/inventory.sqlite is not used: {reason}"']
+        cache, census = problems
+        assert cache == f'"the cache {STATE}/inventory.sqlite is not used: {reason}"'
+        assert census.startswith(f'"the kept census {STATE}/inventory.census.json is not kept: ')
         assert writable == set()
-        wrote = "wrote nothing, and its log says so in one line"
+        wrote = "wrote nothing, and its log says so, once for each file"
     record(
         f"The image, read-only, {'with' if keeps else 'without'} a state directory, as uid "
         f"{STRANGER} with no entry in passwd, no home, no capability and no network but the "
