@@ -192,6 +192,8 @@ def _registry_config(root: Path, *, delete: bool = True) -> dict[str, Any]:
         "storage": {
             "filesystem": {"rootdirectory": str(root)},
             "delete": {"enabled": delete},
+            # it would remove old uploads at a random moment within the first hour
+            "maintenance": {"uploadpurging": {"enabled": False}},
         },
     }
 
