@@ -21,7 +21,6 @@ OFTEN = ("--scan.interval", "100ms")
 # Wide, for slow machines: what these tests exclude is waiting for a mount that never answers.
 ANSWERED_WITHIN_SECONDS = 10.0
 GOES_ON_WITHIN_SECONDS = PATIENCE_SECONDS
-STOPPED_WITHIN_SECONDS = 10.0
 LAST_SUCCESS = "docker_registry_scan_last_success_timestamp_seconds"
 SUCCESS, COMPLETE = "docker_registry_scan_success", "docker_registry_scan_complete"
 SCANS = "docker_registry_scans_total"

@@ -43,7 +43,7 @@ from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.rescan.change_stamps import stamp_of
 from exporter.store.filesystem.rescan.scan_memory import FULL_SECONDS, Known, StoreMemory
 from exporter.store.filesystem.scanner import scan_store
-from tests.exporter_process import REPOSITORY, Exporter, collect
+from tests.exporter_process import REPOSITORY, STOPPED_WITHIN_SECONDS, Exporter, collect
 from tests.followed_store import FollowedStore, figures_cache
 from tests.random_stores import (
     STEPS,
@@ -59,7 +59,6 @@ from tests.test_rescan import SETTLED_SECONDS, described, small_store
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 NOBODY = 65534
-STOP_LIMIT_SECONDS = 10.0
 REBUILT = "everything is read again"
 
 
@@ -944,7 +943,7 @@ def test_a_restarted_exporter_shows_the_cached_figures_and_later_changes(
         exporter.wait_for(lambda metrics: metrics.value("docker_registry_tags") == 2)
         stopped = exporter.terminate()
         assert stopped.exit_code == 0
-        assert stopped.seconds < STOP_LIMIT_SECONDS
+        assert stopped.seconds < STOPPED_WITHIN_SECONDS
     tags = kept_in(cache_path_in(tmp_path), registry.root).known.inventory.repositories[0].tags
     assert [tag.name for tag in tags] == ["1", "2"]
     for number in range(3, 5):

@@ -10,13 +10,12 @@ import pytest
 
 from demo.child_process import wait_until
 from exporter.serve.stall import CHECK_SECONDS
-from tests.exporter_process import Exporter
+from tests.exporter_process import STOPPED_WITHIN_SECONDS, Exporter
 from tests.faults import (
     INTERVAL_SECONDS,
     LAST_SUCCESS,
     OFTEN,
     SCANS,
-    STOPPED_WITHIN_SECONDS,
     SUCCESS,
     Scrapes,
     assert_answers,

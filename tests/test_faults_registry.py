@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
-from tests.exporter_process import Exporter, Metrics
+from tests.exporter_process import STOPPED_WITHIN_SECONDS, Exporter, Metrics
 from tests.faults import (
     INTERVAL_SECONDS,
     OFTEN,
-    STOPPED_WITHIN_SECONDS,
     Scrapes,
     assert_answers,
     lines,

@@ -74,7 +74,7 @@ class Loop(threading.Thread):
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, ScanCancelledError):
-            _log.info("the scan was stopped")
+            _log.info("%s", error)
         elif isinstance(error, ExporterError):
             self._problem.record(f"{self.name} failed: {error}", logging.ERROR)
         else:

@@ -1,7 +1,5 @@
 """``report --disk``: what the disk is full of, and what can be done about each kind."""
 
-import csv
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -10,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from exporter.commands.report.document import csv_text, encode_json
 from exporter.commands.report.tables import console_on, text_table
 from exporter.domain.census import Census, DiskKind, DiskUse, LeftoverKind
 from exporter.domain.errors import StoreUnreadableError
@@ -98,16 +97,12 @@ def _json(disk: _Disk) -> str:
         "filesystem": disk.filesystem,
         "others_bytes": disk.others_bytes,
     }
-    return f"{msgspec.json.format(msgspec.json.encode(document), indent=2).decode()}\n"
+    return encode_json(document).decode()
 
 
 def _csv(census: Census) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("kind", *DiskUse.__slots__))
-    for kind, use in census.kinds.items():
-        writer.writerow((kind, use.inodes, use.allocated_bytes, use.apparent_bytes))
-    return text.getvalue()
+    lines = ({"kind": kind, **msgspec.to_builtins(use)} for kind, use in census.kinds.items())
+    return csv_text(("kind", *DiskUse.__slots__), lines)
 
 
 def _print(disk: _Disk, console: Console) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ def report_json(report: StoreReport) -> bytes:
         "policies": snapshot.policies,
         "actions": report.actions,
     }
-    return _encode(document)
+    return encode_json(document)
 
 
 def repository_json(
@@ -44,10 +44,11 @@ def repository_json(
     ownership: OwnershipRules | None,
 ) -> bytes:
     """Return one repository with its tags as one JSON object."""
-    return _encode({"repository": _repository(figures, uses, ownership), "tags": rows})
+    return encode_json({"repository": _repository(figures, uses, ownership), "tags": rows})
 
 
-def _encode(document: object) -> bytes:
+def encode_json(document: object) -> bytes:
+    """Return a document as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
@@ -86,7 +87,9 @@ def _api(api: ApiStatus | None, tag_differences: int | None) -> dict[str, Any] |
 
 def report_csv(repositories: Sequence[RepositoryFigures]) -> str:
     """Return one line per repository: bytes and Unix seconds."""
-    return _csv(RepositoryFigures.__slots__, [msgspec.to_builtins(each) for each in repositories])
+    return csv_text(
+        RepositoryFigures.__slots__, [msgspec.to_builtins(each) for each in repositories]
+    )
 
 
 def repository_csv(rows: Sequence[TagRow]) -> str:
@@ -94,10 +97,11 @@ def repository_csv(rows: Sequence[TagRow]) -> str:
     lines = [msgspec.to_builtins(each) for each in rows]
     for line in lines:
         line["platforms"] = " ".join(line["platforms"])
-    return _csv(TagRow.__slots__, lines)
+    return csv_text(TagRow.__slots__, lines)
 
 
-def _csv(fields: Sequence[str], lines: Sequence[dict[str, Any]]) -> str:
+def csv_text(fields: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return a header of ``fields``, and one line per mapping."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()

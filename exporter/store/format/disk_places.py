@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from exporter.domain.census import DiskKind
 from exporter.domain.model import LAYERS, MANIFESTS
 from exporter.store.format.layout import (
+    ALGORITHMS,
     BLOBS,
     DATA,
     REPOSITORIES,
@@ -20,7 +21,7 @@ from exporter.store.format.layout import (
     is_upload_id,
 )
 
-_HEXADECIMAL = re.compile(r"[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128}")
+_HEXADECIMAL = re.compile("|".join(f"[0-9a-f]{{{length}}}" for length in ALGORITHMS.values()))
 _PREFIX = re.compile(r"[0-9a-f]{2}")
 _LINK = "link"
 
