@@ -16,6 +16,7 @@ from demo.sample import write_captain_config
 from exporter.domain.digests import parse_digest
 from exporter.domain.errors import PlatformUnreadableError
 from exporter.domain.images import AppImages, ImageName
+from exporter.domain.uses import Use
 from exporter.platforms.caprover.configuration import (
     FILE_NAME,
     MAX_BYTES,
@@ -107,8 +108,9 @@ def test_a_deleted_app_is_absent() -> None:
     both = {"shop": app(0, f"{DOMAIN}/{SHOP}:0"), "blog": app(0, f"{DOMAIN}/captain/blog:0")}
     del both["shop"]
     images = parse(both)
+    image = local("0", "captain/blog")
     assert images == AppImages(
-        frozenset({"blog"}), frozenset({local("0", "captain/blog")}), frozenset()
+        frozenset({"blog"}), frozenset({image}), frozenset(), {image: {"blog": Use.RUNNING}}
     )
 
 
@@ -117,6 +119,15 @@ def test_an_image_that_one_app_runs_is_not_a_rollback_of_another() -> None:
     images = parse({"shop": app(1, name, f"{DOMAIN}/{SHOP}:4"), "copy": app(0, name)})
     assert images.running == {local("3"), local("4")}
     assert images.rollback == frozenset()
+
+
+def test_each_image_has_the_apps_that_use_it_and_their_strongest_use() -> None:
+    old, new = f"{DOMAIN}/{SHOP}:3", f"{DOMAIN}/{SHOP}:4"
+    images = parse({"shop": app(1, old, new, new), "copy": app(0, old, old)})
+    assert images.users == {
+        local("3"): {"shop": Use.ROLLBACK, "copy": Use.RUNNING},
+        local("4"): {"shop": Use.RUNNING},
+    }
 
 
 @pytest.mark.parametrize("nothing", ["", None, ...])
@@ -213,7 +224,8 @@ def test_a_name_may_hold_a_digest(digest: str) -> None:
 )  # fmt: skip
 def test_an_invalid_image_name_is_skipped(name: str) -> None:
     images = parse({"shop": app(1, name, f"{DOMAIN}/{SHOP}:1", name)})
-    assert images == AppImages(frozenset({"shop"}), frozenset({local("1")}), frozenset())
+    assert images.running == {local("1")}
+    assert images.rollback == frozenset()
 
 
 @pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\n" * 4096])
@@ -356,7 +368,9 @@ def test_any_name_is_parsed_or_skipped(name: str) -> None:
 
 
 GOOD = encode({"shop": app(0, f"{DOMAIN}/{SHOP}:0")})
-SHOP_ONLY = AppImages(frozenset({"shop"}), frozenset({local("0")}), frozenset())
+SHOP_ONLY = AppImages(
+    frozenset({"shop"}), frozenset({local("0")}), frozenset(), {local("0"): {"shop": Use.RUNNING}}
+)
 
 
 def replace(directory: Path, content: bytes) -> None:

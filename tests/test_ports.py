@@ -64,6 +64,9 @@ class MemoryStore:
     def open(self, digest: Digest) -> Iterator["MemoryStream"]:
         yield MemoryStream(self.contents[digest])
 
+    def is_layer_of(self, _repository: str, _digest: Digest) -> bool:
+        return False
+
     def holds(self, _path: Path) -> bool:
         return False
 

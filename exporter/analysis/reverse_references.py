@@ -1,6 +1,6 @@
 """Reverse references: which repositories and tags reach a blob."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from exporter.domain.digests import BlobNumber, format_digest
@@ -19,7 +19,7 @@ class ReverseReferences:
         Repositories that reach it without a tag follow as ``repository@digest``, once for each of
         their manifests that reach the blob. The blob itself may be such a manifest.
         """
-        reaching = self._reaching(number)
+        reaching = self.reaching(number)
         tagged = set()
         for repository in self._inventory.repositories:
             for tag in repository.tags:
@@ -34,12 +34,16 @@ class ReverseReferences:
                     if each.manifest in reaching
                 )
 
-    def _reaching(self, number: BlobNumber) -> set[BlobNumber]:
+    def parents(self, number: BlobNumber) -> Sequence[BlobNumber]:
+        """Return the manifests that reference a blob themselves."""
+        return self._parents.get(number, ())
+
+    def reaching(self, number: BlobNumber) -> set[BlobNumber]:
         """Return a blob and all manifests that reach it."""
         reaching = {number}
         pending = [number]
         while pending:
-            new = set(self._parents.get(pending.pop(), ())) - reaching
+            new = set(self.parents(pending.pop())) - reaching
             reaching |= new
             pending += new
         return reaching

@@ -8,6 +8,7 @@
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
+    ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
     ├── PlanRefusedError          too little is known to plan deletions; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
     │   └── CacheDamagedError     it differs from what was written
@@ -59,6 +60,10 @@ class ApiUnavailableError(ExporterError):
 
 class PlatformUnreadableError(ExporterError):
     """A platform's configuration cannot be read or understood; the message quotes none of it."""
+
+
+class BlobUnknownError(ExporterError):
+    """Nothing in the store has the digest that was asked for, and nothing references it."""
 
 
 class PlanRefusedError(ExporterError):

@@ -1,8 +1,10 @@
 """Images as a platform names them, and which of them its apps use."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from exporter.domain.digests import Digest
+from exporter.domain.uses import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,11 @@ class AppImages:
         apps: names of all apps.
         running: images that apps run.
         rollback: images that apps can be rolled back to, without those of ``running``.
+        users: by image, the apps that use it, and what each uses it for.
 
     """
 
     apps: frozenset[str]
     running: frozenset[ImageName]
     rollback: frozenset[ImageName]
+    users: Mapping[ImageName, Mapping[str, Use]] = field(default_factory=dict)

@@ -112,6 +112,9 @@ class Blobs(Protocol):
     def open(self, digest: Digest) -> AbstractContextManager[BlobStream]:
         """Open one blob. Raises FileNotFoundError if it is not there, OSError if unreadable."""
 
+    def is_layer_of(self, repository: str, digest: Digest) -> bool:
+        """Return whether a repository links a blob as a layer or configuration."""
+
 
 class Store(Protocol):
     """The storage of one registry, which is only ever read."""

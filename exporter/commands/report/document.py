@@ -4,10 +4,12 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from exporter.commands.report.blob_answer import BlobAnswer
 from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
 from exporter.domain.snapshot import ApiStatus, PlatformStatus, RepositoryFigures
@@ -45,6 +47,11 @@ def repository_json(
 ) -> bytes:
     """Return one repository with its tags as one JSON object."""
     return encode_json({"repository": _repository(figures, uses, ownership), "tags": rows})
+
+
+def blob_json(answer: BlobAnswer, top: int | None) -> bytes:
+    """Return one blob, with the first ``top`` tags and manifests, as one JSON object."""
+    return encode_json(replace(answer, tags=answer.tags[:top], manifests=answer.manifests[:top]))
 
 
 def encode_json(document: object) -> bytes:
@@ -97,6 +104,8 @@ def repository_csv(rows: Sequence[TagRow]) -> str:
     lines = [msgspec.to_builtins(each) for each in rows]
     for line in lines:
         line["platforms"] = " ".join(line["platforms"])
+        apps = line["apps"] or ()
+        line["apps"] = " ".join(f"{each['app']}:{each['use']}" for each in apps)
     return csv_text(TagRow.__slots__, lines)
 
 

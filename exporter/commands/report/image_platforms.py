@@ -1,18 +1,15 @@
 """The platforms that an image is for, read from indexes and image configurations on demand."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
 import msgspec
 
+from exporter.commands.report.json_blobs import read_json
 from exporter.domain.digests import Digest, parse_digest
-from exporter.store.format.manifests import MAX_MANIFEST_BYTES
 from exporter.store.port import Blobs, Store
 
 _UNKNOWN = "unknown"
-_CHUNK_BYTES = 64 * 1024
 
-_Kind = TypeVar("_Kind")
 Platforms = tuple[str, ...]
 """Names such as ``linux/amd64``, sorted."""
 
@@ -42,7 +39,7 @@ def read_platforms(blobs: Blobs, manifest: Digest) -> tuple[str, ...]:
     Empty if they cannot be read or are not stated. Attestations, which build tools add, have no
     platform.
     """
-    document = _read(blobs, manifest, _Document)
+    document = read_json(blobs, manifest, _Document)
     if document is None:
         return ()
     if document.manifests is not None:
@@ -50,7 +47,7 @@ def read_platforms(blobs: Blobs, manifest: Digest) -> tuple[str, ...]:
         names = {str(each) for each in found if each is not None and each.os != _UNKNOWN}
     else:
         config = None if document.config is None else parse_digest(document.config.digest)
-        platform = None if config is None else _read(blobs, config, _Platform)
+        platform = None if config is None else read_json(blobs, config, _Platform)
         names = set() if platform is None else {str(platform)}
     return tuple(sorted(names - {""}))
 
@@ -59,18 +56,3 @@ def read_all_platforms(store: Store, manifests: Iterable[Digest]) -> Mapping[Dig
     """Return the platforms of several images of a store. Raises StoreUnreadableError."""
     with store.open_blobs() as blobs:
         return {manifest: read_platforms(blobs, manifest) for manifest in set(manifests)}
-
-
-def _read(blobs: Blobs, digest: Digest, kind: type[_Kind]) -> _Kind | None:
-    """Read a JSON blob; None if it cannot be read or is not JSON of that kind."""
-    buffer = bytearray()
-    chunk = memoryview(bytearray(_CHUNK_BYTES))
-    try:
-        with blobs.open(digest) as stream:
-            if stream.size > MAX_MANIFEST_BYTES:
-                return None
-            while len(buffer) <= MAX_MANIFEST_BYTES and (read := stream.readinto(chunk)):
-                buffer += chunk[:read]
-        return msgspec.json.decode(buffer, type=kind)
-    except (OSError, ValueError, RecursionError):
-        return None

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.reverse_references import ReverseReferences
 from exporter.commands.report.actions import Action, CommandLines, actions_of
+from exporter.commands.report.blob_answer import answer_of
+from exporter.commands.report.blob_kind import read_type
+from exporter.commands.report.blob_tables import print_blob
+from exporter.commands.report.digest_search import find_blob, parse_prefix
 from exporter.commands.report.document import (
+    blob_json,
     report_csv,
     report_json,
     repository_csv,
@@ -40,7 +46,8 @@ class ReportRequest:
     Attributes:
         format: ``table``, ``json`` or ``csv``.
         repository: the only one to report, tag by tag; None for the whole store.
-        top: how many repositories or tags to list; None for all.
+        digest: beginning of the digest of the only blob to report; None for the whole store.
+        top: how many repositories, tags or manifests to list; None for all.
         sort: order of the repositories.
         disk: whether to report what the disk is full of instead.
 
@@ -48,6 +55,7 @@ class ReportRequest:
 
     format: str = "table"
     repository: str | None = None
+    digest: str | None = None
     top: int | None = None
     sort: str = "size"
     disk: bool = False
@@ -78,8 +86,14 @@ class ReportSource:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument(
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument(
         "--repository", metavar="NAME", help="list the tags of one repository instead"
+    )
+    subject.add_argument(
+        "--digest",
+        metavar="DIGEST",
+        help="report what one blob is and what needs it instead; 6 digits of it are enough",
     )
     parser.add_argument(
         "--disk", action="store_true", help="count what the disk is full of instead"
@@ -96,15 +110,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(parsed: argparse.Namespace) -> ReportRequest:
-    """Return what the parsed options ask for. Raises ConfigurationError if they contradict."""
+    """Return what the parsed options ask for.
+
+    Raises ConfigurationError if they contradict, or make no sense.
+    """
+    digest = None if parsed.digest is None else parse_prefix(parsed.digest)
     request = ReportRequest(
-        parsed.format, parsed.repository, parsed.top, parsed.sort, disk=parsed.disk
+        parsed.format, parsed.repository, digest, parsed.top, parsed.sort, parsed.disk
     )
     if request.disk and request != ReportRequest(request.format, disk=True):
         problem = (
-            "--disk: is about the whole store; --repository, --top and --sort do not go with it"
+            "--disk: is about the whole store; --repository, --digest, --top and --sort do not go "
+            "with it"
         )
         raise ConfigurationError([problem])
+    if digest is not None and parsed.format == "csv":
+        raise ConfigurationError(["--format csv: --digest has only table and json"])
     return request
 
 
@@ -117,12 +138,15 @@ def _count(text: str) -> int:
 def report(source: ReportSource, request: ReportRequest, output: TextIO) -> None:
     """Write the report.
 
-    Raises StoreUnreadableError, and ConfigurationError if the repository does not exist.
+    Raises StoreUnreadableError, BlobUnknownError if no blob has the digest, and ConfigurationError
+    if the repository does not exist or the digest is ambiguous.
     """
     reading = source.snapshot.store
     if reading is None:
         raise StoreUnreadableError(f"{source.store.location} was not read")
-    if request.repository is None:
+    if request.digest is not None:
+        _report_blob(reading, source, request, output)
+    elif request.repository is None:
         _report_store(reading, source, request, output)
     else:
         _report_repository(reading, source, request, output)
@@ -167,6 +191,24 @@ def _report_repository(
         output.write(repository_csv(rows))
     else:
         print_repository(figures, rows, source.now, output)
+
+
+def _report_blob(
+    reading: StoreReading, source: ReportSource, request: ReportRequest, output: TextIO
+) -> None:
+    inventory = reading.inventory
+    number = find_blob(inventory.digests, request.digest or "")
+    digest = inventory.digests[number]
+    with source.store.open_blobs() as blobs:
+        parents = ReverseReferences(inventory).parents(number)
+        blob_type = read_type(blobs, inventory, number, parents)
+        names = (each.name for each in inventory.repositories)
+        linked = [name for name in names if blobs.is_layer_of(name, digest)]
+    answer = answer_of(inventory, source.snapshot, number, blob_type, linked)
+    if request.format == "json":
+        output.write(blob_json(answer, request.top).decode())
+    else:
+        print_blob(answer, request.top, output)
 
 
 def _find(reading: StoreReading, name: str) -> RepositoryFigures:

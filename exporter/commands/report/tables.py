@@ -20,7 +20,7 @@ _PIPE_WIDTH = 140
 _NAME_WIDTH = 48
 _ORPHANS_SHOWN = 5
 _DIGEST_SHOWN = len("sha256:") + 12
-_MEANINGS = {
+MEANINGS = {
     BlobState.TAGGED: "reachable from a tag",
     BlobState.UNTAGGED: "held by a repository, but no tag reaches it",
     BlobState.UNREFERENCED: "nothing references it: freed by `registry garbage-collect`",
@@ -76,7 +76,7 @@ def _blob_rows(reading: StoreReading) -> Iterator[tuple[str, str, str, str]]:
     blobs = sum(total.blobs for total in figures.blobs.values())
     yield "Blobs", f"{blobs:,}", format_size(figures.total_bytes), "each once"
     for state, total in figures.blobs.items():
-        yield f"  {state}", f"{total.blobs:,}", format_size(total.bytes), _MEANINGS[state]
+        yield f"  {state}", f"{total.blobs:,}", format_size(total.bytes), MEANINGS[state]
     yield "Shared", "", format_size(figures.shared_bytes), "in two or more repositories"
     logical = format_size(figures.logical_bytes)
     yield "Logical", "", logical, "what all tags would take if nothing were shared"
@@ -147,7 +147,7 @@ def print_repository(
     )
     has_uses = any(row.use is not None for row in rows)
     table = text_table("Tag", "Size", "Exclusive", "Pushed")
-    for header in ("Digest", "Platforms", *(["Use"] if has_uses else [])):
+    for header in ("Digest", "Platforms", *(["Use", "Apps"] if has_uses else [])):
         table.add_column(header, overflow="fold")
     for row in rows:
         digest = "not known" if row.digest is None else row.digest[:_DIGEST_SHOWN]
@@ -159,7 +159,9 @@ def print_repository(
             digest,
             ", ".join(row.platforms),
         ]
-        table.add_row(*cells, *([row.use or ""] if has_uses else []))
+        if has_uses:
+            cells += [row.use or "", ", ".join(map(str, row.apps or ()))]
+        table.add_row(*cells)
     console.print(table)
     for row in rows:
         if row.broken is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.deletion.retention import newest_first
 from exporter.analysis.reachability import Reaches, reachable, reaches_of
+from exporter.commands.report.app_uses import AppLookup, AppUse
 from exporter.domain.digests import (
     BlobNumber,
     Digest,
@@ -36,6 +37,7 @@ class TagRow:
         pushed_at: when it was written, Unix seconds; None if unknown.
         platforms: such as ``linux/amd64``; empty if that is unknown.
         use: what apps use it for; None without a platform.
+        apps: those that use it, by name; None while it is unknown which images apps use.
         broken: why it cannot be pulled whole; None if it can.
 
     """
@@ -47,6 +49,7 @@ class TagRow:
     pushed_at: float | None
     platforms: tuple[str, ...]
     use: Use | None
+    apps: tuple[AppUse, ...] | None
     broken: str | None
 
 
@@ -73,6 +76,8 @@ def tag_rows(
         for each in (() if integrity is None else integrity.broken_tags)
         if each.repository == repository.name
     }
+    images = None if snapshot.platform is None else snapshot.platform.images
+    lookup = None if images is None else AppLookup(inventory, images)
     uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}
 
     def row(tag: Tag) -> TagRow:
@@ -88,6 +93,7 @@ def tag_rows(
             pushed_at=tag.updated_at,
             platforms=() if digest is None else platforms.get(digest, ()),
             use=uses.get(tag.name),
+            apps=None if lookup is None else lookup.of_tag(repository.name, tag),
             broken=broken.get(tag.name),
         )
 

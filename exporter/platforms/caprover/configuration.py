@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from exporter.domain.digests import parse_digest
 from exporter.domain.errors import PlatformUnreadableError
 from exporter.domain.images import AppImages, ImageName
 from exporter.domain.snapshot import PlatformStatus
+from exporter.domain.uses import Use
 from exporter.platforms.caprover.naming import NAME
 from exporter.store.format.layout import is_repository_path, is_tag_name
 
@@ -87,15 +89,22 @@ def parse_configuration(content: bytes) -> AppImages:
         for registry in configuration.docker_registries or ()
         if registry.registry_type == _LOCAL and registry.registry_domain
     )
-    running: set[ImageName] = set()
-    others: set[ImageName] = set()
-    for app in configuration.app_definitions.values():
+    users: defaultdict[ImageName, dict[str, Use]] = defaultdict(dict)
+    for name, app in configuration.app_definitions.items():
         for entry in app.versions:
             image = _parse_image(entry.deployed_image_name or "", domains)
-            if image is not None:
-                (running if entry.version == app.deployed_version else others).add(image)
+            if image is None:
+                continue
+            if entry.version == app.deployed_version:
+                users[image][name] = Use.RUNNING
+            else:
+                users[image].setdefault(name, Use.ROLLBACK)
+    running = frozenset(image for image, by_app in users.items() if Use.RUNNING in by_app.values())
     return AppImages(
-        frozenset(configuration.app_definitions), frozenset(running), frozenset(others - running)
+        frozenset(configuration.app_definitions),
+        running,
+        frozenset(users.keys() - running),
+        dict(users),
     )
 
 

@@ -5,8 +5,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from exporter.domain.digests import Digest, format_digest
-from exporter.store.filesystem.readers.safe_files import GONE, open_directory, open_file
-from exporter.store.format.layout import DATA, blob_directory
+from exporter.store.filesystem.readers.safe_files import (
+    GONE,
+    open_directory,
+    open_file,
+    read_file,
+)
+from exporter.store.format.layout import (
+    DATA,
+    MAX_LINK_BYTES,
+    blob_directory,
+    layer_link,
+    parse_link,
+)
 
 
 class FilesystemBlobs:
@@ -22,14 +33,30 @@ class FilesystemBlobs:
         Raises FileNotFoundError if it is not there, OSError if it cannot be opened.
         """
         with ExitStack() as opened:
-            directory = self._store
             try:
-                for name in blob_directory(format_digest(digest)).split("/"):
-                    directory = opened.enter_context(open_directory(name, directory))
+                directory = self._descend(blob_directory(format_digest(digest)), opened)
                 descriptor, status = opened.enter_context(open_file(DATA, directory))
             except GONE as error:
                 raise FileNotFoundError(error.errno, error.strerror) from error
             yield FileStream(descriptor, status.st_size)
+
+    def is_layer_of(self, repository: str, digest: Digest) -> bool:
+        """Return whether a repository has a sound link to a blob as a layer or configuration."""
+        path, _, name = layer_link(repository, format_digest(digest)).rpartition("/")
+        with ExitStack() as opened:
+            try:
+                directory = self._descend(path, opened)
+                content, _ = read_file(name, directory, MAX_LINK_BYTES)
+            except OSError:
+                return False
+        return parse_link(content) == digest
+
+    def _descend(self, path: str, opened: ExitStack) -> int:
+        """Open a directory of the store, step by step. Raises OSError."""
+        directory = self._store
+        for name in path.split("/"):
+            directory = opened.enter_context(open_directory(name, directory))
+        return directory
 
 
 class FileStream:

@@ -142,6 +142,11 @@ def revision_link(repository: str, digest_text: str) -> str:
     return f"{revisions}/{digest_text.replace(':', '/')}/link"
 
 
+def layer_link(repository: str, digest_text: str) -> str:
+    """Return the path of the link to a layer or configuration, below the version directory."""
+    return f"{REPOSITORIES}/{repository}/{LAYERS}/{digest_text.replace(':', '/')}/link"
+
+
 def tag_directory(repository: str, tag: str) -> str:
     """Return the directory of a tag, below the version directory."""
     return f"{REPOSITORIES}/{repository}/{MANIFESTS}/{TAGS}/{tag}"
