@@ -140,15 +140,20 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Broken",
-            description="Tags that cannot be pulled completely, and images that CapRover runs or "
-            "can roll back to but this store cannot serve.",
+            description="Tags that cannot be pulled, images that CapRover runs or can roll back to "
+            "but this store cannot serve, and partial tags: those that can be pulled for some "
+            "platforms, and not for others.",
             queries=(
                 Query(series("broken_tags"), "tags {{instance}}"),
                 Query(f"sum {BY_EXPORTER} ({series('missing_images')})", "images {{instance}}"),
+                Query(series("partial_tags"), "partial tags {{instance}}"),
             ),
             unit="short",
             past=False,
             steps=ANY_IS_BAD,
+            overrides=(
+                Override("byFrameRefID", "C", {"thresholds": steps_to_json(ANY_IS_DOUBTFUL)}),
+            ),
         ),
     ),
 )

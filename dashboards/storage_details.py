@@ -139,12 +139,13 @@ _LIMITS = Band(
         ),
         TimeSeries(
             title="Damage and leftovers",
-            description="Tags that cannot be pulled completely. Blobs that are referenced but not "
-            "on disk. Images that CapRover needs but this store cannot serve. Unfinished uploads "
-            "that the registry never purges. Files that are not part of the registry's layout. "
-            "Read-only: 1 if the filesystem is read-only.",
+            description="Tags that cannot be pulled, or only for some platforms. Blobs that are "
+            "referenced but not on disk. Images that CapRover needs but this store cannot serve. "
+            "Unfinished uploads that the registry never purges. Files that are not part of the "
+            "registry's layout. Read-only: 1 if the filesystem is read-only.",
             queries=(
                 Query(series("broken_tags"), "broken tags {{instance}}"),
+                Query(series("partial_tags"), "partial tags {{instance}}"),
                 Query(series("missing_blobs"), "missing blobs {{instance}}"),
                 Query(series("missing_images"), "missing images, {{use}} {{instance}}"),
                 Query(series("unpurgeable_uploads"), "unpurgeable uploads {{instance}}"),

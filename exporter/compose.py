@@ -26,6 +26,7 @@ from exporter.settings.model import Settings, WebSettings
 from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.store import FilesystemStore
 from exporter.store.port import Store
+from exporter.support.host_platform import host_platform
 from exporter.support.state_directory import state_file
 from exporter.support.terminal_progress import terminal_progress
 
@@ -91,6 +92,7 @@ def analysis_options(settings: Settings, platform: Platform | None) -> AnalysisO
         dialect=settings.registry.gc_dialect,
         ownership=None if platform is None else platform.ownership,
         keep_last=settings.retention.keep_last,
+        platform=host_platform(),
     )
 
 

@@ -49,6 +49,7 @@ CONTRACT = {
     ("GarbageCollectionUnsafe", "info", "1h"),
     ("GarbageCollectionBlocked", "warning", "1h"),
     ("ImagesBroken", "critical", "15m"),
+    ("ImagesPartial", "warning", "1h"),
     ("BackupHeadroomLow", "warning", "1h"),
     ("APIDown", "critical", "5m"),
     ("APIDisagrees", "warning", "1h"),

@@ -526,7 +526,7 @@ def test_a_cache_of_another_program_or_store_is_rebuilt_and_logged_once(
     "content",
     [
         *(b"\x00", b"garbage", msgspec.msgpack.encode({"digests": 1})),
-        msgspec.msgpack.encode({"format": 2, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
+        msgspec.msgpack.encode({"format": 3, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
         b"\x81\xa6format" + b"\x91" * 20_000,
     ],
     ids=["number", "garbage", "field", "text", "depth"],

@@ -387,7 +387,7 @@ def test_json_holds_every_figure(store: Store) -> None:
         "strays": {"files": 1, "bytes": 3},
         "issues": [],
         "complete": True,
-        "integrity": {"missing_blobs": [], "broken_tags": []},
+        "integrity": {"missing_blobs": [], "broken_tags": [], "partial_tags": []},
         "collector": {
             "default": {"frees": {"blobs": 1, "bytes": 700}, "endangered": [], "blockers": []},
             "delete_untagged": {

@@ -58,8 +58,10 @@ class Follower:
         tagged = self._truth.tagged.throughout(started, ended)
         self._check_sizes(held)
         self._check_states(reading, held, sizes_of(tagged))
-        assert reading.figures.integrity is not None
-        broken = {(tag.repository, tag.tag) for tag in reading.figures.integrity.broken_tags}
+        integrity = reading.figures.integrity
+        assert integrity is not None
+        broken = {(tag.repository, tag.tag) for tag in integrity.broken_tags}
+        broken |= {(tag.repository, tag.tag) for tag in integrity.partial_tags}
         assert not broken & tagged.keys()
         self.scans += 1
         self.compared += len(held)

@@ -219,6 +219,28 @@ class Shelf:
                 for link in links}  # fmt: skip
         return {f"{name}:{tag}" for (name, tag), to in tags.items() if self._is_whole(name, to)}
 
+    def images(self) -> dict[str, set[str]]:
+        """Return by tag the images that it leads to and that can be pulled whole."""
+        base = self._store.version_path / "repositories"
+        found = {}
+        for link in base.rglob("_manifests/tags/*/current/link"):
+            name = str(link.relative_to(base).parents[4])
+            found[f"{name}:{link.parents[1].name}"] = set(self._images(name, link.read_text()))
+        return found
+
+    def _images(self, repository: str, digest: str) -> Iterator[str]:
+        try:
+            if self._store.revision_link(repository, digest).read_text() != digest:
+                return
+            content = json.loads(self._store.blob_path(digest).read_bytes())
+        except (OSError, ValueError):
+            return
+        children = [child["digest"] for child in content.get("manifests", ())]
+        for child in children:
+            yield from self._images(repository, child)
+        if not children and self._is_whole(repository, digest):
+            yield digest
+
     def _is_whole(self, repository: str, digest: str) -> bool:
         try:
             if self._store.revision_link(repository, digest).read_text() != digest:
@@ -241,9 +263,11 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
     def holds(steps: list[Step]) -> None:
         with random_store(steps) as store:
             run = simulated_runs(scan_store(store.root), 2)[mode]
-            before = Shelf(store.root).pullable()
+            before, images = Shelf(store.root).pullable(), Shelf(store.root).images()
             collector.run(store.root, dry_run=False, delete_untagged=mode is GcMode.DELETE_UNTAGGED)
+            left = Shelf(store.root).images()
             lost = before - Shelf(store.root).pullable()
+            lost |= {tag for tag in images if not images[tag] <= left[tag]}
             assert sorted(map(str, run.endangered)) == sorted(lost)
             assert not (run.blockers and lost)
 
@@ -257,5 +281,9 @@ def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
         integrity = analyse(inventory).integrity
         assert integrity is not None
         broken = {f"{tag.repository}:{tag.tag}" for tag in integrity.broken_tags}
+        partial = {f"{tag.repository}:{tag.tag}" for tag in integrity.partial_tags}
         tags = {f"{each.name}:{tag.name}" for each in inventory.repositories for tag in each.tags}
-        assert broken == tags - Shelf(store.root).pullable()
+        faulty = tags - Shelf(store.root).pullable()
+        images = Shelf(store.root).images()
+        assert partial == {tag for tag in faulty if images.get(tag)}
+        assert broken == faulty - partial

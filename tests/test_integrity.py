@@ -1,12 +1,13 @@
 """Integrity of a store: missing blobs, and tags that cannot be pulled."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.analysis.store_figures import analyse
-from exporter.domain.snapshot import BlobState, Integrity
+from exporter.domain.snapshot import BlobState, BrokenTag, Integrity, PartialTag
 from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import run_command
 from tests.small_stores import INDEX, described, two_platforms, with_fields
@@ -32,7 +33,15 @@ def missing(store: StoreBuilder) -> list[str]:
 
 def broken(store: StoreBuilder) -> dict[str, str]:
     """Return the reasons by ``repository:tag``, without digests."""
-    tags = integrity(store).broken_tags
+    return _reasons(integrity(store).broken_tags)
+
+
+def partial(store: StoreBuilder) -> dict[str, str]:
+    """Return the reasons by ``repository:tag``, without digests."""
+    return _reasons(integrity(store).partial_tags)
+
+
+def _reasons(tags: Iterable[BrokenTag | PartialTag]) -> dict[str, str]:
     return {f"{each.repository}:{each.tag}": _without_digest(each.reason) for each in tags}
 
 
@@ -118,22 +127,93 @@ def test_a_lost_manifest_is_missing_and_breaks_its_tag(store: StoreBuilder) -> N
     assert broken(store) == {"app:1": "manifest is missing"}
 
 
-def test_a_lost_child_is_missing_and_breaks_the_index(store: StoreBuilder) -> None:
+def test_a_lost_child_is_missing_and_leaves_the_index_partial(store: StoreBuilder) -> None:
     _, child, sound = two_platforms(store, "app")
     store.tag("app", "arm64", sound)
     lose(store, child)
     assert missing(store) == [child]
-    assert broken(store) == {"app:1.0": "manifest is missing"}
+    assert (broken(store), partial(store)) == ({}, {"app:1.0": "manifest is missing"})
+    (tag,) = integrity(store).partial_tags
+    assert (tag.platforms, tag.lacks) == (("linux/arm64",), ("linux/amd64",))
 
 
-def test_a_child_without_a_revision_breaks_the_index_although_all_blobs_exist(
+def test_an_index_without_any_whole_image_is_broken(store: StoreBuilder) -> None:
+    _, first, second = two_platforms(store, "app")
+    lose(store, first)
+    store.revision_link("app", second).unlink()
+    assert list(broken(store)) == ["app:1.0"]
+    assert partial(store) == {}
+
+
+def test_a_child_without_a_revision_leaves_the_index_partial_although_all_blobs_exist(
     store: StoreBuilder,
 ) -> None:
     _, child, _ = two_platforms(store, "app")
     two_platforms(store, "other")
     store.revision_link("app", child).unlink()
     assert missing(store) == []
-    assert broken(store) == {"app:1.0": "manifest is not linked in the repository"}
+    reason = "manifest is not linked in the repository"
+    assert (broken(store), partial(store)) == ({}, {"app:1.0": reason})
+
+
+def test_a_lost_layer_of_one_platform_leaves_the_index_partial(store: StoreBuilder) -> None:
+    two_platforms(store, "app")
+    lose(store, digest_of(noise("arm64", 400)))
+    assert (broken(store), partial(store)) == ({}, {"app:1.0": "blob is missing"})
+
+
+def test_a_truncated_child_leaves_the_index_partial(store: StoreBuilder) -> None:
+    _, child, _ = two_platforms(store, "app")
+    path = store.blob_path(child)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert broken(store) == {}
+    assert list(partial(store)) == ["app:1.0"]
+    (tag,) = integrity(store).partial_tags
+    assert (tag.platforms, tag.lacks) == (("linux/arm64",), ("linux/amd64",))
+
+
+def test_an_index_that_is_damaged_itself_is_broken(store: StoreBuilder) -> None:
+    index, _, _ = two_platforms(store, "app")
+    path = store.blob_path(index)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert (broken(store), partial(store)) == ({"app:1.0": "manifest cannot be understood"}, {})
+
+
+def with_attestation(store: StoreBuilder) -> tuple[str, str]:
+    """Push an image as BuildKit does with provenance; return image and attestation."""
+    image = store.image("app", None, [LAYER], media="oci")
+    attestation = store.image("app", None, [b"statement"], b"{}", media="oci")
+    described = store.descriptor(
+        attestation,
+        platform={"os": "unknown", "architecture": "unknown"},
+        annotations={"vnd.docker.reference.digest": image,
+                     "vnd.docker.reference.type": "attestation-manifest"},
+    )  # fmt: skip
+    store.index("app", "1", [image, described])
+    return image, attestation
+
+
+def test_an_index_is_partial_if_only_its_attestation_is_lost(store: StoreBuilder) -> None:
+    _, attestation = with_attestation(store)
+    lose(store, attestation)
+    assert (broken(store), partial(store)) == ({}, {"app:1": "manifest is missing"})
+    (tag,) = integrity(store).partial_tags
+    assert (tag.platforms, tag.lacks) == (("linux/amd64",), ())
+
+
+def test_an_index_is_broken_if_only_its_attestation_is_left(store: StoreBuilder) -> None:
+    image, _ = with_attestation(store)
+    lose(store, image)
+    assert (broken(store), partial(store)) == ({"app:1": "manifest is missing"}, {})
+
+
+def test_many_paths_through_indexes_are_followed_once(store: StoreBuilder) -> None:
+    first, below = two_platforms(store, "app", None)[:2]
+    for _ in range(60):
+        first = store.index("app", None, [first, store.index("app", None, [first])])
+    store.tag("app", "deep", first)
+    lose(store, below)
+    assert (broken(store), partial(store)) == ({}, {"app:deep": "manifest is missing"})
 
 
 def test_a_tag_without_a_revision_is_broken(store: StoreBuilder) -> None:
@@ -175,12 +255,16 @@ def test_a_tag_without_a_link_is_broken(store: StoreBuilder) -> None:
     assert broken(store) == {"app:1": "it has no link"}
 
 
-def test_a_fault_below_two_indexes_breaks_the_tag_of_the_outer_one(store: StoreBuilder) -> None:
+def test_a_fault_below_two_indexes_makes_the_outer_tag_partial(
+    store: StoreBuilder,
+) -> None:
     inner, child, _ = two_platforms(store, "app", None)
     store.index("app", "outer", [inner])
     store.image("app", "sound")
     lose(store, child)
-    assert broken(store) == {"app:outer": "manifest is missing"}
+    assert (broken(store), partial(store)) == ({}, {"app:outer": "manifest is missing"})
+    (tag,) = integrity(store).partial_tags
+    assert (tag.platforms, tag.lacks) == (("linux/arm64",), ("linux/amd64",))
 
 
 def test_tags_of_a_repository_without_a_layers_directory_are_broken(store: StoreBuilder) -> None:
@@ -193,7 +277,7 @@ def test_tags_of_a_repository_without_a_layers_directory_are_broken(store: Store
 def test_a_pull_through_cache_has_no_missing_blobs(store: StoreBuilder) -> None:
     _, child, _ = two_platforms(store, "library/app")
     lose(store, child)
-    assert broken(store)
+    assert partial(store)
     store.stray("scheduler-state.json", b"{}")
     found = analyse(scan_store(store.root))
     assert found.integrity is None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.domain.digests import Digest, parse_digest
 from exporter.domain.errors import ManifestUnreadableError
+from exporter.domain.model import NO_PLATFORM
 from exporter.store.format.manifests import parse_manifest
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
@@ -51,6 +52,38 @@ def test_an_index_lists_manifests_and_other_indexes(media_type: str) -> None:
     content = parse_manifest(encode(mediaType=OCI_INDEX, manifests=[entry("a", media_type)]))
     assert content.children == (packed("a"),)
     assert content.blobs == ()
+
+
+def platforms(*children: dict[str, object]) -> tuple[str, ...]:
+    entries = [entry(letter, OCI, **child) for letter, child in zip("abc", children, strict=False)]
+    return parse_manifest(encode(mediaType=OCI_INDEX, manifests=entries)).platforms
+
+
+def test_an_index_has_the_platform_of_each_manifest_that_it_lists() -> None:
+    arm = {"os": "linux", "architecture": "arm64", "variant": "v8", "os.version": "1"}
+    amd = {"os": "linux", "architecture": "amd64"}
+    assert platforms({"platform": arm}, {}, {"platform": amd}) == (
+        "linux/arm64/v8", "", "linux/amd64",
+    )  # fmt: skip
+    assert platforms({}, {}) == ()
+
+
+def test_an_attestation_is_for_no_platform() -> None:
+    """With a digest in its annotations, as BuildKit writes it."""
+    note = {"vnd.docker.reference.digest": text("a"),
+            "vnd.docker.reference.type": "attestation-manifest"}  # fmt: skip
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    amd = {"os": "linux", "architecture": "amd64"}
+    found = platforms({"platform": amd}, {"annotations": note}, {"platform": unknown})
+    assert found == ("linux/amd64", NO_PLATFORM, NO_PLATFORM)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [1, "linux", [], {"os": 1}, {"os": "\ud800"}, {"os": "\x1b[2J"}, {"os": "x" * 99}, None],
+)
+def test_a_platform_that_makes_no_sense_counts_as_not_stated(stated: object) -> None:
+    assert platforms({"platform": stated}, {"annotations": stated}) == ()
 
 
 def test_entries_of_a_build_cache_index_are_not_manifests() -> None:

@@ -36,12 +36,14 @@ class AnalysisOptions:
         dialect: major version of the registry whose collector is simulated.
         ownership: the platform's rules; None without a platform.
         keep_last: retention policies to price, each a number of tags to keep.
+        platform: what the hosts of apps run, such as ``linux/amd64``; empty if it is unknown.
 
     """
 
     dialect: Dialect = 2
     ownership: OwnershipRules | None = None
     keep_last: tuple[int, ...] = ()
+    platform: str = ""
 
     @property
     def need_conclusions(self) -> bool:
@@ -153,7 +155,9 @@ class Analyst:
             if images is None:
                 return Conclusions()
             read_at = None if platform is None else platform.read_at
-            uses = uses_of_tags(store, reaches, images, options.ownership, sizes, read_at)
+            uses = uses_of_tags(
+                store, reaches, images, options.ownership, sizes, read_at, options.platform
+            )
         blobs = store.figures.blobs
         referenced = None
         if inventory.references_known:  # else unreferenced blobs count as untagged
@@ -179,7 +183,12 @@ def _with_missing_images_of(before: Snapshot, after: Snapshot) -> Snapshot:
     """
     if before.uses is None or after.uses is None:
         return after
-    return replace(after, uses=replace(after.uses, missing_images=before.uses.missing_images))
+    uses = replace(
+        after.uses,
+        missing_images=before.uses.missing_images,
+        lacking_platform=before.uses.lacking_platform,
+    )
+    return replace(after, uses=uses)
 
 
 def _with_differences(snapshot: Snapshot) -> Snapshot:

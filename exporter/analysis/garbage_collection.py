@@ -9,7 +9,7 @@ from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.reachability import Reaches
 from exporter.domain.digests import BlobNumber
-from exporter.domain.model import ABSENT, Inventory
+from exporter.domain.model import ABSENT, Inventory, Repository
 from exporter.domain.snapshot import (
     VERSION_2,
     BlobState,
@@ -81,7 +81,10 @@ def _runs_by_walk(
 def _endangered(
     inventory: Inventory, reaches: Reaches, check: PullCheck, marks: Marks
 ) -> Iterator[TagName]:
-    """Yield the tags that can be pulled now and could not be pulled after a run."""
+    """Yield the tags that can be pulled now and could not be pulled after a run.
+
+    A tag of which only some images can be pulled now counts if a run would break one of these.
+    """
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         removed = marks.removed.get(repository.name, set())
         held = sound_links(repository, reach)
@@ -96,11 +99,29 @@ def _endangered(
             target
             for target in suspects
             if check.fault(repository, target, left, marks.blobs) is not None
-            and (is_sound or check.fault(repository, target, held) is None)
+            and (
+                is_sound
+                or check.fault(repository, target, held) is None
+                or _loses_images(check, repository, target, held, left, marks)
+            )
         }
         if lost:
             names = (tag.name for tag in repository.tags if tag.target in lost)
             yield from (TagName(repository.name, name) for name in names)
+
+
+def _loses_images(
+    check: PullCheck,
+    repository: Repository,
+    target: BlobNumber,
+    held: set[BlobNumber],
+    left: set[BlobNumber],
+    marks: Marks,
+) -> bool:
+    """Return whether a run breaks an image that a tag leads to and that can be pulled now."""
+    before = {each.manifest for each in check.images(repository, target, held) if each.is_whole}
+    after = check.images(repository, target, left, marks.blobs)
+    return not before <= {each.manifest for each in after if each.is_whole}
 
 
 def _with_lost_children(

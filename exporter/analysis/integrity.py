@@ -1,18 +1,36 @@
 """Integrity: blobs that are referenced and missing, tags that cannot be pulled."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
 
 from exporter.analysis.reachability import RepositoryReach
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     ABSENT,
     LAYERS,
+    NO_PLATFORM,
     Inventory,
     Manifest,
     Repository,
     Tag,
 )
-from exporter.domain.snapshot import BrokenTag
+from exporter.domain.snapshot import BrokenTag, PartialTag
+
+
+class ImagePart(NamedTuple):
+    """An image that a tag leads to.
+
+    Attributes:
+        manifest: its manifest.
+        platform: as its index states it; empty without one.
+        is_whole: whether it can be pulled whole.
+
+    """
+
+    manifest: BlobNumber
+    platform: str
+    is_whole: bool
 
 
 class PullCheck:
@@ -24,7 +42,7 @@ class PullCheck:
         if not inventory.all_measured:
             sizes = enumerate(inventory.sizes)
             self._absent = {number for number, size in sizes if size == ABSENT}
-        self._faults = dict(self._find_faults())
+        self._faults = dict(self._find_faults(inventory.misfits))
         self._sound: dict[str, bool] = {}
 
     def missing_blobs(self) -> tuple[str, ...]:
@@ -64,7 +82,9 @@ class PullCheck:
         """Whether nothing is wrong with any manifest."""
         return not self._faults
 
-    def broken_tags(self, repository: Repository, reach: RepositoryReach) -> Iterator[BrokenTag]:
+    def faulty_tags(
+        self, repository: Repository, reach: RepositoryReach
+    ) -> Iterator[BrokenTag | PartialTag]:
         """Yield the tags of a repository that cannot be pulled whole."""
         sound = self.is_sound(repository, reach)
         if sound and not reach.has_lost_tags:
@@ -75,7 +95,19 @@ class PullCheck:
                 continue
             reason = self._tag_fault(repository, tag, held)
             if reason is not None:
-                yield BrokenTag(repository.name, tag.name, reason)
+                yield self._faulty_tag(repository, tag, reason, held)
+
+    def _faulty_tag(
+        self, repository: Repository, tag: Tag, reason: str, held: set[BlobNumber]
+    ) -> BrokenTag | PartialTag:
+        parts = () if tag.target is None else tuple(self.images(repository, tag.target, held))
+        whole = {each.platform for each in parts if each.is_whole}
+        if not whole:
+            return BrokenTag(repository.name, tag.name, reason)
+        lacks = {each.platform for each in parts if not each.is_whole} - whole
+        return PartialTag(
+            repository.name, tag.name, reason, _sorted_names(whole), _sorted_names(lacks)
+        )
 
     def _tag_fault(self, repository: Repository, tag: Tag, held: set[BlobNumber]) -> str | None:
         if tag.target is None:
@@ -117,7 +149,65 @@ class PullCheck:
             seen.update(manifest.children)
         return None
 
-    def _find_faults(self) -> Iterator[tuple[BlobNumber, str]]:
+    def images(
+        self,
+        repository: Repository,
+        target: BlobNumber,
+        held: Container[BlobNumber],
+        kept: Container[BlobNumber] | None = None,
+    ) -> Iterator["ImagePart"]:
+        """Yield the images that an index lists, through indexes of any depth, or one image alone.
+
+        ``held`` and ``kept`` are as for :meth:`fault`. An index that cannot be read itself counts
+        as one image that is not whole. Attestations are not images.
+        """
+        pending = [(target, "")]
+        seen = set(pending)
+        while pending:
+            number, platform = pending.pop()
+            manifest = self._inventory.manifests.get(number)
+            if manifest is None or not self._leads_on(number, manifest, held, kept):
+                is_whole = self.fault(repository, number, held, kept) is None
+                yield ImagePart(number, platform, is_whole)
+                continue
+            names = manifest.platforms or ("",) * len(manifest.children)
+            below = {
+                # the platform of an index is of no use: those that it lists have their own
+                (child, "" if child in self._inventory.indexes else name)
+                for child, name in zip(manifest.children, names, strict=True)
+                if name != NO_PLATFORM
+            }
+            pending += below - seen
+            seen |= below
+
+    def _leads_on(
+        self,
+        number: BlobNumber,
+        manifest: Manifest,
+        held: Container[BlobNumber],
+        kept: Container[BlobNumber] | None,
+    ) -> bool:
+        """Return whether a manifest is an index from which clients get to what it lists."""
+        return (
+            bool(manifest.children)
+            and number not in self._own_faults
+            and (number in held or self._inventory.unread)
+            and (kept is None or (number in kept and _are_kept(manifest, kept)))
+        )
+
+    @cached_property
+    def _own_faults(self) -> Mapping[BlobNumber, str]:
+        """The manifests with a fault that is not only the size of a manifest that they list."""
+        misfits = {
+            number: parts
+            for number, parts in self._inventory.misfits.items()
+            if not set(parts) <= set(self._inventory.manifests.get(number, Manifest()).children)
+        }
+        return dict(self._find_faults(misfits))
+
+    def _find_faults(
+        self, misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]]
+    ) -> Iterator[tuple[BlobNumber, str]]:
         """Yield the manifests that have a fault, and the fault."""
         inventory, absent = self._inventory, self._absent
         for number in absent:
@@ -130,7 +220,7 @@ class PullCheck:
                 gone = absent.intersection(manifest.blobs).difference(manifest.foreign)
                 if gone:
                     yield number, f"blob {self._name(min(gone))} is missing"
-        for number, parts in inventory.misfits.items():
+        for number, parts in misfits.items():
             size = inventory.sizes[parts[0]]
             detail = f"has {size} bytes, not what its manifest says"
             yield number, f"blob {self._name(parts[0])} {detail}"
@@ -157,6 +247,19 @@ def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumbe
     if not repository.layout.mislinked:
         return reach.held
     return reach.held - repository.layout.mislinked.keys()
+
+
+def serves(images: Iterable[ImagePart], platform: str) -> bool:
+    """Return whether one of the images is for a platform such as ``linux/arm64``, and whole.
+
+    A variant (``v8``) is not compared: hosts run several. An image whose platform is not stated is
+    for none.
+    """
+    return any(each.is_whole and f"{each.platform}/".startswith(f"{platform}/") for each in images)
+
+
+def _sorted_names(platforms: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(platforms - {""}))
 
 
 def _are_kept(manifest: Manifest, kept: Container[BlobNumber]) -> bool:

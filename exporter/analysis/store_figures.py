@@ -19,6 +19,7 @@ from exporter.domain.snapshot import (
     Dialect,
     GcMode,
     Integrity,
+    PartialTag,
     StoreFigures,
     UploadFigures,
 )
@@ -74,16 +75,20 @@ def integrity_and_runs(
     ``blobs`` are the totals by state.
     """
     check = PullCheck(inventory)
-    broken: Iterable[BrokenTag] = ()
+    faulty: list[BrokenTag | PartialTag] = []
     if not (check.is_faultless and states.has_sound_links):
-        broken = (
+        faulty = [
             tag
             for repository, reach in zip(inventory.repositories, states.reaches, strict=True)
-            for tag in check.broken_tags(repository, reach)
-        )
+            for tag in check.faulty_tags(repository, reach)
+        ]
     integrity = None
     if not inventory.is_cache:
-        integrity = Integrity(check.missing_blobs(), tuple(broken))
+        integrity = Integrity(
+            check.missing_blobs(),
+            tuple(tag for tag in faulty if isinstance(tag, BrokenTag)),
+            tuple(tag for tag in faulty if isinstance(tag, PartialTag)),
+        )
     return integrity, simulate_runs(inventory, states, check, dialect, blobs)
 
 

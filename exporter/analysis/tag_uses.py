@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from exporter.analysis.blob_sizes import BytesOnDisk
-from exporter.analysis.integrity import PullCheck, sound_links
+from exporter.analysis.integrity import PullCheck, serves, sound_links
 from exporter.analysis.reachability import Reaches, RepositoryReach, reached_by_many, with_listed
 from exporter.domain.digests import BlobNumber, Digest
 from exporter.domain.images import AppImages, ImageName
@@ -19,7 +19,7 @@ from exporter.domain.model import (
     Repository,
     Tag,
 )
-from exporter.domain.snapshot import BlobState, BrokenTag, StoreFigures, StoreReading
+from exporter.domain.snapshot import BlobState, Integrity, StoreFigures, StoreReading
 from exporter.domain.uses import OwnershipRules, TagUses, Use, UseFigures, UseTotal
 
 _NAMED = (Use.RUNNING, Use.ROLLBACK)
@@ -32,20 +32,24 @@ def uses_of_tags(
     rules: OwnershipRules,
     sizes: BytesOnDisk,
     read_at: float | None = None,
+    platform: str = "",
 ) -> UseFigures:
     """Return the use of every tag, and what the uses add up to.
 
     Images are compared by repository and tag, whatever their domain: it may have changed. The
     ``images`` were read at ``read_at`` (Unix seconds) and know nothing that was pushed later.
+    ``platform`` is what the apps' hosts run, such as ``linux/amd64``; empty if it is unknown.
     """
     inventory, figures = reading.inventory, reading.figures
     recent = _pushed_since(read_at, figures)
-    broken = () if figures.integrity is None else figures.integrity.broken_tags
+    integrity = figures.integrity or Integrity((), ())
+    served = _Served(inventory, reaches, integrity, platform)
     tagged_bytes = figures.blobs[BlobState.TAGGED].bytes
     named = _by_repository(images)
     uses: dict[str, TagUses] = {}
     pinned: dict[str, Mapping[BlobNumber, Use]] = {}
     orphaned = set()
+    lacking = {}
     for repository in inventory.repositories:
         otherwise = _otherwise(repository.name, named, images.apps, rules)
         names = named.get(repository.name)
@@ -61,13 +65,16 @@ def uses_of_tags(
         uses[repository.name] = TagUses(repository.tags, by_name, otherwise)
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
+        if names is not None and served.has_partial_tags(repository.name):
+            lacking[repository.name] = _lacking(repository, names, digests, inventory, served)
     totals = _totals(inventory, reaches, uses, tagged_bytes, sizes)
     return UseFigures(
         totals={use: totals[use] for use in Use if use in rules.known_uses},
         repositories=uses,
         pinned=pinned,
         orphaned_repositories=frozenset(orphaned),
-        missing_images=_count_missing(inventory, reaches, images, broken),
+        missing_images=_count_missing(inventory, images, served),
+        lacking_platform=lacking,
     )
 
 
@@ -206,30 +213,46 @@ def _targets(
     return targets
 
 
-def _count_missing(
+def _lacking(
+    repository: Repository,
+    named: _Named,
+    pinned: Mapping[BlobNumber, Use],
     inventory: Inventory,
-    reaches: Reaches,
-    images: AppImages,
-    broken: Iterable[BrokenTag],
-) -> Mapping[Use, int]:
+    served: "_Served",
+) -> frozenset[str]:
+    """Return the partial tags from which an app cannot get the image that it runs."""
+    running = {number for number, use in pinned.items() if use is Use.RUNNING}
+
+    def lacks(tag: Tag) -> bool:
+        if tag.target is None or not served.is_partial(repository.name, tag.name):
+            return False
+        needed = running & with_listed(inventory, (tag.target,))
+        if named.tags.get(tag.name) is Use.RUNNING:
+            needed.add(tag.target)
+        return not all(served.has_number(repository.name, number) for number in needed)
+
+    return frozenset(tag.name for tag in repository.tags if lacks(tag))
+
+
+def _count_missing(inventory: Inventory, images: AppImages, served: "_Served") -> Mapping[Use, int]:
     """Count the distinct images of this registry that are not in the store or not whole.
 
     While a part of the store is unread, an image that is not found may be there: it does not count.
+    An image that lacks only platforms that the apps' hosts do not run is whole.
     """
     named = {image.repository for image in (*images.running, *images.rollback)}
-    served = {
-        each.name: {tag.name for tag in each.tags}
+    tags = {
+        each.name: {tag.name: tag.target for tag in each.tags}
         for each in inventory.repositories
         if each.name in named
     }
-    damaged = {(tag.repository, tag.tag) for tag in broken}
-    digests = _ServedDigests(inventory, reaches)
 
     def is_missing(image: ImageName) -> bool:
         if image.digest is not None:
-            return not inventory.unread and not digests.has(image.repository, image.digest)
-        if image.tag in served.get(image.repository, ()):
-            return (image.repository, image.tag) in damaged
+            return not inventory.unread and not served.has_digest(image.repository, image.digest)
+        here = tags.get(image.repository, {})
+        if image.tag is not None and image.tag in here:
+            return not served.has_tag(image.repository, image.tag, here[image.tag])
         return not inventory.unread
 
     def count(group: Iterable[ImageName]) -> int:
@@ -238,12 +261,45 @@ def _count_missing(
     return {Use.RUNNING: count(images.running), Use.ROLLBACK: count(images.rollback)}
 
 
-class _ServedDigests:
-    """Knows which manifests can be pulled by digest."""
+class _Served:
+    """Knows which images the hosts of apps can pull."""
 
-    def __init__(self, inventory: Inventory, reaches: Reaches) -> None:
+    def __init__(
+        self, inventory: Inventory, reaches: Reaches, integrity: Integrity, platform: str
+    ) -> None:
         self._inventory = inventory
         self._reaches = reaches
+        self._platform = platform
+        self._broken = {(each.repository, each.tag) for each in integrity.broken_tags}
+        self._partial = {(each.repository, each.tag) for each in integrity.partial_tags}
+        self._with_partial = {repository for repository, _ in self._partial}
+
+    def has_partial_tags(self, repository: str) -> bool:
+        return repository in self._with_partial
+
+    def is_partial(self, repository: str, tag: str) -> bool:
+        return (repository, tag) in self._partial
+
+    def has_tag(self, repository: str, tag: str, target: BlobNumber | None) -> bool:
+        if not self.is_partial(repository, tag):
+            return (repository, tag) not in self._broken
+        return target is not None and self.has_number(repository, target)
+
+    def has_digest(self, repository: str, digest: Digest) -> bool:
+        number = self._inventory.digests.find(digest)
+        return number is not None and self.has_number(repository, number)
+
+    def has_number(self, name: str, number: BlobNumber) -> bool:
+        """Return whether a manifest can be pulled whole, or at least what the hosts need of it."""
+        if name not in self._repositories:
+            return False
+        repository, reach = self._repositories[name]
+        held = sound_links(repository, reach)
+        if self._check.fault(repository, number, held) is None:
+            return True
+        if not self._platform or number not in self._inventory.indexes:
+            return False
+        return serves(self._check.images(repository, number, held), self._platform)
 
     @cached_property
     def _check(self) -> PullCheck:
@@ -253,10 +309,3 @@ class _ServedDigests:
     def _repositories(self) -> Mapping[str, tuple[Repository, RepositoryReach]]:
         pairs = zip(self._inventory.repositories, self._reaches, strict=True)
         return {repository.name: (repository, reach) for repository, reach in pairs}
-
-    def has(self, name: str, digest: Digest) -> bool:
-        number = self._inventory.digests.find(digest)
-        if number is None or name not in self._repositories:
-            return False
-        repository, reach = self._repositories[name]
-        return self._check.fault(repository, number, sound_links(repository, reach)) is None

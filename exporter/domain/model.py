@@ -23,12 +23,18 @@ USUAL_SCHEMA = 2
 """``schemaVersion`` of all manifests except those that Docker before 1.10 pushed."""
 
 
+NO_PLATFORM = "unknown/unknown"
+"""Platform that build tools state for attestations, which are not images."""
+
+
 class Manifest(msgspec.Struct, frozen=True, gc=False):
     """What one manifest or index references.
 
     Attributes:
         schema: version of its format, 2 or 1; 0 if no registry recognizes it.
         children: manifests listed by an index.
+        platforms: of each of ``children``, such as ``linux/arm64/v8``; an empty name if it is not
+            stated, :data:`NO_PLATFORM` for an attestation. Empty if none is stated.
         blobs: configuration, layers, and anything else that it references.
         foreign: those of ``blobs`` that have download URLs and need not be on disk.
         unmarked: references in fields that the registry does not read in a manifest of this type;
@@ -38,6 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
 
     schema: int = USUAL_SCHEMA
     children: tuple[BlobNumber, ...] = ()
+    platforms: tuple[str, ...] = ()
     blobs: tuple[BlobNumber, ...] = ()
     foreign: tuple[BlobNumber, ...] = ()
     unmarked: tuple[BlobNumber, ...] = ()

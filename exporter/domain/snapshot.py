@@ -120,17 +120,54 @@ class BrokenTag:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialTag:
+    """A tag of an index of which some images can be pulled whole, and the rest cannot.
+
+    Attributes:
+        repository: its repository.
+        tag: its name.
+        reason: the first fault that was found.
+        platforms: of the images that can be pulled whole, sorted; without those not stated.
+        lacks: platforms of the images that cannot, sorted. Empty if only attestations cannot, or
+            the platforms are not stated.
+
+    """
+
+    repository: str
+    tag: str
+    reason: str
+    platforms: tuple[str, ...]
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Integrity:
     """What is broken.
 
     Attributes:
         missing_blobs: digests referenced but not on disk, those with download URLs aside.
-        broken_tags: tags that cannot be pulled whole.
+        broken_tags: tags of which no image can be pulled whole.
+        partial_tags: tags of which some images can be pulled whole, and others cannot.
 
     """
 
     missing_blobs: tuple[str, ...]
     broken_tags: tuple[BrokenTag, ...]
+    partial_tags: tuple[PartialTag, ...] = ()
+
+    def with_broken(self, tags: Mapping[str, frozenset[str]]) -> "Integrity":
+        """Return it with some of the partial tags, named by repository, as broken ones."""
+        moved = [each for each in self.partial_tags if each.tag in tags.get(each.repository, ())]
+        if not moved:
+            return self
+        broken = [BrokenTag(each.repository, each.tag, each.reason) for each in moved]
+        return Integrity(
+            self.missing_blobs,
+            tuple(
+                sorted((*self.broken_tags, *broken), key=lambda each: (each.repository, each.tag))
+            ),
+            tuple(each for each in self.partial_tags if each not in moved),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +201,8 @@ class StoreFigures:
         strays: files that are not part of the layout.
         issues: how many by cause; every cause is there.
         complete: whether all that was found could be read.
-        integrity: what is not whole; None of a pull-through cache, which fetches what is absent
-            when it is asked for.
+        integrity: what is not whole, whatever runs; None of a pull-through cache, which fetches
+            what is absent when it is asked for.
         collector: what the registry's collector would do in each mode; None while something
             could not be read that may change it.
 
@@ -279,3 +316,11 @@ class Snapshot:
     uses: UseFigures | None = None
     policies: tuple[PolicyFigures, ...] | None = None
     census: Census | None = None
+
+    @property
+    def integrity(self) -> Integrity | None:
+        """What is broken, also for the apps that run it; None if that is unknown."""
+        integrity = None if self.store is None else self.store.figures.integrity
+        if integrity is None or self.uses is None:
+            return integrity
+        return integrity.with_broken(self.uses.lacking_platform)

@@ -6,7 +6,7 @@ The five uses are defined here; :mod:`exporter.analysis.tag_uses` assigns them.
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Tag
@@ -99,6 +99,8 @@ class UseFigures:
         pinned: by repository, the manifests that apps name by digest, with the strongest use.
         orphaned_repositories: names of the repositories whose app no longer exists.
         missing_images: how many images apps rely on and this store cannot serve, by use.
+        lacking_platform: by repository, the partial tags that apps run and that lack the platform
+            that these apps need.
 
     """
 
@@ -107,6 +109,7 @@ class UseFigures:
     pinned: Mapping[str, Mapping[BlobNumber, Use]]
     orphaned_repositories: frozenset[str]
     missing_images: Mapping[Use, int]
+    lacking_platform: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from html import escape
 
 from exporter import __version__
 from exporter.domain.scan_progress import ScanProgress
-from exporter.domain.snapshot import BlobState, GcMode, Snapshot, StoreFigures
+from exporter.domain.snapshot import BlobState, GcMode, Integrity, Snapshot, StoreFigures
 from exporter.support.quantities import format_duration, format_size
 
 _PAGE = """<!doctype html>
@@ -70,7 +70,7 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
             ("Blobs", f"{total}, of which {unreferenced} unreferenced"),
             ("Reclaimable", _reclaimable(figures)),
             ("Repositories", f"{len(figures.repositories)}"),
-            ("Broken tags", _broken_tags(figures)),
+            ("Broken tags", _broken_tags(snapshot.integrity)),
             ("Unread", f"{unread} parts of the store could not be read"),
         ]
     if snapshot.platform is not None:
@@ -84,10 +84,12 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
     return rows
 
 
-def _broken_tags(figures: StoreFigures) -> str:
-    if figures.integrity is None:
+def _broken_tags(integrity: Integrity | None) -> str:
+    if integrity is None:
         return "unknown for a pull-through cache"
-    return f"{len(figures.integrity.broken_tags)}"
+    partial = len(integrity.partial_tags)
+    more = f", and {partial} of which only some platforms can be pulled" if partial else ""
+    return f"{len(integrity.broken_tags)}{more}"
 
 
 def _reclaimable(figures: StoreFigures) -> str:

@@ -15,6 +15,7 @@ from exporter.domain.snapshot import (
     CollectorRun,
     Dialect,
     GcMode,
+    Integrity,
     RepositoryFigures,
     Snapshot,
     StoreReading,
@@ -81,7 +82,7 @@ def actions_of(
     reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, commands: CommandLines
 ) -> tuple[Action, ...]:
     """Return all actions: the collector in both modes, each policy, each orphaned repository."""
-    write = _Commands(reading, options, commands)
+    write = _Commands(reading, options, commands, snapshot.integrity)
     orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
     pinned = () if snapshot.uses is None else _untagged_images(reading.inventory, snapshot.uses)
     return (
@@ -95,14 +96,18 @@ class _Commands:
     """Writes the commands that can be run as things are, and what to know before."""
 
     def __init__(
-        self, reading: StoreReading, options: AnalysisOptions, commands: CommandLines
+        self,
+        reading: StoreReading,
+        options: AnalysisOptions,
+        commands: CommandLines,
+        integrity: Integrity | None,
     ) -> None:
         self._runs = reading.figures.collector
         self._configuration = _CONFIGURATIONS[options.dialect]
         self._operator = commands.operator
         self._plan = commands.plan
         self.platform = "" if options.ownership is None else options.ownership.platform
-        self.broken = tuple(_broken(reading))
+        self.broken = tuple(_broken(integrity))
 
     def collector(self, *options: str) -> tuple[str, ...]:
         """Return the commands that run the registry's collector."""
@@ -126,9 +131,8 @@ class _Commands:
         )
 
 
-def _broken(reading: StoreReading) -> Iterator[str]:
+def _broken(integrity: Integrity | None) -> Iterator[str]:
     """Yield a warning about tags that are broken already: a run may delete more of them."""
-    integrity = reading.figures.integrity
     if integrity is not None and integrity.broken_tags:
         tags = _first([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
         yield (

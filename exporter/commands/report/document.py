@@ -26,6 +26,7 @@ def report_json(report: StoreReport) -> bytes:
         "scan_duration_seconds": snapshot.scan.duration_seconds,
         "storage_limit_bytes": report.storage_limit,
         **msgspec.to_builtins(reading.figures, str_keys=True),
+        "integrity": msgspec.to_builtins(snapshot.integrity),
         "repositories": [_repository(each, uses, report.ownership) for each in report.repositories],
         "issues": reading.inventory.issues,
         "filesystem": snapshot.filesystem,

@@ -12,7 +12,14 @@ from rich.table import Table
 from exporter.commands.report.actions import Action
 from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
-from exporter.domain.snapshot import BlobState, Integrity, RepositoryFigures, Snapshot, StoreReading
+from exporter.domain.snapshot import (
+    BlobState,
+    Integrity,
+    PartialTag,
+    RepositoryFigures,
+    Snapshot,
+    StoreReading,
+)
 from exporter.support.quantities import format_duration, format_size
 
 _ISSUES_SHOWN = 10
@@ -166,6 +173,8 @@ def print_repository(
     for row in rows:
         if row.broken is not None:
             console.print(f"[bold red]broken[/] {escape(row.tag)}: {escape(row.broken)}")
+        if row.partial is not None:
+            console.print(f"[bold yellow]partial[/] {escape(row.tag)}: {escape(row.partial)}")
 
 
 def _print_actions(actions: Sequence[Action], console: Console) -> None:
@@ -196,22 +205,42 @@ def _print_platform(snapshot: Snapshot, console: Console) -> None:
 
 
 def _print_damage(report: StoreReport, console: Console) -> None:
-    integrity = report.reading.figures.integrity or Integrity((), ())
+    integrity = report.snapshot.integrity or Integrity((), ())
     uses, ownership = report.snapshot.uses, report.ownership
     if integrity.missing_blobs:
         console.print(f"\n[bold red]{len(integrity.missing_blobs)} referenced blobs are missing[/]")
     if integrity.broken_tags:
         console.print(f"\n[bold red]{len(integrity.broken_tags)} tags cannot be pulled whole[/]")
-    for tag in integrity.broken_tags[:_ISSUES_SHOWN]:
-        console.print(f"  {tag.repository}:{tag.tag}: {tag.reason}", markup=False)
-    if len(integrity.broken_tags) > _ISSUES_SHOWN:
-        more = len(integrity.broken_tags) - _ISSUES_SHOWN
-        console.print(f"  and {more} more; --format json lists all of them")
+    _print_first(
+        [f"{each.repository}:{each.tag}: {each.reason}" for each in integrity.broken_tags], console
+    )
+    if integrity.partial_tags:
+        title = (
+            f"{len(integrity.partial_tags)} tags are partial: some of their images can be pulled"
+        )
+        console.print(f"\n[bold yellow]{title}[/]")
+    _print_first([_describe(each) for each in integrity.partial_tags], console)
     for use, count in ({} if uses is None else uses.missing_images).items():
         if count:
             platform = "" if ownership is None else ownership.platform
             text = f"{count} images of {platform}'s use {use} are not here, or not whole"
             console.print(f"\n[bold red]{text}[/]")
+
+
+def _describe(tag: PartialTag) -> str:
+    """Return what can be pulled of a partial tag, and why the rest cannot."""
+    can = f"can be pulled for {', '.join(tag.platforms)}" if tag.platforms else ""
+    lacks = f"lacks {', '.join(tag.lacks)}" if tag.lacks else ""
+    facts = ", ".join(part for part in (lacks, can) if part)
+    return f"{tag.repository}:{tag.tag}{' ' * bool(facts)}{facts}: {tag.reason}"
+
+
+def _print_first(lines: Sequence[str], console: Console) -> None:
+    for line in lines[:_ISSUES_SHOWN]:
+        console.print(f"  {line}", markup=False)
+    if len(lines) > _ISSUES_SHOWN:
+        more = len(lines) - _ISSUES_SHOWN
+        console.print(f"  and {more} more; --format json lists all of them")
 
 
 def _when(moment: float | None, now: float) -> str:

@@ -1,7 +1,7 @@
 """The tags of one repository: size, exclusive bytes, push time, platforms, use."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
@@ -18,7 +18,7 @@ from exporter.domain.model import (
     Repository,
     Tag,
 )
-from exporter.domain.snapshot import Snapshot, StoreReading
+from exporter.domain.snapshot import BrokenTag, Integrity, PartialTag, Snapshot, StoreReading
 from exporter.domain.uses import Use
 
 Platforms = Mapping[Digest, tuple[str, ...]]
@@ -38,7 +38,8 @@ class TagRow:
         platforms: such as ``linux/amd64``; empty if that is unknown.
         use: what apps use it for; None without a platform.
         apps: those that use it, by name; None while it is unknown which images apps use.
-        broken: why it cannot be pulled whole; None if it can.
+        broken: why it cannot be pulled; None if it can, whole or in part.
+        partial: why only some of its images can be pulled; None if all can, or none.
 
     """
 
@@ -51,6 +52,7 @@ class TagRow:
     use: Use | None
     apps: tuple[AppUse, ...] | None
     broken: str | None
+    partial: str | None
 
 
 def repository_named(inventory: Inventory, name: str) -> Repository:
@@ -70,12 +72,9 @@ def tag_rows(
     inventory = reading.inventory
     reach = _reach_by_tag(inventory, repository)
     holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))
-    integrity = reading.figures.integrity
-    broken = {
-        each.tag: each.reason
-        for each in (() if integrity is None else integrity.broken_tags)
-        if each.repository == repository.name
-    }
+    integrity = snapshot.integrity or Integrity((), ())
+    broken = _reasons(integrity.broken_tags, repository)
+    partial = _reasons(integrity.partial_tags, repository)
     images = None if snapshot.platform is None else snapshot.platform.images
     lookup = None if images is None else AppLookup(inventory, images)
     uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}
@@ -95,9 +94,14 @@ def tag_rows(
             use=uses.get(tag.name),
             apps=None if lookup is None else lookup.of_tag(repository.name, tag),
             broken=broken.get(tag.name),
+            partial=partial.get(tag.name),
         )
 
     return tuple(map(row, newest_first(repository)))
+
+
+def _reasons(tags: Iterable[BrokenTag | PartialTag], repository: Repository) -> Mapping[str, str]:
+    return {each.tag: each.reason for each in tags if each.repository == repository.name}
 
 
 def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set[BlobNumber]]:

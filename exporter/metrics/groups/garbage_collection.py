@@ -1,4 +1,4 @@
-"""Metrics of what the registry's garbage collector would do, and of broken tags and blobs."""
+"""Metrics of what the registry's garbage collector would do, of broken tags and missing blobs."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,8 +25,7 @@ def _blockers(subject: Subject) -> Iterator[Sample]:
 
 def _integrity(read: Callable[[Integrity], float]) -> Reader:
     def samples(subject: Subject) -> Iterator[Sample]:
-        store = subject.snapshot.store
-        known = None if store is None else store.figures.integrity
+        known = subject.snapshot.integrity
         return one(None if known is None else read(known))
 
     return samples
@@ -61,7 +60,7 @@ GROUP = metric_group(
         Metric(
             "docker_registry_gc_endangered_tags",
             "Tags that can be pulled now and could not after that run of the registry's garbage "
-            "collector.",
+            "collector, and partial tags that would lose an image.",
             _by_mode(lambda run: len(run.endangered)),
             ("mode",),
         ),
@@ -80,13 +79,22 @@ GROUP = metric_group(
         ),
         Metric(
             "docker_registry_broken_tags",
-            "Tags that cannot be pulled whole: a blob is missing or has another size than its "
-            "manifest says, a manifest cannot be read or is not linked. Links to layers are not "
-            "read: a missing one is not noticed.",
+            "Tags that cannot be pulled: a blob is missing or has another size than its manifest "
+            "says, a manifest cannot be read or is not linked. A tag of several images counts if "
+            "none of them can be pulled whole, or not the one for the platform of an app that runs "
+            "it. Links to layers are not read: a missing one is not noticed.",
             _integrity(lambda integrity: len(integrity.broken_tags)),
             source=_READ,
         ),
+        Metric(
+            "docker_registry_partial_tags",
+            "Tags of several images of which some can be pulled whole and others cannot, for "
+            "instance because some platforms were left out on purpose. None of them counts as "
+            "broken.",
+            _integrity(lambda integrity: len(integrity.partial_tags)),
+            source=_READ,
+        ),
     ),
-    depends_on=lambda snapshot: (snapshot.store,),
+    depends_on=lambda snapshot: (snapshot.store, snapshot.uses),
     source=_SIMULATED,
 )

@@ -7,6 +7,8 @@ look like garbage. A ``subject`` is not a reference: the registry's collector fo
 """
 
 import json
+import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ import msgspec
 
 from exporter.domain.digests import Digest, parse_digest
 from exporter.domain.errors import ManifestUnreadableError
+from exporter.domain.model import NO_PLATFORM
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
@@ -37,6 +40,10 @@ _MANIFEST_MEDIA_TYPES = _KNOWN_MEDIA_TYPES | {
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.oci.artifact.manifest.v1+json",
 }
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+_ATTESTATION = "attestation-manifest"
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Names of systems, architectures and variants; anything else is not shown to people."""
 _SCHEMA_2 = 2
 _NOT_SAID = -1
 
@@ -48,6 +55,7 @@ class ManifestContent(NamedTuple):
         schema: 2 or 1, as the registry reads it; 0 if it refuses the manifest
             (``manifestStore.Get`` in its ``registry/storage/manifeststore.go``).
         children: manifests that an index lists.
+        platforms: of each of ``children``, see :attr:`exporter.domain.model.Manifest.platforms`.
         blobs: configuration, layers, and entries of an index that are not manifests (build
             caches).
         sizes: bytes that the manifest states for ``children`` and then ``blobs``; -1 if none.
@@ -59,6 +67,7 @@ class ManifestContent(NamedTuple):
 
     schema: int
     children: tuple[Digest, ...]
+    platforms: tuple[str, ...]
     blobs: tuple[Digest, ...]
     sizes: tuple[int, ...]
     foreign: tuple[Digest, ...]
@@ -71,6 +80,14 @@ class _Descriptor(msgspec.Struct, rename="camel", gc=False):
     media_type: str = ""
     size: int = _NOT_SAID
     urls: list[str] | None = None
+    platform: object = None
+    annotations: object = None
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
 
 
 class _FsLayer(msgspec.Struct, gc=False):
@@ -129,9 +146,9 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
 _decode = msgspec.json.Decoder(_Document).decode
 _FIELDS = {
     name.lower(): name
-    for struct in (_Document, _Descriptor, _FsLayer)
+    for struct in (_Document, _Descriptor, _Platform, _FsLayer)
     for name in (field.encode_name for field in msgspec.structs.fields(struct))
-}
+} | {_REFERENCE_TYPE: _REFERENCE_TYPE}
 _LISTS = frozenset({"layers", "blobs", "manifests", "fsLayers", "urls"})
 
 
@@ -179,12 +196,33 @@ def _content(document: _Document) -> ManifestContent:
     return ManifestContent(
         schema=document.schema(),
         children=tuple(found[: len(children)]),
+        platforms=_platforms(children),
         blobs=tuple(found[len(children) :]),
         sizes=tuple([each.size for each in children + stored]),
         foreign=tuple([found[place - len(own)] for place, each in enumerate(own) if each.urls]),
         unmarked=() if document.is_plain() else _unmarked(found, document.marked()),
         senseless=senseless,
     )
+
+
+def _platforms(children: Sequence[_Descriptor]) -> tuple[str, ...]:
+    """Return the platform of each child; nothing if none is stated."""
+    names = tuple([_platform(child) for child in children])
+    return names if any(names) else ()
+
+
+def _platform(descriptor: _Descriptor) -> str:
+    annotations = descriptor.annotations
+    if isinstance(annotations, dict) and annotations.get(_REFERENCE_TYPE) == _ATTESTATION:
+        return NO_PLATFORM
+    stated = descriptor.platform
+    if not isinstance(stated, dict):
+        return ""
+    stated_parts = (stated.get("os"), stated.get("architecture"), stated.get("variant"))
+    parts = [part for part in stated_parts if part]
+    if not all(isinstance(part, str) and _PLATFORM_PART.fullmatch(part) for part in parts):
+        return ""
+    return sys.intern("/".join(parts))  # a store has few platforms and many indexes
 
 
 def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]:

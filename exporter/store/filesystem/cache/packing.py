@@ -235,6 +235,10 @@ def _check(known: Known) -> None:
     if min(inventory.sizes, default=0) < UNKNOWN:
         raise ValueError("a size below zero")
     _check_times(_times_in(inventory))
+    if any(
+        len(each.platforms) not in {0, len(each.children)} for each in inventory.manifests.values()
+    ):
+        raise ValueError("not one platform for each child")
     numbers = _numbers_in(inventory)
     if numbers and not 0 <= min(numbers) <= max(numbers) < len(inventory.digests):
         raise ValueError("the number of a blob that is not there")

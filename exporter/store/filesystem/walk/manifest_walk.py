@@ -181,6 +181,7 @@ class ManifestWalk:
         return Manifest(
             schema=content.schema,
             children=intern(content.children),
+            platforms=content.platforms,
             blobs=intern(content.blobs),
             foreign=intern(content.foreign),
             unmarked=intern(content.unmarked),
