@@ -34,16 +34,14 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from exporter.domain.census import Census
-    from exporter.domain.scan_progress import RunningScan
     from exporter.registry.http import RequestObserver
-    from exporter.serve.loop import Job, Loop
-    from exporter.serve.publisher import Publisher
+    from exporter.serve.loop import Loop
+    from exporter.serve.loops import Sources
     from exporter.serve.run import Service
     from exporter.web.server.connections import Bounds
 
 _log = logging.getLogger(__name__)
 
-_FILESYSTEM_SECONDS = 15.0
 _CACHE_NAME = "inventory.sqlite"
 _CENSUS_SUFFIX = ".census.json"  # beside the cache
 
@@ -200,6 +198,8 @@ def _service(settings: Settings) -> "Service":
         ScanProgressCollector,
         process_registry,
     )
+    from exporter.serve.loop import Loop
+    from exporter.serve.loops import Sources, reading_loops, stall_loop
     from exporter.serve.publisher import Publisher
     from exporter.serve.refresh import StoreRefresher
     from exporter.serve.run import Service, listen
@@ -221,11 +221,13 @@ def _service(settings: Settings) -> "Service":
     store = open_store(settings, _follow_options(settings, instruments))
     follower = store.follow(FiguresCodec(settings.registry.gc_dialect))
     stop = threading.Event()
-    sources = _Sources(store, platform, ask, analyst, publisher)
+    interval = settings.scan.interval
+    sources = Sources(store, platform, ask, analyst, publisher)
+    refresher = StoreRefresher(follower, analyst, publisher, stop, running)
     loops = [
-        *_loops(sources, settings, stop),
-        _scan_loop(StoreRefresher(follower, analyst, publisher, stop, running), settings, stop),
-        _stall_loop(store, running, stop),
+        *reading_loops(sources, interval, stop),
+        Loop("reading the store", refresher, interval, stop),
+        stall_loop(store, running, stop),
         *_census_loops(sources, settings, stop),
     ]
     app = create_app(
@@ -239,71 +241,7 @@ def _service(settings: Settings) -> "Service":
     return Service(store, loops, stop, follower.close, app, listener, bounds, access)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """Where readings come from beside the scan, and where they go."""
-
-    store: Store
-    platform: Platform | None
-    ask_registry: Callable[[], ApiStatus] | None
-    analyst: Analyst
-    publisher: "Publisher"
-
-
-def _loops(sources: _Sources, settings: Settings, stop: threading.Event) -> list["Loop"]:
-    """Return the loops that read everything but the store.
-
-    The platform comes first: the first figures then know which images are in use.
-    """
-    from exporter.domain.errors import ApiUnavailableError
-    from exporter.serve.loop import Job, Loop
-
-    interval, analyst, update = settings.scan.interval, sources.analyst, sources.publisher.update
-    platform, ask = sources.platform, sources.ask_registry
-    loops = []
-    if platform is not None:
-
-        def read_platform() -> None:
-            status = platform.read()
-            update(lambda before: analyst.with_platform(before, status))
-
-        name = f"reading {platform.ownership.platform}'s configuration"
-        loops.append(Loop(name, Job(read_platform), interval, stop))
-
-    def read_filesystem() -> None:
-        usage = sources.store.capacity()
-        update(lambda before: analyst.with_filesystem(before, usage))
-
-    pace = min(_FILESYSTEM_SECONDS, interval)
-    loops.append(Loop("reading the filesystem", Job(read_filesystem), pace, stop))
-    if ask is not None:
-
-        def ask_registry() -> None:
-            status = ask()
-            update(lambda before: analyst.with_api(before, status))
-            if status.failure is not None:
-                # asked again sooner: one restart of the registry must not look like an outage
-                raise ApiUnavailableError(status.failure)
-
-        loops.append(Loop("asking the registry's API", Job(ask_registry), interval, stop))
-    return loops
-
-
-def _scan_loop(job: "Job", settings: Settings, stop: threading.Event) -> "Loop":
-    from exporter.serve.loop import Loop
-
-    return Loop("reading the store", job, settings.scan.interval, stop)
-
-
-def _stall_loop(store: Store, running: "RunningScan", stop: threading.Event) -> "Loop":
-    from exporter.serve.loop import Job, Loop
-    from exporter.serve.stall import CHECK_SECONDS, StallWarner
-
-    warner = StallWarner(store.location, running)
-    return Loop("watching over scans", Job(warner.check), CHECK_SECONDS, stop)
-
-
-def _census_loops(sources: _Sources, settings: Settings, stop: threading.Event) -> list["Loop"]:
+def _census_loops(sources: "Sources", settings: Settings, stop: threading.Event) -> list["Loop"]:
     """Return the loop that takes censuses of the disk, unless that is switched off."""
     from exporter.serve.census import MAX_OPS_PER_SECOND, CensusPlan, CensusTaker
     from exporter.serve.census_file import CensusFile

@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "exporter.metrics": ("exporter.domain",),
     "exporter.web": ("exporter.domain", "exporter.support", "exporter.metrics"),
     "exporter.serve": ("exporter.domain", "exporter.support", "exporter.store.port",
-                       "exporter.analysis", "exporter.web"),
+                       "exporter.platforms.port", "exporter.analysis", "exporter.web"),
     "exporter.commands": ("exporter.domain", "exporter.support", "exporter.store.format",
                           "exporter.store.port", "exporter.platforms.port", "exporter.analysis",
                           "exporter.metrics", "exporter.web"),
