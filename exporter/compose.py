@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.commands.one_scan import scan_once
+from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import ApiStatus, Snapshot
 from exporter.domain.text import printable
 from exporter.metrics.metric import Subject
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from exporter.domain.census import Census
-    from exporter.registry.http import RequestObserver
+    from exporter.registry.http import RegistryEndpoint, RequestObserver
     from exporter.serve.loop import Loop
     from exporter.serve.loops import Sources
     from exporter.serve.run import Service
@@ -77,9 +78,7 @@ def open_platform(settings: Settings) -> Platform | None:
     """Return the platform that runs the images; None if none is configured."""
     if settings.caprover.config_dir is None:
         return None
-    from exporter.platforms.caprover.platform import (
-        Caprover,
-    )
+    from exporter.platforms.caprover.platform import Caprover
 
     return Caprover(settings.caprover.config_dir, settings.caprover.image_prefix)
 
@@ -112,13 +111,35 @@ def registry_question(
     settings: Settings, observer: "RequestObserver"
 ) -> Callable[[], ApiStatus] | None:
     """Return a function that asks the registry's API; None if no registry is configured."""
+    endpoint = _endpoint(settings)
+    if endpoint is None:
+        return None
+    from exporter.registry.status import ask_registry
+
+    return lambda: ask_registry(endpoint, settings.registry.password_file, observer)
+
+
+def deletion_question(settings: Settings) -> Callable[[str], DeletionAnswer] | None:
+    """Return a function that asks whether a repository's manifests can be deleted.
+
+    Only for ``plan``: it sends a DELETE that can delete nothing. None if no registry is configured.
+    """
+    endpoint = _endpoint(settings)
+    if endpoint is None:
+        return None
+    from exporter.registry.deletion import ask_deletion
+
+    file = settings.registry.password_file
+    return lambda repository: ask_deletion(endpoint, file, repository, lambda *_: None)
+
+
+def _endpoint(settings: Settings) -> "RegistryEndpoint | None":
     registry = settings.registry
     if registry.url is None:
         return None
     from exporter.registry.http import RegistryEndpoint
-    from exporter.registry.status import ask_registry
 
-    endpoint = RegistryEndpoint(
+    return RegistryEndpoint(
         url=registry.url,
         username=registry.username,
         password=registry.password,
@@ -126,7 +147,6 @@ def registry_question(
         insecure_skip_verify=registry.insecure_skip_verify,
         timeout=registry.timeout,
     )
-    return lambda: ask_registry(endpoint, registry.password_file, observer)
 
 
 def scan(settings: Settings) -> Scanned:
@@ -262,10 +282,7 @@ def _cache_path(settings: Settings) -> Path | None:
 
 
 def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> FollowOptions:
-    from exporter.metrics.instruments import (
-        CacheInstruments,
-        WatchInstruments,
-    )
+    from exporter.metrics.instruments import CacheInstruments, WatchInstruments
 
     watching = WatchInstruments(instruments)
     path = _cache_path(settings)

@@ -73,6 +73,7 @@ class Request:
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    method: str = "GET"
 
     @property
     def authorization(self) -> str | None:
@@ -147,10 +148,15 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     disable_nagle_algorithm = True
 
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         fake = cast("_Listener", self.server).fake
         address = urlsplit(self.path)
-        request = Request(address.path, parse_qs(address.query), dict(self.headers.items()))
+        request = Request(
+            address.path, parse_qs(address.query), dict(self.headers.items()), self.command
+        )
         fake.requests.append(request)
         route = fake.routes.get(address.path, Reply(status=404))
         reply = route if isinstance(route, Reply) else route(request)

@@ -185,16 +185,20 @@ class GarbageCollector:
         return frozenset(_ELIGIBLE.findall(done.stdout))
 
 
-def _registry_config(root: Path, *, delete: bool = True) -> dict[str, Any]:
+def _registry_config(root: Path, *, delete: bool = True, read_only: bool = False) -> dict[str, Any]:
+    # purging would remove old uploads at a random moment within the first hour
+    maintenance: dict[str, Any] = {"uploadpurging": {"enabled": False}}
+    if read_only:
+        maintenance["readonly"] = {"enabled": True}
+    storage = {
+        "filesystem": {"rootdirectory": str(root)},
+        "delete": {"enabled": delete},
+        "maintenance": maintenance,
+    }
     return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {
-            "filesystem": {"rootdirectory": str(root)},
-            "delete": {"enabled": delete},
-            # it would remove old uploads at a random moment within the first hour
-            "maintenance": {"uploadpurging": {"enabled": False}},
-        },
+        "storage": storage,
     }
 
 
@@ -207,17 +211,21 @@ class DockerRegistry(Server):
         *,
         users: Mapping[str, str] | None = None,
         delete: bool = True,
+        read_only: bool = False,
+        cache_of: str | None = None,
         tls: tuple[Path, Path] | None = None,
         program: str | None = None,
     ) -> None:
         """Prepare the server; ``tls`` is a certificate chain and its key as PEM files.
 
+        ``cache_of`` is the address of the registry that this one is a pull-through cache of.
         Without ``program`` it is Debian's.
         """
         self.root = root
         self._program = program or require("docker-registry")
         self._users = users
-        self._delete = delete
+        self._storage = {"delete": delete, "read_only": read_only}
+        self._cache_of = cache_of
         self._tls = tls
         self._port = free_port()
         super().__init__(f"{'https' if tls else 'http'}://127.0.0.1:{self._port}")
@@ -239,7 +247,9 @@ class DockerRegistry(Server):
         if self._tls is not None:
             certificate, key = self._tls
             http["tls"] = {"certificate": str(certificate), "key": str(key)}
-        config = _registry_config(self.root, delete=self._delete) | {"http": http}
+        config = _registry_config(self.root, **self._storage) | {"http": http}
+        if self._cache_of is not None:
+            config["proxy"] = {"remoteurl": self._cache_of}
         if self._users is not None:
             path = home / "htpasswd"
             path.write_text("".join(_htpasswd(*user) for user in self._users.items()))

@@ -9,7 +9,7 @@
     ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
     ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
-    ├── PlanRefusedError          too little is known to plan deletions; exit code 1
+    ├── PlanRefusedError          no deletions can be planned; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
     │   └── CacheDamagedError     it differs from what was written
     ├── CacheUnusableError        the cache file cannot be read or written
@@ -67,7 +67,7 @@ class BlobUnknownError(ExporterError):
 
 
 class PlanRefusedError(ExporterError):
-    """Something is unknown that could make a planned deletion wrong."""
+    """Something unknown could make a planned deletion wrong, or the registry refuses them all."""
 
 
 class CacheUnfitError(ExporterError):

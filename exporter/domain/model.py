@@ -288,6 +288,18 @@ class ApiView:
     tags: Mapping[str, frozenset[str]]
 
 
+class DeletionAnswer(enum.StrEnum):
+    """Whether the registry's API allows deletions, as far as it says so.
+
+    ``switched_off``: its configuration does not allow them. ``not_allowed``: its API has no
+    deletions now, as in read-only mode, or a proxy in front of it refuses them.
+    """
+
+    SWITCHED_OFF = "switched_off"
+    NOT_ALLOWED = "not_allowed"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class FilesystemUsage:
     """The filesystem that holds the store, as ``statvfs`` reports it.

@@ -28,7 +28,14 @@ _HEADERS = {
     "Accept-Encoding": "identity",  # so that no body exceeds its limit when it is decompressed
     "User-Agent": f"registry-storage-exporter/{__version__}",
 }
-_WITH_BODY = frozenset({httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.NOT_FOUND})
+_WITH_BODY = frozenset(
+    {
+        httpx.codes.OK,
+        httpx.codes.UNAUTHORIZED,
+        httpx.codes.NOT_FOUND,
+        httpx.codes.METHOD_NOT_ALLOWED,
+    }
+)
 _URL_SETTING = "--registry.url"
 _SETTINGS = {"token": "the registry's auth.token.realm"}  # an address that the registry chooses
 _MAX_SHOWN = 200
@@ -65,8 +72,8 @@ class RequestObserver(Protocol):
     def __call__(self, endpoint: str, code: str, seconds: float) -> None:
         """Record one request.
 
-        ``endpoint`` is ``ping``, ``catalog``, ``tags`` or ``token``; ``code`` is the HTTP status,
-        or ``error`` if no complete answer came.
+        ``endpoint`` is ``ping``, ``catalog``, ``tags``, ``token`` or ``deletion``; ``code`` is the
+        HTTP status, or ``error`` if no complete answer came.
         """
 
 
@@ -81,7 +88,7 @@ class Answer:
 
 
 class Connection:
-    """Sends GET requests over a transport, and reports each to an observer."""
+    """Sends requests over a transport, and reports each to an observer."""
 
     def __init__(
         self,
@@ -97,23 +104,32 @@ class Connection:
         self._max_body_bytes = max_body_bytes
 
     async def get(self, endpoint: str, url: httpx.URL, authorization: str | None) -> Answer:
+        """Send one GET request; errors are those of :meth:`send`."""
+        return await self.send("GET", endpoint, url, authorization)
+
+    async def send(
+        self, method: str, endpoint: str, url: httpx.URL, authorization: str | None
+    ) -> Answer:
         """Send one request. Raises ApiUnavailableError if no complete answer comes in time."""
         started = time.monotonic()
+        setting = _SETTINGS.get(endpoint, _URL_SETTING)
         try:
-            answer = await self._fetch(url, authorization, _SETTINGS.get(endpoint, _URL_SETTING))
+            answer = await self._fetch(method, url, authorization, setting)
         except ApiUnavailableError:
             self._observer(endpoint, "error", time.monotonic() - started)
             raise
         self._observer(endpoint, str(answer.status), time.monotonic() - started)
         return answer
 
-    async def _fetch(self, url: httpx.URL, authorization: str | None, setting: str) -> Answer:
+    async def _fetch(
+        self, method: str, url: httpx.URL, authorization: str | None, setting: str
+    ) -> Answer:
         headers = _HEADERS | ({"Authorization": authorization} if authorization else {})
         stage = _Stage()
         try:
             # httpx's own timeouts apply to each read: a slow server would never hit them.
             async with asyncio.timeout(self._seconds):
-                request = httpx.Request("GET", url, headers=headers, extensions={"trace": stage})
+                request = httpx.Request(method, url, headers=headers, extensions={"trace": stage})
                 response = await self._transport.handle_async_request(request)
                 try:
                     wanted = response.status_code in _WITH_BODY

@@ -1,6 +1,6 @@
 """The plan as a text file: comments, and one line per manifest to delete."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from exporter.analysis.deletion.plan import Plan
@@ -20,13 +20,17 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 """
 
 
-def write_plan(plan: Plan, root: str, selection: str, now: float) -> str:
-    """Return the plan as text; ``now`` is in Unix seconds."""
+def write_plan(
+    plan: Plan, root: str, selection: str, now: float, warnings: Sequence[str] = ()
+) -> str:
+    """Return the plan as text; ``now`` is in Unix seconds, ``warnings`` stand at its beginning."""
     head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
-    return head + "".join(f"{line}\n" for line in _body(plan))
+    return head + "".join(f"{line}\n" for line in _body(plan, warnings))
 
 
-def _body(plan: Plan) -> Iterator[str]:
+def _body(plan: Plan, warnings: Sequence[str]) -> Iterator[str]:
+    for warning in warnings:
+        yield f"# warning: {warning}"
     for blocker in plan.blockers:
         yield (
             f"# warning: the collector aborts on {blocker.path} ({blocker.reason}): "

@@ -1,5 +1,6 @@
 """The command ``plan``: select, refuse if too little is known, and write."""
 
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
@@ -9,8 +10,24 @@ from exporter.analysis.reachability import reaches_of
 from exporter.commands.plan.options import PlanRequest
 from exporter.commands.plan.page import write_plan
 from exporter.domain.errors import PlanRefusedError
+from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import Snapshot
 from exporter.support.output_files import replace_file
+
+_CACHE = (
+    "no plan: this registry is a pull-through cache, which answers 405 to every deletion; it "
+    "removes an image by itself some time after it was cached (7 days by default). To free all of "
+    "it, stop the registry, empty its store, and start it again"
+)
+_SWITCHED_OFF = (
+    "no plan: the registry at --registry.url answers 405 UNSUPPORTED to every deletion; set "
+    "storage.delete.enabled: true in its configuration (REGISTRY_STORAGE_DELETE_ENABLED=true) and "
+    "restart it"
+)
+_NOT_ALLOWED = (
+    "the registry at --registry.url answers 405 to deletions now: it is in read-only mode, or a "
+    "proxy in front of it allows no DELETE"
+)
 
 
 def plan(
@@ -19,15 +36,21 @@ def plan(
     request: PlanRequest,
     *,
     location: str,
+    ask_deletion: Callable[[str], DeletionAnswer] | None,
     now: float,
     output: TextIO,
 ) -> None:
     """Write the plan to ``output``, or to the file that the request names.
 
-    ``location`` is the store's; ``now`` is in Unix seconds. Raises PlanRefusedError if something
-    is unknown that could make a deletion wrong.
+    ``location`` is the store's; ``ask_deletion`` asks the registry whether it allows deletions in
+    a repository, None if no registry is configured; ``now`` is in Unix seconds. Raises
+    PlanRefusedError if something is unknown that could make a deletion wrong, or if the registry
+    refuses deletions.
     """
-    page = write_plan(_make(snapshot, options, request, now), location, str(request), now)
+    made = _make(snapshot, options, request, now)
+    has_answered = snapshot.api is not None and snapshot.api.view is not None
+    asked = ask_deletion if has_answered else None
+    page = write_plan(made, location, str(request), now, tuple(_warnings(made, asked)))
     if request.output is None:
         output.write(page)
         output.flush()
@@ -35,10 +58,24 @@ def plan(
         replace_file(request.output, page.encode())
 
 
+def _warnings(plan: Plan, ask: Callable[[str], DeletionAnswer] | None) -> Iterator[str]:
+    """Yield why the registry cannot carry out the plan now. Raises PlanRefusedError if never."""
+    if ask is None or not plan.deletions:
+        return
+    # in a repository of the plan: a login may be limited to some
+    answer = ask(plan.deletions[0].repository)
+    if answer is DeletionAnswer.SWITCHED_OFF:
+        raise PlanRefusedError(_SWITCHED_OFF)
+    if answer is DeletionAnswer.NOT_ALLOWED:
+        yield _NOT_ALLOWED
+
+
 def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, now: float) -> Plan:
     if snapshot.store is None:
         raise PlanRefusedError("no plan: the store was not read")
     inventory = snapshot.store.inventory
+    if inventory.is_cache:
+        raise PlanRefusedError(_CACHE)
     if options.ownership is not None and snapshot.uses is None:
         failure = snapshot.platform.failure if snapshot.platform is not None else "not read"
         raise PlanRefusedError(f"no plan, because it is unknown which tags run: {failure}")

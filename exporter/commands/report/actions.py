@@ -34,6 +34,10 @@ _MAY_BE_PULLED = (
 _QUIET = "nobody may push while the collector runs; stop deploys first"
 _UNKNOWN = "unknown: a part of the store could not be read"
 _BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
+_CACHE = (
+    "a pull-through cache answers 405 to every deletion; it removes an image by itself some time "
+    "after it was cached"
+)
 _DELETE = "# delete each manifest that plan.txt lists; its first lines say how"
 _WHY = {
     2: "version 2 of the registry deletes the platforms of multi-platform images",
@@ -103,6 +107,7 @@ class _Commands:
         integrity: Integrity | None,
     ) -> None:
         self._runs = reading.figures.collector
+        self._is_cache = reading.inventory.is_cache
         self._configuration = _CONFIGURATIONS[options.dialect]
         self._operator = commands.operator
         self._plan = commands.plan
@@ -118,6 +123,8 @@ class _Commands:
         """Return the action that carries out a plan; only the collector then frees anything."""
         if self._runs is None:
             return Action(name, None, (), (*warnings, _UNKNOWN))
+        if self._is_cache:
+            return Action(name, 0, (), (_CACHE,))
         is_blocked = bool(self._runs[GcMode.DEFAULT].blockers)
         return Action(
             name,
