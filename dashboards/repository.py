@@ -80,7 +80,7 @@ _NUMBERS = Band(
         ),
         Stat(
             title="CapRover app",
-            description="Orphaned: CapRover no longer has the app of this repository. Something "
+            description="Orphaned: CapRover does not know the app of this repository. Something "
             "else may still pull from it.",
             queries=(
                 Query(

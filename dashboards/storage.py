@@ -131,7 +131,7 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Orphaned",
-            description="Bytes needed only by apps that CapRover no longer has.",
+            description="Bytes needed only by apps that CapRover does not know.",
             queries=(Query(series("use_bytes", use="orphaned")),),
             unit="bytes",
             width=2,
@@ -204,7 +204,7 @@ _COURSE = Band(
             title="Tagged bytes by use",
             description="Bytes that tags reach, by their use in CapRover. Running: apps that run. "
             "Rollback: versions to roll back to. Superseded: older versions. Unmanaged: "
-            "repositories that never belonged to an app. Orphaned: apps that no longer exist. "
+            "repositories that never belonged to an app. Orphaned: apps CapRover does not know. "
             "Empty without caprover.config-dir.",
             queries=(Query(series("use_bytes"), "{{use}} {{instance}}"),),
             unit="bytes",

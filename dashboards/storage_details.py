@@ -103,7 +103,7 @@ _WHAT_CAN_GO = Band(
         ),
         TimeSeries(
             title="Orphaned bytes",
-            description="Bytes needed only by apps that CapRover no longer has. Dashed: threshold "
+            description="Bytes needed only by apps that CapRover does not know. Dashed: threshold "
             "of OrphanedRepositories.",
             queries=(Query(series("use_bytes", use="orphaned")),),
             alert="OrphanedRepositories",

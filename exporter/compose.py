@@ -76,7 +76,7 @@ def open_store(settings: Settings, follow: FollowOptions | None = None) -> Store
 
 def open_platform(settings: Settings) -> Platform | None:
     """Return the platform that runs the images; None if none is configured."""
-    if settings.caprover.config_dir is None:
+    if not settings.caprover.config_dir:
         return None
     from exporter.platforms.caprover.platform import Caprover
 
@@ -180,7 +180,7 @@ def plan_command(settings: Settings, program: str) -> str:
     flags = (
         ("--storage.root", settings.storage.root, usual.storage.root),
         ("--registry.gc-dialect", settings.registry.gc_dialect, usual.registry.gc_dialect),
-        ("--caprover.config-dir", settings.caprover.config_dir, usual.caprover.config_dir),
+        *(("--caprover.config-dir", each, None) for each in settings.caprover.config_dir),
         ("--caprover.image-prefix", settings.caprover.image_prefix, usual.caprover.image_prefix),
     )
     words = [program, "plan"]

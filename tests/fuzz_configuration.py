@@ -70,7 +70,7 @@ class _Loader:
             assert error.problems
             assert all(len(each) > 0 for each in error.problems)
             return error.problems
-        for path in (settings.storage.root, settings.cache.path, settings.caprover.config_dir):
+        for path in (settings.storage.root, settings.cache.path, *settings.caprover.config_dir):
             assert path is None or b"\0" not in os.fsencode(path)
         return settings
 

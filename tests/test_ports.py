@@ -179,7 +179,7 @@ def test_the_report_shows_commands_and_owners_of_another_platform() -> None:
     assert "CapRover" not in output.getvalue()
     table = io.StringIO()
     report(source, ReportRequest(), table)
-    assert "only this Harbourmaster was checked" in table.getvalue()
+    assert "only the configured Harbourmaster was checked" in table.getvalue()
 
 
 def test_tags_of_a_repository_show_platforms_read_through_the_port() -> None:

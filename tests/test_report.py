@@ -254,7 +254,7 @@ def orphan(store: StoreBuilder, name: str, shared: bytes) -> None:
     children = [store.image(name, None, [noise(f"{name} {each}", 5000)]) for each in (1, 2)]
     store.index(name, "1", children, at=NOW)
     store.image(name, None, [noise(f"{name} untagged", 7000)])
-    store.image(name, "2", [shared])
+    store.image(name, "2", [shared], at=NOW)
 
 
 def test_an_orphan_frees_only_the_bytes_that_its_plan_lists(
@@ -298,7 +298,7 @@ def test_a_report_without_caprover_does_not_mention_uses(sample: Path) -> None:
 
 def test_orphans_are_not_called_safe_to_delete(sample: Path) -> None:
     page = of_sample(sample)
-    assert "only this CapRover was checked" in page
+    assert "only the configured CapRover was checked" in page
     assert "safe to delete" not in page
 
 

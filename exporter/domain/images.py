@@ -41,3 +41,9 @@ class AppImages:
     running: frozenset[ImageName]
     rollback: frozenset[ImageName]
     users: Mapping[ImageName, Mapping[str, Use]] = field(default_factory=dict)
+
+
+def images_used(apps: frozenset[str], users: Mapping[ImageName, Mapping[str, Use]]) -> AppImages:
+    """Return the apps and their images; an image that any app runs is a running one."""
+    running = frozenset(image for image, by_app in users.items() if Use.RUNNING in by_app.values())
+    return AppImages(apps, running, frozenset(users.keys() - running), dict(users))

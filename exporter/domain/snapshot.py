@@ -281,6 +281,8 @@ class PlatformStatus:
         failure: why the last reading failed; None if it did not.
         read_at: when the last good reading began, Unix seconds: it knows nothing that was pushed
             later. None if there was none.
+        changed_at: when the configuration of that reading last changed, Unix seconds; None if
+            there was none.
 
     """
 
@@ -288,6 +290,7 @@ class PlatformStatus:
     images: AppImages | None
     failure: str | None = None
     read_at: float | None = None
+    changed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

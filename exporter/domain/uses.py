@@ -17,7 +17,7 @@ class Use(enum.StrEnum):
 
     ``running``: an app runs it. ``rollback``: an app can be rolled back to it. ``unmanaged``: no
     app owns its repository, or its app names no image there. ``superseded``: its app exists, and
-    names other images of the repository. ``orphaned``: its app no longer exists.
+    names other images of the repository. ``orphaned``: the platform does not know its app.
     """
 
     RUNNING = "running"
@@ -97,7 +97,7 @@ class UseFigures:
         totals: for every use that the platform can determine; the bytes add up to the tagged bytes.
         repositories: by repository, the use of each of its tags.
         pinned: by repository, the manifests that apps name by digest, with the strongest use.
-        orphaned_repositories: names of the repositories whose app no longer exists.
+        orphaned_repositories: names of the repositories whose app the platform does not know.
         missing_images: how many images apps rely on and this store cannot serve, by use.
         lacking_platform: by repository, the partial tags that apps run and that lack the platform
             that these apps need.

@@ -96,7 +96,7 @@ class _Uploads(SettingsGroup):
 
 
 class _Orphaned(SettingsGroup):
-    warning: Size = Field(_GIB, description="bytes of apps that no longer exist, e.g. 1GiB")
+    warning: Size = Field(_GIB, description="bytes of apps that are not known, e.g. 1GiB")
 
 
 class _BackupHeadroom(SettingsGroup):

@@ -19,6 +19,7 @@ from exporter.settings.value_types import (
     Duration,
     DurationOrZero,
     FilePath,
+    FilePaths,
     HeaderSize,
     ImagePrefix,
     NamePatterns,
@@ -96,8 +97,10 @@ class RegistrySettings(SettingsGroup):
 class CaproverSettings(SettingsGroup):
     """CapRover, whose configuration says which images are needed."""
 
-    config_dir: FilePath | None = Field(
-        None, description="directory with config-captain.json, e.g. /captain/data"
+    config_dir: FilePaths = Field(
+        (),
+        description="directory with config-captain.json, e.g. /captain/data; repeatable, for "
+        "several servers that push to this registry: the one whose registry it is first",
     )
     image_prefix: ImagePrefix = Field(
         "captain", description="first part of the repositories that CapRover pushes to"

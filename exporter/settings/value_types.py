@@ -65,6 +65,17 @@ def _path(value: object) -> object:
     return value
 
 
+def _path_texts(value: object) -> object:
+    """Accept one path, several separated by commas or line breaks, or a list of these."""
+    items = value if isinstance(value, list | tuple) else [value]
+    parts = [part for item in items for part in (_parts(item) if isinstance(item, str) else [item])]
+    return list(dict.fromkeys(parts)) if all(isinstance(each, str) for each in parts) else parts
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,\n]", text)] if text.strip() else [text]
+
+
 def _is_encodable(text: str) -> bool:
     """Return whether the system can encode it: YAML can write half a character, which it cannot."""
     try:
@@ -162,5 +173,6 @@ Operations = Annotated[int, Field(gt=0, le=_MOST_OPERATIONS)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(_path_texts)]
 Url = Annotated[str, BeforeValidator(_url)]
 Address = Annotated[ListenAddress, BeforeValidator(_address), PlainSerializer(str)]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.analysis.deletion.retention import (
     CollectorAfter,
@@ -30,9 +30,11 @@ class Selection:
 
     Attributes:
         keep_last: not among the ``keep_last`` newest of its repository.
-        orphaned: in a repository whose app no longer exists.
+        orphaned: in a repository whose app the platform does not know.
         match: ``repository:tag`` as a whole matches it.
         older_than: seconds since the tag was written.
+        changed_at: when the platform's configuration last changed, in Unix seconds: of an orphaned
+            repository, what was pushed later stays. None if unknown.
 
     """
 
@@ -40,6 +42,7 @@ class Selection:
     orphaned: bool = False
     match: "re.Pattern[str] | None" = None
     older_than: float | None = None
+    changed_at: float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -63,6 +66,13 @@ class Selection:
         return going, staying
 
     def _holds_for(self, repository: Repository, tag: Tag, now: float) -> bool:
+        if (
+            self.orphaned
+            and self.changed_at is not None
+            # a configuration that is older than a push may not know its app
+            and (tag.updated_at is None or tag.updated_at > self.changed_at)
+        ):
+            return False
         if self.older_than is not None and not (
             tag.updated_at is not None and now - tag.updated_at > self.older_than
         ):
@@ -97,6 +107,8 @@ class Plan:
         deletions: in this order; their bytes add up to what all of them free.
         kept_tags: how many selected tags stay, because a tag that stays needs their manifest.
         children_left: how many manifests that only deleted indexes list stay, untagged.
+        recent_tags: how many tags stay because they were pushed after the platform's configuration
+            last changed.
         blockers: what the collector aborts on; until it is fixed, nothing is freed.
 
     """
@@ -104,6 +116,7 @@ class Plan:
     deletions: tuple[Deletion, ...]
     kept_tags: int
     children_left: int
+    recent_tags: int
     blockers: tuple[Blocker, ...]
 
 
@@ -129,7 +142,19 @@ def make_plan(
         deletions=tuple(_price(inventory, lines, collector.freed(deleted))),
         kept_tags=chosen.tags - gone,
         children_left=0 if include_children else sum(map(len, children.values())),
+        recent_tags=_recent(inventory, selection, uses, now),
         blockers=tuple(Blocker(*each) for each in sorted(collector.blockers.items())),
+    )
+
+
+def _recent(inventory: Inventory, selection: Selection, uses: UseFigures | None, now: float) -> int:
+    """Return how many tags only the change of the platform's configuration keeps."""
+    if not selection.orphaned or selection.changed_at is None:
+        return 0
+    otherwise = replace(selection, changed_at=None)
+    return sum(
+        len(otherwise.part(each, uses, now)[0]) - len(selection.part(each, uses, now)[0])
+        for each in inventory.repositories
     )
 
 

@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orphaned",
         action="store_true",
-        help="tags in repositories of apps that no longer exist",
+        help="tags in repositories of apps that the configured CapRover does not know",
     )
     parser.add_argument(
         "--match",

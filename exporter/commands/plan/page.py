@@ -20,17 +20,15 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 """
 
 
-def write_plan(
-    plan: Plan, root: str, selection: str, now: float, warnings: Sequence[str] = ()
-) -> str:
-    """Return the plan as text; ``now`` is in Unix seconds, ``warnings`` stand at its beginning."""
+def write_plan(plan: Plan, root: str, selection: str, now: float, notes: Sequence[str] = ()) -> str:
+    """Return the plan as text; ``now`` is in Unix seconds, ``notes`` are further comments."""
     head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
-    return head + "".join(f"{line}\n" for line in _body(plan, warnings))
+    return head + "".join(f"{line}\n" for line in _body(plan, notes))
 
 
-def _body(plan: Plan, warnings: Sequence[str]) -> Iterator[str]:
-    for warning in warnings:
-        yield f"# warning: {warning}"
+def _body(plan: Plan, notes: Sequence[str]) -> Iterator[str]:
+    for note in notes:
+        yield f"# {note}"
     for blocker in plan.blockers:
         yield (
             f"# warning: the collector aborts on {blocker.path} ({blocker.reason}): "

@@ -1,6 +1,8 @@
 """The command ``plan``: select, refuse if too little is known, and write."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
@@ -50,7 +52,8 @@ def plan(
     made = _make(snapshot, options, request, now)
     has_answered = snapshot.api is not None and snapshot.api.view is not None
     asked = ask_deletion if has_answered else None
-    page = write_plan(made, location, str(request), now, tuple(_warnings(made, asked)))
+    notes = (*_notes(made, snapshot, options), *_warnings(made, asked))
+    page = write_plan(made, location, str(request), now, notes)
     if request.output is None:
         output.write(page)
         output.flush()
@@ -67,7 +70,22 @@ def _warnings(plan: Plan, ask: Callable[[str], DeletionAnswer] | None) -> Iterat
     if answer is DeletionAnswer.SWITCHED_OFF:
         raise PlanRefusedError(_SWITCHED_OFF)
     if answer is DeletionAnswer.NOT_ALLOWED:
-        yield _NOT_ALLOWED
+        yield f"warning: {_NOT_ALLOWED}"
+
+
+def _notes(plan: Plan, snapshot: Snapshot, options: AnalysisOptions) -> Iterator[str]:
+    """Yield which orphaned tags stay because they are newer than the configuration."""
+    if plan.recent_tags and options.ownership is not None:
+        moment = datetime.fromtimestamp(_changed_at(snapshot) or 0.0, UTC)
+        yield (
+            f"{plan.recent_tags} tags of orphaned repositories stay: they were pushed since "
+            f"{options.ownership.platform}'s configuration last changed "
+            f"({moment:%Y-%m-%d %H:%M:%S} UTC)"
+        )
+
+
+def _changed_at(snapshot: Snapshot) -> float | None:
+    return None if snapshot.platform is None else snapshot.platform.changed_at
 
 
 def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, now: float) -> Plan:
@@ -90,7 +108,7 @@ def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, no
         inventory,
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
-        request.selection,
+        replace(request.selection, changed_at=_changed_at(snapshot)),
         snapshot.uses,
         now=now,
         include_children=request.include_children,

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.deletion.plan import Selection, make_plan
+from exporter.analysis.deletion.plan import Plan, Selection, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import Reaches, reaches_of, with_listed
 from exporter.domain.digests import format_digest
@@ -28,8 +28,8 @@ from exporter.store.format.layout import REPOSITORIES
 _TAGS_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 _MAY_BE_PULLED = (
-    "only this {platform} was checked: other hosts, base images and compose files may still pull "
-    "from it"
+    "only the configured {platform} was checked: other hosts, base images and compose files may "
+    "still pull from it"
 )
 _QUIET = "nobody may push while the collector runs; stop deploys first"
 _UNKNOWN = "unknown: a part of the store could not be read"
@@ -87,7 +87,7 @@ def actions_of(
 ) -> tuple[Action, ...]:
     """Return all actions: the collector in both modes, each policy, each orphaned repository."""
     write = _Commands(reading, options, commands, snapshot.integrity)
-    orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot.uses, options, write)
+    orphaned = () if snapshot.uses is None else _orphaned(reading, snapshot, options, write)
     pinned = () if snapshot.uses is None else _untagged_images(reading.inventory, snapshot.uses)
     return (
         *_collections(reading, options, write, tuple(pinned)),
@@ -230,8 +230,11 @@ def _policies(snapshot: Snapshot, write: _Commands) -> Iterator[Action]:
 
 
 def _orphaned(
-    reading: StoreReading, uses: UseFigures, options: AnalysisOptions, write: _Commands
+    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, write: _Commands
 ) -> Iterator[Action]:
+    uses = snapshot.uses
+    if uses is None:
+        return
     orphans = [
         each for each in reading.figures.repositories if each.name in uses.orphaned_repositories
     ]
@@ -241,48 +244,66 @@ def _orphaned(
     collector = CollectorAfter(reading.inventory, reaches, options.dialect)
     select = "--orphaned --include-children"
     may_be_pulled = _MAY_BE_PULLED.format(platform=write.platform)
+    changed_at = None if snapshot.platform is None else snapshot.platform.changed_at
+    every = Selection(orphaned=True, changed_at=changed_at)
     if len(orphans) > 1:
-        frees = _price(reading, reaches, collector, uses, None)
-        yield write.deletion("orphaned", frees, select, may_be_pulled)
+        plan = _plan(reading, reaches, collector, uses, every)
+        yield write.deletion(
+            "orphaned", _freed(plan), select, *_recent(plan, write.platform), may_be_pulled
+        )
     for each in orphans:
         pattern = each.name.replace(".", r"\.") + ":.*"
-        frees = _price(reading, reaches, collector, uses, pattern)
+        plan = _plan(reading, reaches, collector, uses, replace(every, match=re.compile(pattern)))
         yield write.deletion(
             f"orphaned {each.name}",
-            frees,
+            _freed(plan),
             f"{select} --match '{pattern}'",
-            *_left(each, frees),
+            *_recent(plan, write.platform),
+            *_left(each, plan),
             may_be_pulled,
         )
 
 
-def _price(
+def _plan(
     reading: StoreReading,
     reaches: Reaches,
     collector: CollectorAfter,
     uses: UseFigures,
-    pattern: str | None,
-) -> int | None:
-    """Return what the plan of an action frees."""
+    selection: Selection,
+) -> Plan | None:
+    """Return the plan of an action; None if what it frees is unknown."""
     if reading.figures.collector is None:
         return None
-    match = None if pattern is None else re.compile(pattern)
-    plan = make_plan(
+    return make_plan(
         reading.inventory,
         reaches,
         collector,
-        Selection(orphaned=True, match=match),
+        selection,
         uses,
         now=0.0,  # nothing is selected by age
         include_children=True,
     )
-    return sum(each.freed_bytes for each in plan.deletions)
 
 
-def _left(repository: RepositoryFigures, frees: int | None) -> Iterator[str]:
-    if frees is not None and repository.exclusive_bytes > frees:
-        left = repository.exclusive_bytes - frees
+def _freed(plan: Plan | None) -> int | None:
+    return None if plan is None else sum(each.freed_bytes for each in plan.deletions)
+
+
+def _recent(plan: Plan | None, platform: str) -> Iterator[str]:
+    if plan is not None and plan.recent_tags:
         yield (
-            f"{left} more bytes are exclusive to it: a plan lists the manifests that tags point to "
-            "and their children, not other untagged manifests"
+            f"{plan.recent_tags} tags stay: they were pushed since {platform}'s configuration last "
+            "changed"
         )
+
+
+def _left(repository: RepositoryFigures, plan: Plan | None) -> Iterator[str]:
+    frees = _freed(plan)
+    if plan is None or frees is None or repository.exclusive_bytes <= frees:
+        return
+    left = repository.exclusive_bytes - frees
+    staying = "tags that stay, and " if plan.recent_tags else ""
+    yield (
+        f"{left} more bytes are exclusive to it: {staying}a plan lists the manifests that tags "
+        "point to and their children, not other untagged manifests"
+    )

@@ -29,14 +29,16 @@ GROUP = metric_group(
     (
         Metric(
             "docker_registry_caprover_up",
-            "1 if CapRover's configuration was read and lists apps, else 0: then the last good "
-            "reading stays in use. Absent if caprover.config-dir is not configured.",
+            "1 if CapRover's configuration (each of them, if several are configured) was read and "
+            "lists apps, else 0: then the last good reading stays in use. Absent if "
+            "caprover.config-dir is not configured.",
             _up,
             source="Read once per scan interval.",
         ),
         Metric(
             "docker_registry_caprover_apps",
-            "Apps in CapRover's configuration.",
+            "Apps in CapRover's configuration, by distinct names in all of them if several are "
+            "configured.",
             _apps,
             source="From the last good reading.",
         ),

@@ -54,8 +54,8 @@ GROUP = metric_group(
         ),
         Metric(
             "docker_registry_repository_orphaned",
-            "1 for each repository whose app no longer exists on the platform. Something else may "
-            "still pull from it.",
+            "1 for each repository of an app that the configured platform does not know. Something "
+            "else may still pull from it.",
             _orphaned,
             ("repository",),
         ),

@@ -11,14 +11,14 @@ import re
 import stat
 import time
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from exporter.domain.digests import parse_digest
 from exporter.domain.errors import PlatformUnreadableError
-from exporter.domain.images import AppImages, ImageName
+from exporter.domain.images import AppImages, ImageName, images_used
 from exporter.domain.snapshot import PlatformStatus
 from exporter.domain.uses import Use
 from exporter.platforms.caprover.naming import NAME
@@ -73,22 +73,53 @@ _FIELDS = frozenset(
 )
 
 
-def parse_configuration(content: bytes) -> AppImages:
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """Which domains of images are this registry's, beside those that look like CapRover's own.
+
+    Attributes:
+        here: the domains of this registry.
+        elsewhere: the domains of a registry on another server, whatever they look like.
+
+    """
+
+    here: frozenset[str]
+    elsewhere: frozenset[str] = frozenset()
+
+    def is_local(self, domain: str) -> bool:
+        """Return whether an image with this domain, in lower case, belongs to this registry."""
+        if domain in self.here:
+            return True
+        return domain not in self.elsewhere and _LOCAL_DOMAIN.fullmatch(domain) is not None
+
+
+def parse_configuration(content: bytes, host: Domains | None = None) -> AppImages:
     """Return the apps in the bytes of ``config-captain.json``, and the images that they use.
 
-    Names that are not images are left out: a running or failed build has an empty one.
+    ``host`` are the domains of the server that has the registry; None if it is this one. Names
+    that are not images are left out: a running or failed build has an empty one.
 
     Raises PlatformUnreadableError if it is not JSON, not in CapRover's format, or lists no app:
     a configuration that was just created must not turn all images into orphans.
     """
+    return _parse(content, host)[0]
+
+
+def _parse(content: bytes, host: Domains | None) -> tuple[AppImages, Domains]:
     configuration = _understand(content)
     if not configuration.app_definitions:
         raise PlatformUnreadableError("lists no app, which counts as unknown")
-    domains = frozenset(
+    own = frozenset(
         registry.registry_domain.lower()
         for registry in configuration.docker_registries or ()
         if registry.registry_type == _LOCAL and registry.registry_domain
     )
+    # a server that pushes to another one's registry may have a registry of its own as well
+    domains = Domains(own) if host is None else Domains(host.here, own - host.here)
+    return _images(configuration, domains), domains
+
+
+def _images(configuration: _Configuration, domains: Domains) -> AppImages:
     users: defaultdict[ImageName, dict[str, Use]] = defaultdict(dict)
     for name, app in configuration.app_definitions.items():
         for entry in app.versions:
@@ -99,13 +130,7 @@ def parse_configuration(content: bytes) -> AppImages:
                 users[image][name] = Use.RUNNING
             else:
                 users[image].setdefault(name, Use.ROLLBACK)
-    running = frozenset(image for image, by_app in users.items() if Use.RUNNING in by_app.values())
-    return AppImages(
-        frozenset(configuration.app_definitions),
-        running,
-        frozenset(users.keys() - running),
-        dict(users),
-    )
+    return images_used(frozenset(configuration.app_definitions), users)
 
 
 def _understand(content: bytes) -> _Configuration:
@@ -134,7 +159,7 @@ def _place(complaint: str) -> str:
     return f"{path or 'the whole'} has a wrong type"
 
 
-def _parse_image(name: str, local_domains: frozenset[str]) -> ImageName | None:
+def _parse_image(name: str, domains: Domains) -> ImageName | None:
     """Parse ``[domain/]path[:tag][@digest]``; None if it is not an image's name.
 
     A domain is distinguished from the first part of the path as in ``splitDockerDomain`` of the
@@ -155,12 +180,11 @@ def _parse_image(name: str, local_domains: frozenset[str]) -> ImageName | None:
         or (at and digest is None)
     ):
         return None
-    is_local = domain in local_domains or _LOCAL_DOMAIN.fullmatch(domain) is not None
     return ImageName(
         repository=repository,
         tag=tag if colon else None if at else "latest",
         digest=digest,
-        is_local=bool(domain) and is_local,
+        is_local=bool(domain) and domains.is_local(domain),
     )
 
 
@@ -173,13 +197,19 @@ class CaproverReader:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self._status = PlatformStatus(NAME, images=None)
+        self.domains = Domains(frozenset())
+        """The domains of this registry, from the last good reading."""
 
-    def read(self) -> PlatformStatus:
-        """Read it now; after a failure the last good reading stays, with the reason."""
+    def read(self, host: Domains | None = None) -> PlatformStatus:
+        """Read it now; after a failure the last good reading stays, with the reason.
+
+        ``host`` is as for :func:`parse_configuration`.
+        """
         before = self._status
         now = time.time()
         try:
-            self._status = PlatformStatus(NAME, self._parse(), read_at=now)
+            images, changed_at = self._parse(host)
+            self._status = PlatformStatus(NAME, images, read_at=now, changed_at=changed_at)
         except PlatformUnreadableError as error:
             self._status = replace(before, failure=str(error))
         failure = self._status.failure
@@ -190,16 +220,19 @@ class CaproverReader:
             _log.warning("%s; %s", failure, kept)
         return self._status
 
-    def _parse(self) -> AppImages:
-        content = _read(self._path)
+    def _parse(self, host: Domains | None) -> tuple[AppImages, float]:
+        content, changed_at = _read(self._path)
         try:
-            return parse_configuration(content)
+            images, self.domains = _parse(content, host)
         except PlatformUnreadableError as error:
             problem = str(error)
+        else:
+            return images, changed_at
         raise PlatformUnreadableError(f"{self._path} {problem}; {_ADVICE}")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, float]:
+    """Return the file's content, and when it last changed, in Unix seconds."""
     try:
         return _read_regular_file(path)
     except PermissionError as error:
@@ -213,11 +246,12 @@ def _read(path: Path) -> bytes:
         raise PlatformUnreadableError(f"cannot read {path}: {error.strerror}; {advice}") from error
 
 
-def _read_regular_file(path: Path) -> bytes:
+def _read_regular_file(path: Path) -> tuple[bytes, float]:
     """Read the file at ``path``, through symbolic links, without ever blocking."""
     descriptor = os.open(path, _FLAGS)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise PlatformUnreadableError(
                 f"{path} is not a regular file; mount the directory that holds it, not the file: "
                 "Docker creates a directory if the file is missing"
@@ -231,4 +265,4 @@ def _read_regular_file(path: Path) -> bytes:
             f"{path} is larger than {MAX_BYTES >> 20} MiB, too large for CapRover's configuration; "
             f"{_ADVICE}"
         )
-    return content
+    return content, status.st_mtime
