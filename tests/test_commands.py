@@ -384,7 +384,7 @@ def test_json_holds_every_figure(store: Store) -> None:
         "shared_bytes": 3000,
         "repositories": store.repositories,
         "uploads": {"uploads": 2, "bytes": 9, "unpurgeable": 1, "oldest_start_at": STARTED_AT},
-        "strays": {"files": 1, "bytes": 3},
+        "strays": {"files": 1, "bytes": 3, "frees_bytes": 3},
         "issues": [],
         "complete": True,
         "integrity": {"missing_blobs": [], "broken_tags": [], "partial_tags": []},

@@ -221,3 +221,17 @@ def test_other_selections_list_what_was_pushed_since(store: StoreBuilder, first:
     store.image(repository("gone"), "2", [noise("new", 7000)], at=NOW + 1)
     found = lines(store.root, "--caprover.config-dir", first, "--match", f"{repository('gone')}:.*")
     assert [each.tags for each in found] == [["0"], ["1"], ["2"]]
+
+
+def test_the_report_names_the_apps_of_all_servers_that_use_an_image(
+    store: StoreBuilder, first: Path, tmp_path: Path
+) -> None:
+    names = {"blog": image_of("blog", "0"), "test": image_of("blog", "1")}
+    second = write(tmp_path / "second", names)
+    options = ("--repository", repository("blog"), "--format", "json")
+    report = run_command("report", "--storage.root", store.root, *both(first, second), *options)
+    apps = {row["tag"]: row["apps"] for row in json.loads(report.output)["tags"]}
+    assert apps == {
+        "0": [{"app": "blog", "use": "running"}],
+        "1": [{"app": "blog", "use": "running"}, {"app": "test", "use": "running"}],
+    }

@@ -69,6 +69,24 @@ class Leftovers:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedCopy:
+    """A directory beside the layout whose files are hard links to files of the store.
+
+    Attributes:
+        path: below the root directory, safe to print.
+        files: how many have links elsewhere too.
+        linked_bytes: what these files take on disk; deleting the directory does not free them.
+        frees_bytes: what deleting it frees on disk: its directories, and what only it holds.
+
+    """
+
+    path: str
+    files: int
+    linked_bytes: int
+    frees_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """The result of one census.
 
@@ -79,6 +97,7 @@ class Census:
         other_filesystems: directories not entered because another filesystem is mounted there.
         taken_at: when it ended, Unix seconds.
         duration_seconds: wall clock.
+        copies: hard-linked copies of the store, or of parts of it, largest first.
 
     """
 
@@ -88,6 +107,7 @@ class Census:
     other_filesystems: int
     taken_at: float
     duration_seconds: float
+    copies: tuple[LinkedCopy, ...] = ()
 
     @property
     def total(self) -> DiskUse:

@@ -201,12 +201,15 @@ class Strays:
 
     Attributes:
         files: how many.
-        bytes: their sizes added up.
+        bytes: their sizes added up; hard links to one file count once.
+        frees_bytes: what deleting all of them frees: files that have a link elsewhere too, for
+            instance in the store, are left out.
 
     """
 
-    files: int = 0
-    bytes: int = 0
+    files: int
+    bytes: int
+    frees_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class StoreLayout:
 
     """
 
-    strays: Strays = Strays()
+    strays: Strays = Strays(0, 0, 0)
     misplaced: tuple[Misplaced, ...] = ()
     walk_ends: tuple[str, ...] = ()
 

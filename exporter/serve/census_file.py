@@ -91,6 +91,8 @@ def _is_sound(census: Census) -> bool:
         counts += use.inodes, use.allocated_bytes, use.apparent_bytes
     for left in census.leftovers.values():
         counts += left.entries, left.inodes, left.allocated_bytes
+    for copy in census.copies:
+        counts += copy.files, copy.linked_bytes, copy.frees_bytes
     times = census.taken_at, census.duration_seconds
     return (
         set(census.kinds) == set(DiskKind)

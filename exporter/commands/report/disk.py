@@ -92,6 +92,7 @@ def _json(disk: _Disk) -> str:
         "kinds": {str(kind): use for kind, use in census.kinds.items()},
         "total": census.total,
         "leftovers": {str(kind): left for kind, left in census.leftovers.items()},
+        "copies": census.copies,
         "unread": census.unread,
         "other_filesystems": census.other_filesystems,
         "filesystem": disk.filesystem,
@@ -128,6 +129,7 @@ def _print(disk: _Disk, console: Console) -> None:
     table.add_row("total", *_cells(total), "as `du -x` counts")
     console.print(table)
     _print_leftovers(census, console)
+    _print_copies(census, console)
     _print_others(disk, console)
     _print_gaps(census, console)
 
@@ -147,6 +149,17 @@ def _print_leftovers(census: Census, console: Console) -> None:
             table.add_row(_LEFT[kind], f"{left.entries:,}", f"{left.inodes:,}", size)
     console.print(table)
     console.print(_BY_HAND, soft_wrap=True)
+
+
+def _print_copies(census: Census, console: Console) -> None:
+    for copy in census.copies:
+        console.print(
+            f"\n[bold]{escape(copy.path)}[/] is a hard-linked copy of the store or a part of it: "
+            f"{copy.files:,} of its files, {format_size(copy.linked_bytes)} on disk, have links "
+            f"elsewhere. Deleting it frees [bold]{format_size(copy.frees_bytes)}[/] now. While it "
+            "is there, it keeps the bytes of what the garbage collector deletes.",
+            soft_wrap=True,
+        )
 
 
 def _print_others(disk: _Disk, console: Console) -> None:

@@ -98,6 +98,8 @@ def _other_rows(reading: StoreReading, now: float) -> Iterator[tuple[str, str, s
         yield "Unfinished uploads", f"{uploads.uploads:,}", format_size(uploads.bytes), remark
     if strays.files:
         remark = "no part of the registry's layout"
+        if strays.frees_bytes < strays.bytes:
+            remark += f"; deleting them frees {format_size(strays.frees_bytes)}: see report --disk"
         yield "Stray files", f"{strays.files:,}", format_size(strays.bytes), remark
 
 

@@ -103,7 +103,8 @@ GROUP = metric_group(
         ),
         Metric(
             "docker_registry_stray_bytes",
-            "Bytes of the files that are not part of the registry's layout.",
+            "Bytes of the files that are not part of the registry's layout; hard links to one file "
+            "count once.",
             of_store(lambda store: store.strays.bytes),
         ),
     ),

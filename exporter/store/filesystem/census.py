@@ -15,6 +15,7 @@ from pathlib import Path
 from exporter.domain.census import Census, DiskKind, DiskUse, LeftoverKind, Leftovers
 from exporter.domain.digests import format_digest
 from exporter.domain.errors import ScanCancelledError
+from exporter.store.filesystem.linked_copies import LinkedCopies, StrayTree
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
     open_directory,
@@ -50,7 +51,7 @@ def take_census(root: Path, control: CensusControl) -> Census:
     """
     started = time.monotonic()
     with main_directories(root) as found:
-        walk = _Walk(found, _Pace(control))
+        walk = _Walk(root, found, _Pace(control))
         walk.run()
         return Census(
             kinds={kind: walk.tally.use_of(kind) for kind in DiskKind},
@@ -59,6 +60,7 @@ def take_census(root: Path, control: CensusControl) -> Census:
             other_filesystems=walk.other_filesystems,
             taken_at=time.time(),
             duration_seconds=time.monotonic() - started,
+            copies=walk.copies.found(),
         )
 
 
@@ -142,6 +144,7 @@ class _Directory:
         place: what it is for.
         status: as it was listed.
         tag_target: within a tag, the digest that the tag points to; None if that is unknown.
+        tree: the topmost stray directory that it is in, or is; None in the layout.
 
     """
 
@@ -150,6 +153,7 @@ class _Directory:
     place: Place
     status: os.stat_result
     tag_target: str | None = None
+    tree: StrayTree | None = None
 
 
 _LEFTOVER_KINDS = {
@@ -162,14 +166,17 @@ _LEFTOVER_KINDS = {
 class _Walk:
     """One census."""
 
-    def __init__(self, found: Sequence[MainDirectory], pace: _Pace) -> None:
+    def __init__(self, root: Path, found: Sequence[MainDirectory], pace: _Pace) -> None:
+        self._root = root
         self._found = found
+        self._main = found[-1].path
         self._pace = pace
         self._store = found[-1].descriptor
         self._device = os.fstat(self._store).st_dev
         self._linked: set[tuple[int, int]] = set()
         self._deep: list[_Directory] = []
         self.tally = _Tally()
+        self.copies = LinkedCopies()
         self.unread = 0
         self.other_filesystems = 0
 
@@ -180,6 +187,7 @@ class _Walk:
             if status.st_dev != self._device:
                 continue  # the store was moved to another disk, and this is about that disk
             self.tally.add(DiskKind.DIRECTORIES, status)
+            self._main = main.path
             is_store = main.following is None
             place = Place.VERSION if is_store else Place.STRAY
             names = main.names if is_store else main.beside
@@ -207,6 +215,7 @@ class _Walk:
         if status is None:
             return
         if not stat.S_ISDIR(status.st_mode):
+            self.copies.add_file(above.tree, status, status.st_blocks * _BLOCK)
             self._count_file(name, above.place, status, entry)
             return
         if status.st_dev != self._device:
@@ -215,7 +224,11 @@ class _Walk:
         place = place_below(above.place, name)
         self.tally.add(kind_of_directory(place), status)
         where = f"{above.where}/{name}" if above.where else name
-        directory = _Directory(name, where, place, status, above.tag_target)
+        tree = above.tree
+        if place is Place.STRAY:
+            tree = tree or StrayTree(str((self._main / where).relative_to(self._root)))
+            tree.add(status.st_blocks * _BLOCK)
+        directory = _Directory(name, where, place, status, above.tag_target, tree)
         if depth < _MAX_OPEN_LEVELS:
             self._enter(directory, parent, depth)
         else:

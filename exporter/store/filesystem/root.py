@@ -67,11 +67,12 @@ def open_store(root: Path, strays: StrayCounter) -> int | None:
     Raises as :func:`main_directories` does.
     """
     with main_directories(root) as found:
-        for place in found:
-            belongs = ROOT_EXTRAS if place is found[0] else frozenset()
+        for depth, place in enumerate(found):
+            belongs = ROOT_EXTRAS if depth == 0 else frozenset()
+            above = "../" * (len(VERSION_PATH) - depth)  # paths are below the version directory
             for name in place.beside:
                 if name not in belongs:
-                    strays.add(name, place.descriptor, f"{place.path}/{name}")
+                    strays.add(name, place.descriptor, f"{above}{name}")
         return os.dup(found[-1].descriptor) if found[-1].following is None else None
 
 

@@ -9,29 +9,46 @@ from exporter.domain.text import printable
 from exporter.store.filesystem.readers.safe_files import GONE, IssueLog, open_directory
 from exporter.store.format.layout import BLOBS, DATA, REPOSITORIES, REPOSITORY_MARKS
 
+_BESIDE = f"looks like a repository, but is not below {REPOSITORIES}; it may be of a copy"
+
 
 class StrayCounter:
     """Counts stray files and their bytes; may be used from several threads."""
 
     def __init__(self, issues: IssueLog) -> None:
         self._issues = issues
-        self._sizes: list[int] = []
+        self._files = 0
+        self._sizes = 0
+        self._links: dict[tuple[int, int], tuple[int, int, int]] = {}
+        """By file with several links: its size, how many it has, and how many are strays."""
         self.misplaced: list[Misplaced] = []
         """What the registry's collector would trip over."""
 
     @property
     def is_empty(self) -> bool:
         """Whether none was found so far."""
-        return not (self._sizes or self.misplaced)
+        return not (self._files or self.misplaced)
 
     def merge(self, other: "StrayCounter") -> None:
         """Add what another counter has counted."""
-        self._sizes += other._sizes  # noqa: SLF001 - of this class
+        self._files += other._files  # noqa: SLF001 - of this class
+        self._sizes += other._sizes  # noqa: SLF001
+        for identity, (size, links, found) in other._links.items():  # noqa: SLF001
+            self._add_links(identity, size, links, found)
         self.misplaced += other.misplaced
 
     def total(self) -> Strays:
         """Return the count so far."""
-        return Strays(len(self._sizes), sum(self._sizes))
+        linked = self._links.values()
+        return Strays(
+            self._files,
+            self._sizes + sum(size for size, _, _ in linked),
+            self._sizes + sum(size for size, links, found in linked if found >= links),
+        )
+
+    def _add_links(self, identity: tuple[int, int], size: int, links: int, found: int) -> None:
+        _, _, before = self._links.get(identity, (0, 0, 0))
+        self._links[identity] = size, links, before + found
 
     def add(self, name: str, parent: int, path: str) -> None:
         """Count ``name``, an entry of the directory ``parent``, and everything below it.
@@ -64,7 +81,12 @@ class StrayCounter:
         if stat.S_ISLNK(status.st_mode):
             self._issues.add(IssueCause.SYMLINK, path, "a symbolic link; not followed")
         elif not stat.S_ISDIR(status.st_mode):
-            self._sizes.append(status.st_size)
+            self._files += 1
+            if status.st_nlink > 1:
+                identity = status.st_dev, status.st_ino
+                self._add_links(identity, status.st_size, status.st_nlink, 1)
+            else:
+                self._sizes += status.st_size
             if path.startswith(f"{BLOBS}/") and path.endswith(f"/{DATA}"):
                 # the registry's collector regards every such file as a blob
                 self.misplaced.append(Misplaced(printable(path)))
@@ -75,9 +97,11 @@ class StrayCounter:
 
         If the registry's collector would regard it as a repository, it refuses to run.
         """
-        self._issues.add(IssueCause.BAD_NAME, path, "not the name of a repository")
         start, *components = path.split("/")
-        if start == REPOSITORIES and not any(each.startswith("_") for each in components):
+        is_below = start == REPOSITORIES
+        detail = "not the name of a repository" if is_below else _BESIDE
+        self._issues.add(IssueCause.BAD_NAME, path, detail)
+        if is_below and not any(each.startswith("_") for each in components):
             directories = frozenset({LAYERS, MANIFESTS}.intersection(names))
             if directories:
                 self.misplaced.append(Misplaced(printable(path), directories))
