@@ -13,6 +13,7 @@ from demo.store import StoreBuilder, digest_of, noise
 
 REPOSITORIES = ("a", "a/b", "c")
 TAGS = ("1", "2", "latest")
+_FOREIGN = ("@eaDir", ".AppleDouble", "lost+found", ".snapshot")
 
 _MEMORY = "/dev/shm"  # noqa: S108 - only inside a directory that is its own
 
@@ -39,7 +40,7 @@ def _steps(actions: Sequence[str], min_size: int, max_size: int) -> SearchStrate
 
 
 _PUSHES = ("image", "index", "retag")
-_SOUND = (*_PUSHES, "delete", "untag", "garbage")
+_SOUND = (*_PUSHES, "delete", "untag", "garbage", "foreign")
 
 STEPS = _steps(_SOUND, 0, 25)
 """Steps to a store without missing blobs or links."""
@@ -74,6 +75,8 @@ def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
         elif action == "lose blob":
             layer = noise(f"layer {first}", 10 + first)
             store.blob_path(digest_of(layer)).unlink(missing_ok=True)
+        elif action == "foreign":
+            _add_foreign(store, name, first, second)
         elif action.endswith("tag"):
             _change_tag(store, action, name, tag, here[first % len(here)] if here else None)
         elif action == "index" and here:
@@ -83,6 +86,29 @@ def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
         elif here:
             _harm(store, action, name, here[first % len(here)])
         yield
+
+
+def _add_foreign(store: StoreBuilder, name: str, place: int, kind: int) -> None:
+    """Add another program's directory: one below tags stops the collector, so it is rare.
+
+    Other programs make none of the registry's own directories, which are what a repository is.
+    """
+    repository = store.repository_path(name)
+    if not (repository / "_manifests").is_dir():
+        return
+    (repository / "_uploads").mkdir(exist_ok=True)  # each push leaves it
+    parent = (
+        store.version_path / "repositories",
+        repository,
+        repository / "_manifests" / ("tags" if kind == 0 else "revisions"),
+        repository / "_uploads",
+        store.version_path / "blobs",
+        store.version_path / "blobs" / "sha256",
+    )[place]
+    directory = parent / _FOREIGN[kind % len(_FOREIGN)]
+    if parent.is_dir():
+        directory.mkdir(exist_ok=True)
+        (directory / "notes").write_bytes(b"x")
 
 
 def _change_tag(store: StoreBuilder, action: str, name: str, tag: str, digest: str | None) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from demo.store import Json, StoreBuilder, digest_of, noise
 
@@ -588,6 +589,122 @@ def data_below_a_blob(store: StoreBuilder) -> None:
     path = store.blob_path(store.image(APP, "1")).with_name("below")
     path.mkdir()
     (path / "data").write_bytes(b"x")
+
+
+FOREIGN_PLACES: Mapping[str, Callable[[StoreBuilder], Path]] = {
+    "repositories": lambda store: store.version_path / "repositories",
+    "a repository": lambda store: store.repository_path(APP),
+    "manifests": lambda store: store.repository_path(APP) / "_manifests",
+    "tags": lambda store: store.repository_path(APP) / "_manifests/tags",
+    "a tag": lambda store: store.repository_path(APP) / "_manifests/tags/1",
+    "a tag's history": lambda store: store.repository_path(APP) / "_manifests/tags/1/index",
+    "revisions": lambda store: store.repository_path(APP) / "_manifests/revisions",
+    "revisions by digest": lambda store: store.repository_path(APP) / "_manifests/revisions/sha256",
+    "uploads": lambda store: store.repository_path(APP) / "_uploads",
+    "blobs": lambda store: store.version_path / "blobs",
+    "blobs of an algorithm": lambda store: store.version_path / "blobs/sha256",
+    "blobs of a prefix": lambda store: store.blob_path(store.image(APP, "1")).parents[1],
+    "a blob": lambda store: store.blob_path(store.image(APP, "1")).parent,
+}
+"""Directories in which other programs leave theirs."""
+
+FOREIGN_NAMES = ("@eaDir", ".AppleDouble", "lost+found", ".snapshot")
+FOREIGN_FILES = {"empty": "", "with a file deep inside": "below/notes"}
+
+
+def add_foreign(store: StoreBuilder, place: str, name: str, file: str = "") -> None:
+    """Add another program's directory, with a file in it if one is named."""
+    directory = FOREIGN_PLACES[place](store) / name
+    directory.mkdir(parents=True, exist_ok=True)
+    if file:
+        (directory / file).parent.mkdir(exist_ok=True)
+        (directory / file).write_bytes(b"x")
+
+
+def _foreign_directory(place: str, name: str, file: str, store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.image(APP, None)
+    store.unlinked_blob(b"garbage")
+    add_foreign(store, place, name, file)
+
+
+_variants(
+    _foreign_directory,
+    {
+        f"{name} in {place}, {kind}": (place, name, file)
+        for place in FOREIGN_PLACES
+        for name in (FOREIGN_NAMES if place == "tags" else FOREIGN_NAMES[:2])
+        for kind, file in FOREIGN_FILES.items()
+    },
+)
+_variants(
+    _foreign_directory,
+    {
+        f"{name} in {place}, with {file}": (place, name, file)
+        for place, file in (
+            ("tags", "link"),
+            ("revisions", "link"),
+            ("revisions by digest", "link"),
+            ("revisions by digest", "below/link"),
+            ("blobs", "data"),
+            ("blobs of an algorithm", "data"),
+            ("blobs of a prefix", "data"),
+            ("blobs of a prefix", "below/data"),
+        )
+        for name in ("@eaDir", ".AppleDouble")
+    },
+)
+
+
+@_store
+def foreign_directory_among_tags_and_no_manifest(store: StoreBuilder) -> None:
+    store.image(OTHER, "1")
+    store.image(APP, "2")
+    store.delete_revision(APP, store.image(APP, "1"))
+    store.delete_revision(APP, store.image(APP, "2"))
+    add_foreign(store, "tags", "@eaDir", "notes")
+
+
+@_store
+def foreign_directories_beside_data_and_among_blobs(store: StoreBuilder) -> None:
+    digest = store.image(APP, "1")
+    add_foreign(store, "blobs of a prefix", ".AppleDouble", "notes")
+    beside = store.blob_path(digest).with_name(".AppleDouble")
+    beside.mkdir()
+    (beside / "data").write_bytes(b"x")
+
+
+@_store
+def foreign_directories_beside_links_and_among_revisions(store: StoreBuilder) -> None:
+    digest = store.image(APP, "1")
+    add_foreign(store, "revisions by digest", ".AppleDouble", "notes")
+    beside = store.revision_link(APP, digest).with_name(".AppleDouble")
+    beside.mkdir()
+    (beside / "link").write_bytes(b"x")
+
+
+def _copy_of_a_revision_link(name: str, store: StoreBuilder) -> None:
+    link = store.revision_link(APP, store.image(APP, "1"))
+    copy = store.repository_path(APP) / "_manifests/revisions" / name / "link"
+    copy.parent.mkdir()
+    copy.write_bytes(link.read_bytes())
+
+
+_variants(
+    _copy_of_a_revision_link,
+    {
+        "copy of a link where the collector can read it": (".snapshot",),
+        "copy of a link where the collector cannot read it": ("~snapshot",),
+    },
+)
+
+
+@_store
+def snapshot_with_a_copy_of_every_blob(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    store.unlinked_blob(b"garbage")
+    blobs = store.version_path / "blobs"
+    shutil.copytree(blobs / "sha256", blobs / ".snapshot/hourly.0/sha256")
 
 
 @_store

@@ -589,6 +589,21 @@ def test_an_unreadable_part_does_not_keep_the_others_from_changing(
 
 
 @needs_other_user
+@pytest.mark.parametrize("place", ["blobs", "repositories/app/_manifests/tags"])
+def test_an_unreadable_directory_of_another_program_is_named_and_the_scan_is_complete(
+    store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory], place: str
+) -> None:
+    store.image("app", "1")
+    store.unlinked_blob(b"garbage")
+    (store.version_path / place / "lost+found").mkdir(mode=0)
+    inventory = as_nobody(None)
+    (issue,) = inventory.issues
+    assert issue.detail.endswith("; not counted: Permission denied")
+    assert inventory.complete
+    assert unreferenced(inventory) == 1
+
+
+@needs_other_user
 def test_an_unreadable_link_keeps_the_tags_last_known_target(
     store: StoreBuilder, as_nobody: Callable[[Inventory | None], Inventory]
 ) -> None:
@@ -724,12 +739,22 @@ def test_a_scan_does_not_change_the_store(store: StoreBuilder) -> None:
 def test_uploads_differ_by_whether_the_registry_purges_them(store: StoreBuilder) -> None:
     store.upload("app", b"12345", started_at=1000.0, at=2000.0)
     store.upload("app", b"1", started_at=None, at=500.0)
-    store.upload("app", b"22", started_at=3000.0, upload_id="not-a-uuid")
     broken = store.upload("app", b"333", started_at=4000.0, at=900.0)
     (broken / "startedat").write_text("yesterday")
     uploads = figures(store).uploads
-    assert (uploads.uploads, uploads.bytes, uploads.unpurgeable) == (4, 11, 3)
+    assert (uploads.uploads, uploads.bytes, uploads.unpurgeable) == (3, 9, 2)
     assert uploads.oldest_start_at == 500.0
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "not-a-uuid", "urn:uuid:1"])
+def test_a_directory_among_uploads_that_no_registry_makes_is_no_upload(
+    store: StoreBuilder, name: str
+) -> None:
+    store.upload("app", b"12345", started_at=1000.0)
+    store.upload("app", b"22", started_at=None, upload_id=name)
+    found = figures(store)
+    assert (found.uploads.uploads, found.uploads.unpurgeable, found.uploads.bytes) == (1, 0, 5)
+    assert found.strays.files == 2
 
 
 def test_digests_of_the_builder_equal_those_of_the_registry() -> None:

@@ -24,6 +24,7 @@ def is_plain(repository: Repository, reach: RepositoryReach, odd: frozenset[Blob
     return (
         not repository.layout.mislinked
         and not repository.layout.tag_obstacles
+        and not repository.layout.stray_links
         and repository.layout.directories == ALL_DIRECTORIES
         and reach.all_manifests == reach.held
         # version 3 follows a manifest that is named as a layer too

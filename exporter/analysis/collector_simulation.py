@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from exporter.analysis.collector_fast_path import is_plain
 from exporter.analysis.reachability import Reaches, RepositoryReach, referenced_by
-from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.digests import BlobNumber, Digest, format_digest
 from exporter.domain.model import (
     ABSENT,
     LAYERS,
@@ -25,13 +25,19 @@ from exporter.domain.model import (
     Repository,
 )
 from exporter.domain.snapshot import VERSION_2, Dialect, GcMode
+from exporter.domain.text import printable
+from exporter.store.format.foreign_directories import advice_below, advice_on
 from exporter.store.format.layout import (
     REPOSITORIES,
     TAGS,
     blob_directory,
+    is_storage_name,
     revision_link,
     tag_directory,
 )
+
+_SENSELESS = "the registry cannot make sense of this place"
+_LOST_COPY = "a copy of a blob that is gone: the registry cannot delete it"
 
 
 @dataclass(slots=True)
@@ -83,13 +89,28 @@ def mark(
     if dialect != VERSION_2:
         for name, revisions in marks.removed.items():
             marks.removed[name] = revisions - marks.blobs
+    _mark_misplaced(inventory, marks, dialect)
+    return marks
+
+
+def _mark_misplaced(inventory: Inventory, marks: Marks, dialect: Dialect) -> None:
+    """Record what the collector aborts on outside the repositories that it can serve."""
     looks_for = LAYERS if dialect == VERSION_2 else MANIFESTS
     for place in inventory.layout.misplaced:
         name = place.path.removeprefix(f"{REPOSITORIES}/")
         is_met = looks_for in place.directories and not overlooks(name, inventory, dialect)
+        if place.copy_of is not None:
+            if _is_lost(place.copy_of, inventory, marks):
+                marks.blockers[place.path] = advice_below(place.path) or _LOST_COPY
+            continue
         if is_met or not place.directories:
-            marks.blockers[place.path] = "the registry cannot make sense of this place"
-    return marks
+            marks.blockers[place.path] = advice_below(place.path) or _SENSELESS
+
+
+def _is_lost(digest: Digest, inventory: Inventory, marks: Marks) -> bool:
+    """Return whether the collector would delete a blob that is not at its place: it cannot."""
+    number = inventory.digests.find(digest)
+    return number is None or (inventory.sizes[number] == ABSENT and number not in marks.blobs)
 
 
 def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
@@ -105,6 +126,13 @@ def overlooks(repository: str, inventory: Inventory, dialect: Dialect) -> bool:
         if way[: len(directory)] == directory and file < way[len(directory)]:
             return True
     return False
+
+
+def _reason_of_obstacle(name: str) -> str:
+    """Return why the collector aborts on an entry among the tags."""
+    if is_storage_name(name):
+        return "not a directory"
+    return advice_on(name) or "not a name that the registry can read"
 
 
 def _as_bytes(path: str) -> list[bytes]:
@@ -152,6 +180,8 @@ class _Walk:
             return  # not a repository to it
         if LAYERS not in directories:
             self._block(f"{REPOSITORIES}/{self._repository.name}/{LAYERS}", "missing")
+        for path in self._repository.layout.stray_links:
+            self._block(path, advice_below(path) or "not a link that the registry can read")
         self._links = {
             revision.manifest: revision.manifest
             for revision in self._repository.revisions
@@ -209,7 +239,7 @@ class _Walk:
                 path = f"{tag_directory(repository.name, tag.name)}/current/link"
                 self._block(path, "does not hold a digest")
         for name in repository.layout.tag_obstacles:
-            self._block(tag_directory(repository.name, name), "not a directory")
+            self._block(tag_directory(repository.name, printable(name)), _reason_of_obstacle(name))
         targets = {tag.target for tag in repository.tags}
         self._marks.removed[repository.name] = {each for each in found if each not in targets}
         return [each for each in found if each in targets]

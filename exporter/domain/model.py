@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from exporter.domain.digests import BlobNumber, DigestTable
+from exporter.domain.digests import BlobNumber, Digest, DigestTable
 
 ABSENT = -1
 """Stands in :attr:`Inventory.sizes` for a digest that has no blob on disk."""
@@ -87,7 +87,7 @@ class Upload:
         started_at: when it began, Unix seconds: as the registry recorded it, else the oldest
             modification time found.
         purgeable: whether the registry's own purging will ever remove it: only if it has a
-            readable ``startedat`` and a directory named by a UUID.
+            readable ``startedat``.
 
     """
 
@@ -113,13 +113,17 @@ class RepositoryLayout:
         directories: which of ``_layers``, ``_manifests`` and ``_manifests/tags`` exist.
         mislinked: revisions whose link does not hold the digest that its directory is named
             after, with the digest it holds; None if that is not a digest.
-        tag_obstacles: names of entries among the tags that are not directories.
+        tag_obstacles: names of entries among the tags on which the collector aborts if it looks
+            for untagged manifests: files, and directories with a name that it cannot read.
+        stray_links: files below ``revisions`` that the collector takes for the link of a manifest
+            and cannot read as one: paths below ``docker/registry/v2``, safe to print.
 
     """
 
     directories: frozenset[str] = ALL_DIRECTORIES
     mislinked: Mapping[BlobNumber, BlobNumber | None] = field(default_factory=dict)
     tag_obstacles: tuple[str, ...] = ()
+    stray_links: tuple[str, ...] = ()
 
 
 USUAL_LAYOUT = RepositoryLayout()
@@ -160,8 +164,8 @@ class IssueCause(enum.StrEnum):
 NOT_READ = frozenset({IssueCause.PERMISSION, IssueCause.IO_ERROR, IssueCause.SYMLINK})
 """Causes for which something could not be read at all."""
 
-_UNREAD = NOT_READ | {IssueCause.UNREADABLE_MANIFEST}
-"""Causes that leave something unread; the others are damage that was read and understood."""
+LEAVES_UNREAD = NOT_READ | {IssueCause.UNREADABLE_MANIFEST}
+"""Causes that leave something unread; the others are oddities that were read and understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +192,13 @@ class Misplaced:
         path: below ``docker/registry/v2``, safe to print.
         directories: for a directory below ``repositories`` with an illegal name, which of
             ``_layers`` and ``_manifests`` it holds; empty for a ``data`` file that is not a blob.
+        copy_of: the blob that the collector takes a ``data`` file in the wrong place for.
 
     """
 
     path: str
     directories: frozenset[str] = frozenset()
+    copy_of: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +282,7 @@ class Inventory:
     @property
     def complete(self) -> bool:
         """Whether everything that was found could be read."""
-        return _UNREAD.isdisjoint(issue.cause for issue in self.issues)
+        return LEAVES_UNREAD.isdisjoint(issue.cause for issue in self.issues)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from exporter.analysis.analyst import Analysis, Analyst
 from exporter.domain.errors import ScanCancelledError
-from exporter.domain.model import Inventory, IssueCause, ScanIssue
+from exporter.domain.model import LEAVES_UNREAD, Inventory, IssueCause, ScanIssue
 from exporter.domain.scan_progress import ProgressListener, RunningScan, ScanProgress
 from exporter.domain.snapshot import ScanStatus, StoreFigures, StoreReading
 from exporter.domain.text import printable
@@ -149,6 +149,9 @@ def _log_issues(new: list[ScanIssue]) -> None:
         is_closed = issue.cause is IssueCause.PERMISSION
         advice = {"fix": f"let uid {os.geteuid()} read it"} if is_closed else {}
         details = fields(cause=issue.cause, path=issue.path, detail=issue.detail, **advice)
-        _log.warning("cannot read a part of the store", extra=details)
+        if issue.cause in LEAVES_UNREAD:
+            _log.warning("cannot read a part of the store", extra=details)
+        else:
+            _log.warning("a part of the store is not as the registry makes it", extra=details)
     if len(new) > _ISSUES_LOGGED:
-        _log.warning("and %d more parts that cannot be read", len(new) - _ISSUES_LOGGED)
+        _log.warning("and %d more parts; see the report", len(new) - _ISSUES_LOGGED)

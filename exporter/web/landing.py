@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from exporter import __version__
+from exporter.domain.model import LEAVES_UNREAD
 from exporter.domain.scan_progress import ScanProgress
 from exporter.domain.snapshot import BlobState, GcMode, Integrity, Snapshot, StoreFigures
 from exporter.support.quantities import format_duration, format_size
@@ -65,13 +66,15 @@ def _figures(snapshot: Snapshot) -> list[tuple[str, str]]:
         figures = snapshot.store.figures
         total = format_size(figures.total_bytes)
         unreferenced = format_size(figures.blobs[BlobState.UNREFERENCED].bytes)
-        unread = sum(figures.issues.values())
+        unread = sum(figures.issues[cause] for cause in LEAVES_UNREAD)
+        odd = sum(figures.issues.values()) - unread
         rows += [
             ("Blobs", f"{total}, of which {unreferenced} unreferenced"),
             ("Reclaimable", _reclaimable(figures)),
             ("Repositories", f"{len(figures.repositories)}"),
             ("Broken tags", _broken_tags(snapshot.integrity)),
             ("Unread", f"{unread} parts of the store could not be read"),
+            ("Odd", f"{odd} parts of the store are not as the registry makes them; they were read"),
         ]
     if snapshot.platform is not None:
         rows.append((snapshot.platform.name, snapshot.platform.failure or "read"))

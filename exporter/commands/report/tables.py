@@ -12,6 +12,7 @@ from rich.table import Table
 from exporter.commands.report.actions import Action
 from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
+from exporter.domain.model import LEAVES_UNREAD, ScanIssue
 from exporter.domain.snapshot import (
     BlobState,
     Integrity,
@@ -255,8 +256,20 @@ def _ago(seconds: float) -> str:
 
 def _print_issues(reading: StoreReading, console: Console) -> None:
     issues = reading.inventory.issues
-    if issues:
-        console.print(f"\n[bold yellow]{len(issues)} parts of the store could not be read[/]")
+    unread = tuple(issue for issue in issues if issue.cause in LEAVES_UNREAD)
+    if unread:
+        console.print(f"\n[bold yellow]{len(unread)} parts of the store could not be read[/]")
+        _print_some(unread, console)
+    others = tuple(issue for issue in issues if issue.cause not in LEAVES_UNREAD)
+    if others:
+        console.print(
+            f"\n[bold yellow]{len(others)} parts of the store are not as the registry makes them[/]"
+            "\nThey were read, and the figures above take them into account."
+        )
+        _print_some(others, console)
+
+
+def _print_some(issues: Sequence[ScanIssue], console: Console) -> None:
     for issue in issues[:_ISSUES_SHOWN]:
         console.print(f"  {issue.cause}: {issue.path}: {issue.detail}", markup=False)
     if len(issues) > _ISSUES_SHOWN:

@@ -24,7 +24,8 @@ GROUP = metric_group(
         ),
         Metric(
             "docker_registry_scan_issues",
-            "Parts of the store that could not be read as what they should be.",
+            "Parts of the store that could not be read as what they should be. invalid_link and "
+            "bad_name were read and are not as the registry makes them: the scan is complete.",
             _scan_issues,
             ("cause",),
             source=FROM_SCAN,

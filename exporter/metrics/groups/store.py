@@ -86,7 +86,7 @@ GROUP = metric_group(
         Metric(
             "docker_registry_unpurgeable_uploads",
             "Unfinished uploads that the registry's own purging never removes, because they have "
-            "no readable start time or no valid identifier.",
+            "no readable start time.",
             of_store(lambda store: store.uploads.unpurgeable),
         ),
         Metric(

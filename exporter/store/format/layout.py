@@ -28,6 +28,7 @@ ROOT_EXTRAS = frozenset({"lost+found", CACHE_STATE})
 BLOBS = "blobs"
 REPOSITORIES = "repositories"
 DATA = "data"
+LINK = "link"
 UPLOADS = "_uploads"
 REVISIONS = "revisions"
 TAGS = "tags"
@@ -50,6 +51,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
+_STORAGE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _MAX_REPOSITORY_NAME = 255
 
 
@@ -81,13 +83,21 @@ def is_tag_name(name: str) -> bool:
     return _TAG.fullmatch(name) is not None
 
 
+def is_storage_name(name: str) -> bool:
+    """Return whether the registry's storage driver reads a path with ``name`` in it.
+
+    It refuses a path with any other character (``PathRegexp`` in its ``storagedriver.go``).
+    """
+    return _STORAGE_NAME.fullmatch(name) is not None
+
+
 def is_algorithm(name: str) -> bool:
     """Return whether ``name`` is a legal name of a digest algorithm."""
     return _ALGORITHM.fullmatch(name) is not None
 
 
 def is_upload_id(name: str) -> bool:
-    """Return whether the registry's purging would regard ``name`` as an upload: a UUID."""
+    """Return whether the registry names an upload so, and purges it: a UUID."""
     return _UUID.fullmatch(name) is not None
 
 
@@ -128,6 +138,18 @@ def parse_started_at(content: bytes) -> float | None:
 def blob_data(digest: Digest) -> str:
     """Return the path of a blob below the version directory."""
     return f"{blob_directory(format_digest(digest))}/{DATA}"
+
+
+def digest_of_data(path: str) -> Digest | None:
+    """Return the digest that the registry's collector reads from the path of a ``data`` file.
+
+    It reads only the last components (``digestFromPath``), so a copy of a blob's directory at any
+    depth counts as that blob. None if it makes no sense of the path.
+    """
+    *start, hexadecimal, _ = ["", "", *path.split("/")]
+    algorithm = start[-2] if start[-1] == hexadecimal[:2] else start[-1]
+    digest = parse_digest(f"{algorithm}:{hexadecimal}")
+    return digest if digest is not None and is_supported(digest) else None
 
 
 def blob_directory(digest_text: str) -> str:

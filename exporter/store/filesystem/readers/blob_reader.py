@@ -35,6 +35,7 @@ from exporter.store.filesystem.readers.safe_files import (
 )
 from exporter.store.filesystem.readers.stray_files import StrayCounter
 from exporter.store.filesystem.rescan.change_stamps import NO_STAMP, Stamp, settled_stamp, stamp_at
+from exporter.store.format.foreign_directories import is_foreign
 from exporter.store.format.layout import (
     ALGORITHMS,
     BLOBS,
@@ -110,7 +111,7 @@ class BlobReader:
         """List the directories of blobs. Raises StoreUnreadableError if that fails."""
         return sorted(
             (algorithm, prefix)
-            for algorithm in self._subdirectories(BLOBS, is_algorithm)
+            for algorithm in self._subdirectories(BLOBS, _may_be_algorithm)
             for prefix in self._subdirectories(f"{BLOBS}/{algorithm}", _is_prefix)
         )
 
@@ -123,7 +124,7 @@ class BlobReader:
                     if accept(entry.name) and is_directory(entry):
                         found.append(entry.name)
                     else:
-                        self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+                        self._strays.add_foreign(entry, parent, f"{path}/{entry.name}")
         except FileNotFoundError:
             return []  # nothing was pushed yet
         except OSError as error:
@@ -144,6 +145,7 @@ class BlobReader:
         algorithm, start = prefix
         path = f"{BLOBS}/{algorithm}/{start}"
         found = PrefixBlobs()
+        has_foreign = False
         parse = parse_sha256 if algorithm == _USUAL_ALGORITHM else partial(_parse_other, algorithm)
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
@@ -153,7 +155,8 @@ class BlobReader:
                     digest = parse(name) if name.startswith(start) else None
                     if digest is None or not is_directory(entry):
                         found.is_plain = False
-                        self._strays.add(name, parent, f"{path}/{name}")
+                        has_foreign |= is_directory(entry)
+                        self._strays.add_foreign(entry, parent, f"{path}/{name}")
                         continue
                     size = size_of(digest)
                     if size is None:
@@ -161,6 +164,9 @@ class BlobReader:
                     else:
                         found.digests.append(digest)
                         found.sizes.append(size)
+                if has_foreign:  # its maker may have been in the blobs' own directories too
+                    for name in filter(parse, os.listdir(parent)):
+                        self._strays.add_beside(DATA, name, parent, f"{path}/{name}")
         except GONE:
             return PrefixBlobs()
         except OSError as error:
@@ -190,7 +196,8 @@ class BlobReader:
             status = os.stat(f"{name}/{DATA}", dir_fd=parent, follow_symlinks=False)
         except GONE:
             found.is_plain = False
-            self._look_for_leftovers(name, parent, f"{path}/{name}")
+            # version 3 of the registry writes data.<uuid>.tmp first; a crash leaves that alone
+            self._strays.add_beside(DATA, name, parent, f"{path}/{name}")
         except OSError as error:
             found.is_plain = False
             self._issues.add_unmeasured(error, f"{path}/{name}/{DATA}")
@@ -209,21 +216,6 @@ class BlobReader:
             else:
                 where = f"{path}/{name}/{DATA}"
                 self._issues.add(IssueCause.IO_ERROR, where, "not a regular file", hides=False)
-
-    def _look_for_leftovers(self, name: str, parent: int, path: str) -> None:
-        """Count what a crash left in a digest's directory without data.
-
-        Version 3 of the registry writes ``data.<uuid>.tmp`` first.
-        """
-        try:
-            with open_directory(name, parent) as directory:
-                for entry in os.listdir(directory):
-                    if entry != DATA:
-                        self._strays.add(entry, directory, f"{path}/{entry}")
-        except GONE:
-            return
-        except OSError as error:
-            self._issues.add_error(error, path, hides=False)
 
     def measure(self, digest: Digest) -> int:
         """Return the size in bytes of a blob that no scan of its directory saw.
@@ -278,6 +270,10 @@ def prefix_of(digest: Digest) -> Prefix:
     """Return the directory that a blob is in."""
     algorithm, _, hexadecimal = format_digest(digest).partition(":")
     return algorithm, hexadecimal[:_PREFIX_LENGTH]
+
+
+def _may_be_algorithm(name: str) -> bool:
+    return is_algorithm(name) and not is_foreign(name)
 
 
 def _is_prefix(name: str) -> bool:

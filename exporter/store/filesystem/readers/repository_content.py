@@ -54,6 +54,7 @@ class RepositoryContent:
         deleted: digests that have a directory without a link.
         mislinked: see :attr:`exporter.domain.model.RepositoryLayout.mislinked`.
         tag_obstacles: see :attr:`exporter.domain.model.RepositoryLayout.tag_obstacles`.
+        stray_links: see :attr:`exporter.domain.model.RepositoryLayout.stray_links`.
         unlisted: which of ``revisions`` and ``tags`` could not be listed completely.
         unread_tags: tags whose link could not be read.
         stamps: of the directories that were listed, by their path below ``_manifests``.
@@ -67,6 +68,7 @@ class RepositoryContent:
     deleted: list[Digest] = field(default_factory=list)
     mislinked: dict[Digest, Digest | None] = field(default_factory=dict)
     tag_obstacles: list[str] = field(default_factory=list)
+    stray_links: list[str] = field(default_factory=list)
     unlisted: set[str] = field(default_factory=set)
     unread_tags: set[str] = field(default_factory=set)
     stamps: dict[str, Stamp] = field(default_factory=dict)

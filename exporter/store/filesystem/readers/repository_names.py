@@ -17,6 +17,7 @@ from exporter.store.filesystem.readers.safe_files import (
     open_directory,
 )
 from exporter.store.filesystem.readers.stray_files import StrayCounter
+from exporter.store.format.foreign_directories import advice_on
 from exporter.store.format.layout import (
     REPOSITORIES,
     REPOSITORY_MARKS,
@@ -103,7 +104,7 @@ class _Search:
                 elif is_repository_name(child) or is_domain(child):
                     nested.append(child)
                 else:
-                    detail = "not the name of a repository"
+                    detail = advice_on(entry.name) or "not the name of a repository"
                     self._issues.add(IssueCause.BAD_NAME, where, detail, hides=False)
                     self._strays.add(entry.name, parent, where)
         if marks and is_repository_name(name):

@@ -48,17 +48,19 @@ from exporter.store.filesystem.rescan.change_stamps import (
     stamp_at,
     stamp_of,
 )
+from exporter.store.format.foreign_directories import is_foreign
 from exporter.store.format.layout import (
+    LINK,
     REPOSITORIES,
     REVISIONS,
     TAGS,
     is_algorithm,
+    is_storage_name,
     is_supported,
     is_tag_name,
     parse_link,
 )
 
-_LINK = "link"
 _CURRENT = "current"
 _DELETION_SECONDS = 0.02
 """Far longer than the registry takes between deleting a manifest and its tags."""
@@ -97,7 +99,7 @@ class RepositoryReader:
         # listed first: a symbolic link would be followed unnoticed
         for parent, entry in self._entries(content, manifests, REVISIONS, TAGS):
             if entry.name not in (REVISIONS, TAGS):
-                self._misplaced(entry, parent, manifests)
+                self._strays.add_misplaced(entry, parent, f"{manifests}/{entry.name}")
             elif is_directory(entry):
                 parts.add(entry.name)
             else:
@@ -111,6 +113,7 @@ class RepositoryReader:
         if REVISIONS in parts:
             self._read_revisions(content, f"{manifests}/{REVISIONS}")
         self._look_again(content, manifests)
+        content.stray_links = self._strays.links
         return content
 
     def is_unchanged(
@@ -121,7 +124,7 @@ class RepositoryReader:
         Each link is checked: the registry writes links in place, which no directory shows.
         """
         directory = f"{REPOSITORIES}/{repository.name}/{MANIFESTS}"
-        tags = (f"{tag.name}/{_CURRENT}/{_LINK}" for tag in repository.tags)
+        tags = (f"{tag.name}/{_CURRENT}/{LINK}" for tag in repository.tags)
         revisions = (_link_of(digests[each.manifest]) for each in repository.revisions)
         try:
             with open_directory(directory, self._store) as parent:
@@ -187,25 +190,26 @@ class RepositoryReader:
             self._issues.add_error(error, path)
             content.unlisted.update(parts)
 
-    def _misplaced(self, entry: "os.DirEntry[str]", parent: int, path: str) -> None:
-        """Record an entry whose name nothing in this directory can have."""
-        where = f"{path}/{entry.name}"
-        if is_directory(entry):
-            self._issues.add(IssueCause.BAD_NAME, where, "not a name that can stand here")
-        self._strays.add(entry.name, parent, where)
-
     def _read_revisions(self, content: RepositoryContent, path: str) -> None:
         for parent, algorithm in self._entries(content, path, REVISIONS):
-            if not is_algorithm(algorithm.name) or not is_directory(algorithm):
-                self._misplaced(algorithm, parent, path)
-                continue
             directory = f"{path}/{algorithm.name}"
+            may_be_algorithm = is_algorithm(algorithm.name) and not is_foreign(algorithm.name)
+            if not (may_be_algorithm and is_directory(algorithm)):
+                self._strays.add_misplaced(algorithm, parent, directory)
+                continue
+            has_foreign = False
             for revisions, entry in self._entries(content, directory, REVISIONS):
                 digest = parse_digest(f"{algorithm.name}:{entry.name}")
                 if digest is None or not is_directory(entry):
-                    self._misplaced(entry, revisions, directory)
+                    has_foreign |= is_directory(entry)
+                    self._strays.add_misplaced(entry, revisions, f"{directory}/{entry.name}")
                 else:
                     self._read_revision(content, digest, entry.name, revisions, directory)
+            if has_foreign:  # its maker may have been in the links' own directories too
+                for revisions, entry in self._entries(content, directory, REVISIONS):
+                    if parse_digest(f"{algorithm.name}:{entry.name}") is not None:
+                        where = f"{directory}/{entry.name}"
+                        self._strays.add_beside(LINK, entry.name, revisions, where)
 
     def _read_revision(
         self, content: RepositoryContent, digest: Digest, name: str, parent: int, path: str
@@ -216,18 +220,18 @@ class RepositoryReader:
         it references stay counted.
         """
         known = None if self._known is None else self._known.revisions.get(digest)
-        if known is not None and stamp_at(f"{name}/{_LINK}", parent) == known.stamp:
+        if known is not None and stamp_at(f"{name}/{LINK}", parent) == known.stamp:
             content.revisions.append(known)
             return
-        where = f"{path}/{name}/{_LINK}"
+        where = f"{path}/{name}/{LINK}"
         try:
-            link, status = self._links.read(f"{name}/{_LINK}", parent, where)
+            link, status = self._links.read(f"{name}/{LINK}", parent, where)
         except GONE:
             content.deleted.append(digest)
             return
         except OSError as error:
             is_damaged = self._note_link_error(error, where)
-            status_now = look_at(f"{name}/{_LINK}", parent, where, self._issues)
+            status_now = look_at(f"{name}/{LINK}", parent, where, self._issues)
             if status_now is not None and stat.S_ISDIR(status_now.st_mode):
                 return  # not a link to the registry
             if is_damaged:
@@ -251,8 +255,8 @@ class RepositoryReader:
                 # repositories share many tag names
                 self._read_tag(content, sys.intern(entry.name), parent, path)
             else:
-                self._misplaced(entry, parent, path)
-                if not is_directory(entry):
+                self._strays.add_misplaced(entry, parent, f"{path}/{entry.name}")
+                if not (is_directory(entry) and is_storage_name(entry.name)):
                     content.tag_obstacles.append(entry.name)
 
     def _read_tag(self, content: RepositoryContent, tag: str, parent: int, path: str) -> None:
@@ -262,10 +266,10 @@ class RepositoryReader:
         understood, its target is unknown.
         """
         known = None if self._known is None else self._known.tags.get(tag)
-        if known is not None and stamp_at(f"{tag}/{_CURRENT}/{_LINK}", parent) == known.stamp:
+        if known is not None and stamp_at(f"{tag}/{_CURRENT}/{LINK}", parent) == known.stamp:
             content.tags.append(known)
             return
-        where = f"{path}/{tag}/{_CURRENT}/{_LINK}"
+        where = f"{path}/{tag}/{_CURRENT}/{LINK}"
         target, updated_at, stamp = None, None, NO_STAMP
         try:
             link, status = self._await_current(tag, parent, where)
@@ -304,7 +308,7 @@ class RepositoryReader:
     def _read_current(self, tag: str, parent: int, where: str) -> tuple[bytes, os.stat_result]:
         current = f"{tag}/{_CURRENT}"
         refuse_symlink(current, parent)
-        return self._links.read(f"{current}/{_LINK}", parent, where)
+        return self._links.read(f"{current}/{LINK}", parent, where)
 
     def _note_link_error(self, error: OSError, path: str) -> bool:
         """Record why a link could not be read; return whether it is because it is not a link."""
@@ -319,8 +323,8 @@ class RepositoryReader:
 def _link_of(digest: Digest) -> str:
     """Return the place of a revision's link below ``revisions``."""
     if is_sha256(digest):  # nearly all are, and this takes a third of the time
-        return f"sha256/{digest.hex()}/{_LINK}"
-    return f"{format_digest(digest).replace(':', '/')}/{_LINK}"
+        return f"sha256/{digest.hex()}/{LINK}"
+    return f"{format_digest(digest).replace(':', '/')}/{LINK}"
 
 
 def _are_unchanged(

@@ -37,12 +37,12 @@ class UploadReader:
         try:
             with open_directory(path, self._store) as parent, os.scandir(parent) as entries:
                 for entry in entries:
-                    if is_directory(entry):
+                    if is_upload_id(entry.name) and is_directory(entry):
                         upload = self._read_upload(entry.name, parent, f"{path}/{entry.name}")
                         if upload is not None:
                             uploads.append(upload)
                     else:
-                        self._strays.add(entry.name, parent, f"{path}/{entry.name}")
+                        self._strays.add_foreign(entry, parent, f"{path}/{entry.name}")
         except GONE:
             return ()
         except OSError as error:
@@ -60,8 +60,9 @@ class UploadReader:
         data = look_at(f"{upload_id}/data", parent, path, self._issues)
         if data is not None and stat.S_ISREG(data.st_mode):
             size, oldest = data.st_size, min(oldest, data.st_mtime)
-        purgeable = started_at is not None and is_upload_id(upload_id)
-        return Upload(size, oldest if started_at is None else started_at, purgeable)
+        return Upload(
+            size, oldest if started_at is None else started_at, purgeable=started_at is not None
+        )
 
     def _read_started_at(self, upload_id: str, parent: int, path: str) -> float | None:
         try:

@@ -189,6 +189,7 @@ class RepositoryWalk:
                 for digest, target in content.mislinked.items()
             },
             tag_obstacles=tuple(sorted(content.tag_obstacles)),
+            stray_links=tuple(sorted(content.stray_links)),
         )
         return Repository(
             name=content.name,
