@@ -30,6 +30,7 @@ from exporter.store.port import (
     Follower,
     Kept,
     KeptCodec,
+    Leftover,
     ScanControl,
     Store,
 )
@@ -66,6 +67,9 @@ class MemoryStore:
 
     def is_layer_of(self, _repository: str, _digest: Digest) -> bool:
         return False
+
+    def leftovers(self, *_: object) -> Iterator[Leftover]:
+        yield from ()
 
     def holds(self, _path: Path) -> bool:
         return False

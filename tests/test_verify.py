@@ -12,7 +12,8 @@ import stat
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +26,11 @@ from exporter.commands.verify.checkpoint import default_path
 from exporter.commands.verify.hashing import CHUNK_BYTES, RateLimiter
 from exporter.commands.verify.options import Task
 from exporter.commands.verify.run import Environment, Verdict, verify
+from exporter.store.filesystem.blobs import FilesystemBlobs
 from exporter.store.filesystem.store import FilesystemStore
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
+from tests.servers import GarbageCollector, require, require_registry_v3
 from tests.test_commands import (
     as_nobody,
     command_line,
@@ -404,7 +407,129 @@ def test_other_rates_are_refused(run: Callable[..., Outcome], rate: str) -> None
     assert "unlimited" in outcome.complaints
 
 
+# what lies beside blobs and links
+
+
+def leave(path: Path, size: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"." * size)
+    return path
+
+
+def test_files_beside_blobs_and_links_are_found_with_their_bytes(
+    builder: StoreBuilder, run: Callable[..., Outcome]
+) -> None:
+    layer = noise("layer", 300)
+    digest = builder.image("app", "1", [layer])
+    history = builder.tag_link("app", "1").parents[1] / "index" / digest.replace(":", "/")
+    beside = [
+        builder.blob_path(digest_of(layer)).with_name("data.4a.tmp"),
+        builder.layer_link("app", digest_of(layer)).with_name("link.1.tmp"),
+        builder.revision_link("app", digest).with_name("link.2.tmp"),
+        builder.tag_link("app", "1").with_name("link.3.tmp"),
+        history / "link.4.tmp",
+    ]
+    for place, path in enumerate(beside, 1):
+        leave(path, place * 1000)
+    outcome = run()
+    assert outcome.exit_code == 0
+    assert sorted(findings(outcome)) == sorted(
+        f"left over: {path.relative_to(builder.version_path)}: 1 file, {place},000 bytes; "
+        "no part of the registry"
+        for place, path in enumerate(beside, 1)
+    )
+    assert summary(outcome).endswith("0 corrupt, 0 unreadable, 5 left over (14.6 KiB)")
+
+
+def test_half_written_data_of_a_blob_that_is_not_there_is_found(
+    builder: StoreBuilder, run: Callable[..., Outcome]
+) -> None:
+    builder.image("app", "1")
+    directory = builder.blob_path(f"sha256:{'0' * 64}").parent
+    directory.mkdir(parents=True)
+    leave(directory / "x", 0)
+    (line,) = findings(run())
+    assert line.startswith(f"left over: blobs/sha256/00/{'0' * 64}/x: 1 file, 0 bytes")
+
+
+@pytest.mark.parametrize(
+    "require_registry", [lambda: require("docker-registry"), require_registry_v3], ids=["2", "3"]
+)
+@pytest.mark.parametrize("place", ["blob", "revision"])
+def test_what_the_collector_aborts_on_is_said(
+    builder: StoreBuilder,
+    run: Callable[..., Outcome],
+    place: str,
+    require_registry: Callable[[], str],
+) -> None:
+    digest = builder.image("app", "1")
+    file = builder.blob_path(digest) if place == "blob" else builder.revision_link("app", digest)
+    leave(file.parent / ".AppleDouble" / "notes", 10)
+    collector = GarbageCollector(require_registry())
+    assert collector.run(builder.root) is not None
+    (line,) = findings(run())
+    assert "/.AppleDouble: 1 file, 10 bytes; made by netatalk or macOS" in line
+    assert "aborts" not in line
+    leave(file.parent / ".AppleDouble" / file.name, 10)
+    assert collector.run(builder.root) is None
+    (line,) = findings(run())
+    assert line.endswith("; the registry's collector aborts on it")
+
+
+def test_only_what_a_repository_reaches_is_searched(
+    builder: StoreBuilder, run: Callable[..., Outcome]
+) -> None:
+    for name in ("app", "other"):
+        digest = builder.image(name, "1")
+        leave(builder.blob_path(digest).with_name("x"), 1)
+        leave(builder.revision_link(name, digest).with_name("x"), 1)
+    assert len(findings(run())) == 4
+    assert len(findings(run("--repository", "app"))) == 2
+
+
+@needs_root
+def test_directories_that_cannot_be_searched_are_counted(
+    builder: StoreBuilder, run: Callable[..., Outcome], checkpoint: Path
+) -> None:
+    layer = noise("layer", 300)
+    builder.image("app", "1", [layer])
+    builder.layer_link("app", digest_of(layer)).parent.chmod(0)
+    checkpoint.parent.mkdir()
+    checkpoint.parent.chmod(0o777)
+    with as_nobody(builder.root / "docker"):
+        outcome = run()
+    assert outcome.exit_code == 0
+    assert (
+        "1 directories could not be searched for leftovers, the first repositories/app/_layers/"
+        in outcome.complaints
+    )
+
+
+def test_a_file_that_vanishes_meanwhile_is_not_left_over(builder: StoreBuilder) -> None:
+    path = builder.blob_path(builder.unlinked_blob(b"x"))
+    for number in range(3):
+        leave(path.with_name(f"data.{number}.tmp"), 1)
+    with FilesystemStore(builder.root).open_blobs() as blobs:
+        found = blobs.leftovers([], None)
+        assert next(found) is not None
+        for temporary in path.parent.glob("*.tmp"):
+            temporary.unlink()
+        assert list(filter(None, found)) == []
+
+
 # continuing after an interruption
+
+
+class CountingStore(FilesystemStore):
+    """A store that counts how often its blobs were opened: to be hashed, then for leftovers."""
+
+    openings = 0
+
+    @contextmanager
+    def open_blobs(self) -> Iterator[FilesystemBlobs]:
+        self.openings += 1
+        with super().open_blobs() as blobs:
+            yield blobs
 
 
 @dataclass
@@ -430,19 +555,24 @@ class Verification:
         restart: bool = False,
         on_sleep: Callable[[], object] = lambda: None,
         rate: int | None = BLOB_BYTES,
+        stop_in_search: bool = False,
     ) -> "Run":
-        """Run until the given number of blobs is read, or to the end."""
+        """Run until the given number of blobs is read, or the search begins, or to the end."""
         clock = FakeClock(on_sleep)
         output, notes = io.StringIO(), list[str]()
+        store = CountingStore(self.builder.root)
         verdict = verify(
-            FilesystemStore(self.builder.root),
+            store,
             Task(repository, rate, self.checkpoint, restart),
             Environment(
                 output,
                 notes.append,
                 clock,
                 clock.sleep,
-                lambda: stop_after is not None and clock.now >= stop_after,
+                lambda: (
+                    (stop_after is not None and clock.now >= stop_after)
+                    or (stop_in_search and store.openings > 1)
+                ),
             ),
         )
         return Run(verdict, output.getvalue().splitlines(), notes, clock.now)
@@ -465,6 +595,25 @@ class Run(NamedTuple):
 @pytest.fixture
 def verification(builder: StoreBuilder, checkpoint: Path) -> Verification:
     return Verification(builder, checkpoint)
+
+
+def test_a_request_to_stop_is_heeded_while_nothing_is_found_to_be_left_over(
+    verification: Verification,
+) -> None:
+    interrupted = verification.run(stop_in_search=True)
+    assert interrupted.verdict is Verdict.INTERRUPTED
+    (note,) = interrupted.notes
+    assert note.startswith("interrupted after the last blob, while searching for leftovers")
+    again = verification.run()
+    assert (again.verdict, again.seconds) == (Verdict.SOUND, 0)
+
+
+def test_leftovers_are_searched_again_after_an_interruption(verification: Verification) -> None:
+    leave(verification.builder.blob_path(verification.digests[0]).with_name("x"), 1)
+    assert verification.run(stop_in_search=True).verdict is Verdict.INTERRUPTED
+    again = verification.run()
+    assert again.verdict is Verdict.SOUND
+    assert again.output[0].startswith("left over: ")
 
 
 def test_reading_the_store_takes_as_long_as_the_rate_requires(verification: Verification) -> None:

@@ -1,6 +1,6 @@
 """The port to a registry's storage: scan it, follow it, measure its space, read its blobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,26 @@ class BlobStream(Protocol):
         """Read the next bytes into ``buffer``; return how many, 0 at the end. Raises OSError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file or directory beside a blob or a link, where only that one file belongs.
+
+    Attributes:
+        path: safe to print.
+        files: how many files it is.
+        bytes: their sizes added up.
+        stops_collector: whether the registry's collector aborts on it.
+        problem: why this directory could not be searched; empty if it is a leftover.
+
+    """
+
+    path: str
+    files: int = 0
+    bytes: int = 0
+    stops_collector: bool = False
+    problem: str = ""
+
+
 class Blobs(Protocol):
     """The blobs of a store that is open for reading."""
 
@@ -114,6 +134,14 @@ class Blobs(Protocol):
 
     def is_layer_of(self, repository: str, digest: Digest) -> bool:
         """Return whether a repository links a blob as a layer or configuration."""
+
+    def leftovers(
+        self, repositories: Iterable[str], digests: Iterable[Digest] | None
+    ) -> Iterator[Leftover | None]:
+        """Yield what is beside the links of repositories, and beside ``digests`` or all blobs.
+
+        Also yield None for each directory that was searched, so that the caller can stop.
+        """
 
 
 class Store(Protocol):

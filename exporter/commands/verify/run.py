@@ -25,7 +25,8 @@ from exporter.domain.digests import (
 from exporter.domain.errors import ScanCancelledError
 from exporter.domain.model import Inventory
 from exporter.domain.text import printable
-from exporter.store.port import ScanControl, Store
+from exporter.store.format.foreign_directories import advice_on
+from exporter.store.port import Leftover, ScanControl, Store
 from exporter.support.quantities import format_duration, format_size
 from exporter.support.terminal_progress import ByteProgress, byte_progress, terminal_progress
 
@@ -86,7 +87,7 @@ def verify(store: Store, task: Task, environment: Environment) -> Verdict:
             f"{len(selection.digests):,} blobs are left; --restart starts again"
         )
     run.print_known(selection.places)
-    return run.run(pending)
+    return run.run(pending, selection.digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class _Run:
         self._started = environment.clock()
         self._save_at = 0.0
         self._has_complained = False
+        self._left_over: list[Leftover] = []
 
     def print_known(self, places: Sequence[Finding]) -> None:
         """Print what earlier runs have found, and the places that cannot be read."""
@@ -127,8 +129,8 @@ class _Run:
         for finding in self._tally.findings:
             self._print_finding(finding)
 
-    def run(self, pending: Sequence[Digest]) -> Verdict:
-        """Verify blobs and sum up."""
+    def run(self, pending: Sequence[Digest], selected: Sequence[Digest]) -> Verdict:
+        """Verify blobs, look beside all that are ``selected``, and sum up."""
         total = self._tally.bytes + sum(self._size(digest) for digest in pending)
         with byte_progress(self._tally.bytes, total, self._environment.clock) as progress:
             left, saved = self._verify(pending, progress)
@@ -136,6 +138,12 @@ class _Run:
             promise = "the same command continues there" if saved else "the next run starts again"
             self._environment.note(
                 f"interrupted, {left:,} of {len(pending):,} blobs are left; {promise}"
+            )
+            return Verdict.INTERRUPTED
+        if not self._look_beside(selected):
+            self._environment.note(
+                "interrupted after the last blob, while searching for leftovers; "
+                "the same command searches again"
             )
             return Verdict.INTERRUPTED
         self._checkpoint.remove()
@@ -165,10 +173,38 @@ class _Run:
                     if here.clock() >= self._save_at:
                         self._save(progress)
             finally:
-                # also if the output is no longer read
-                if left:
-                    saved = self._save(progress)
+                # also if the output is no longer read, or the leftovers are still to be searched
+                saved = self._save(progress)
         return left, saved
+
+    def _look_beside(self, selected: Sequence[Digest]) -> bool:
+        """Print what lies beside blobs and links; return False if that was interrupted."""
+        if not self._inventory.sizes:
+            return True  # nothing was pushed yet
+        repository = self._task.repository
+        repositories = [each.name for each in self._inventory.repositories]
+        digests = None
+        if repository is not None:
+            repositories, digests = [repository], selected
+        unsearched = []
+        known = {issue.path for issue in self._inventory.issues}
+        with self._store.open_blobs() as blobs:
+            for each in blobs.leftovers(repositories, digests):
+                if self._environment.should_stop():
+                    return False
+                if each is None:
+                    continue
+                if each.problem and each.path not in known:
+                    unsearched.append(each)
+                elif not each.problem:
+                    self._left_over.append(each)
+                    self._print(_leftover_line(each))
+        if unsearched:
+            self._environment.note(
+                f"{len(unsearched):,} directories could not be searched for leftovers, the first "
+                f"{unsearched[0].path}: {unsearched[0].problem}"
+            )
+        return True
 
     def _size(self, digest: Digest) -> int:
         number = self._inventory.digests.find(digest)
@@ -219,6 +255,9 @@ class _Run:
             )
             if count
         ]
+        if self._left_over:
+            left = sum(each.bytes for each in self._left_over)
+            others.append(f"{len(self._left_over):,} left over ({format_size(left)})")
         counts = ", ".join(
             [
                 f"{tally.count(Condition.CORRUPT):,} corrupt",
@@ -233,6 +272,14 @@ class _Run:
     def _print(self, line: str) -> None:
         self._environment.output.write(f"{line}\n")
         self._environment.output.flush()
+
+
+def _leftover_line(leftover: Leftover) -> str:
+    files = "1 file" if leftover.files == 1 else f"{leftover.files:,} files"
+    line = f"left over: {leftover.path}: {files}, {leftover.bytes:,} bytes"
+    advice = advice_on(leftover.path.rpartition("/")[2])
+    line += f"; {advice or 'no part of the registry'}"
+    return line + ("; the registry's collector aborts on it" if leftover.stops_collector else "")
 
 
 def _reason(finding: Finding) -> str:

@@ -1,10 +1,11 @@
 """Read whole blobs of a store in a directory, without filling the page cache."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from exporter.domain.digests import Digest, format_digest
+from exporter.store.filesystem.leftovers import find_leftovers
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
     open_directory,
@@ -18,6 +19,7 @@ from exporter.store.format.layout import (
     layer_link,
     parse_link,
 )
+from exporter.store.port import Leftover
 
 
 class FilesystemBlobs:
@@ -57,6 +59,12 @@ class FilesystemBlobs:
         for name in path.split("/"):
             directory = opened.enter_context(open_directory(name, directory))
         return directory
+
+    def leftovers(
+        self, repositories: Iterable[str], digests: Iterable[Digest] | None
+    ) -> Iterator[Leftover | None]:
+        """Yield what is beside links and blobs; see the port."""
+        return find_leftovers(self._store, repositories, digests)
 
 
 class FileStream:
