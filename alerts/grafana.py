@@ -24,6 +24,7 @@ INTERVAL = "1m"
 _QUERYING = re.compile(
     r"\s*\{\{-? with printf (?:(?!\}\}).)* \| query \}\}.*?\{\{ end \}\}", re.DOTALL
 )
+_OWN = re.compile(r"\{\{ \$own := .*?\{\{ end \}\}\{\{ end -\}\}\s*", re.DOTALL)
 # True for every value, even 0 (up == 0) and infinity (division by zero).
 _ANY_VALUE = "is_number($$A) || is_inf($$A)"
 _LONGEST_UID = 40
@@ -84,7 +85,7 @@ def inline(expr: str, recorded: dict[str, str]) -> str:
 
 
 def _without_queries(text: str) -> str:
-    return re.sub(r"\$value\b", "$values.A.Value", _QUERYING.sub("", text))
+    return re.sub(r"\$value\b", "$values.A.Value", _QUERYING.sub("", _OWN.sub("", text)))
 
 
 def _query(expr: str) -> dict[str, Any]:

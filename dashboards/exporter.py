@@ -1,6 +1,6 @@
 """*Registry storage exporter*: whether the figures on the other dashboards are reliable."""
 
-from dashboards.expressions import BY_EXPORTER, ON_EXPORTER, selector, series
+from dashboards.expressions import selector, series
 from dashboards.fields import GREEN, ONE_IS_GOOD, RED, Override, Query, mapping
 from dashboards.layout import EXPORTER, Band, Dashboard
 from dashboards.panels import Stat, Table, TimeSeries
@@ -28,9 +28,8 @@ def _yes_or_no(
 
 def _quantile(share: float) -> Query:
     buckets = series("api_request_duration_seconds_bucket")
-    by = "by (job, instance, endpoint, le)"
     return Query(
-        f"histogram_quantile({share}, sum {by} (rate({buckets}[$__rate_interval])))",
+        f"histogram_quantile({share}, rate({buckets}[$__rate_interval]))",
         f"p{share * 100:.0f} {{{{endpoint}}}} {{{{instance}}}}",
     )
 
@@ -179,8 +178,7 @@ _API = Band(
             "code. The code is error if there was no answer.",
             queries=(
                 Query(
-                    "sum by (job, instance, endpoint, code) "
-                    f"(rate({series('api_requests_total')}[$__rate_interval]))",
+                    f"rate({series('api_requests_total')}[$__rate_interval])",
                     "{{endpoint}} {{code}} {{instance}}",
                 ),
             ),
@@ -249,9 +247,7 @@ _PROCESS = Band(
             title="Alert thresholds",
             description="The thresholds of the alert rules, from the exporter's configuration. "
             "Each is in the unit of its alert: seconds, bytes, shares or counts.",
-            queries=(
-                Query(f"max by (job, instance, alert, severity) ({series('alert_threshold')})"),
-            ),
+            queries=(Query(f"max without () ({series('alert_threshold')})"),),
             unit="none",
             width=6,
             columns={
@@ -269,9 +265,9 @@ _PROCESS = Band(
             description="The versions of the exporter and of Python, and when the process started.",
             queries=(
                 Query(
-                    "1000 * max by (job, instance, version, python_version) "
-                    f"({series('exporter_build_info')} * {ON_EXPORTER} group_left ()"
-                    f" max {BY_EXPORTER} ({selector('process_start_time_seconds')}))"
+                    f"1000 * {series('exporter_build_info')}"
+                    " * ignoring (version, python_version) group_left ()"
+                    f" {selector('process_start_time_seconds')}"
                 ),
             ),
             unit="none",

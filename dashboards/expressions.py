@@ -1,16 +1,14 @@
 """PromQL that several panels share.
 
 Every selector is limited to the job and the instance chosen at the top of the dashboard. Every sum
-keeps them apart, so that several exporters never add up to one store that does not exist.
+keeps them apart, so that several exporters never add up to one store that does not exist. Sums and
+joins name only labels of the exporter's own metrics, so that this holds with any labels that an
+operator gives to targets, even if only one of those tells two exporters apart.
 """
 
 from exporter.metrics.catalogue import PREFIX
 
 CHOSEN = 'job=~"$job",instance=~"$instance"'
-BY_EXPORTER = "by (job, instance)"
-ON_EXPORTER = "on (job, instance)"
-BY_REPOSITORY = "by (job, instance, repository)"
-ON_REPOSITORY = "on (job, instance, repository)"
 MATCHING_REPOSITORY = 'repository="$repository"'
 
 
@@ -31,22 +29,18 @@ def store_bytes(offset: str = "") -> str:
     ``offset`` is empty or an offset such as `` offset 1d``.
     """
     return (
-        f"sum {BY_EXPORTER} ({series('blob_bytes')}{offset})"
-        f" + {ON_EXPORTER} {series('upload_bytes')}{offset}"
+        f"sum without (state) ({series('blob_bytes')}{offset}) + {series('upload_bytes')}{offset}"
     )
 
 
 def store_growth() -> str:
     """Return the growth of the store in 24 hours, or since monitoring began if that is later."""
     since_it_is_watched = (
-        f"sum {BY_EXPORTER} (delta({series('blob_bytes')}[1d]))"
-        f" + {ON_EXPORTER} delta({series('upload_bytes')}[1d])"
+        f"sum without (state) (delta({series('blob_bytes')}[1d]))"
+        f" + delta({series('upload_bytes')}[1d])"
     )
     known = series("upload_bytes")
-    return (
-        f"({store_bytes()}) - ({store_bytes(' offset 1d')})"
-        f" or {since_it_is_watched} and {ON_EXPORTER} {known}"
-    )
+    return f"({store_bytes()}) - ({store_bytes(' offset 1d')}) or {since_it_is_watched} and {known}"
 
 
 def repository_growth(*matchers: str) -> str:
@@ -59,8 +53,8 @@ def repository_growth(*matchers: str) -> str:
     own = series("repository_exclusive_bytes", *matchers)
     return (
         f"{own} - {own} offset 1d"
-        f" or 1 * {own} and {ON_EXPORTER} {series('scan_success')} offset 1d"
-        f" unless {ON_EXPORTER} {series('repositories_omitted')} offset 1d > 0"
+        f" or 1 * {own} and ignoring (repository) {series('scan_success')} offset 1d"
+        f" unless ignoring (repository) {series('repositories_omitted')} offset 1d > 0"
         f" or delta({own}[1d]) and {own}"
     )
 

@@ -226,7 +226,7 @@ class TimeSeries(Panel):
     def _all_queries(self) -> tuple[Query, ...]:
         lines = tuple(
             Query(
-                "max by (job, instance, severity) "
+                "max without (alert) "
                 f"({series('alert_threshold', alert=self.alert, severity=severity)})",
                 f"{severity} {{{{instance}}}}",
             )

@@ -2,7 +2,6 @@
 
 from dashboards.expressions import (
     MATCHING_REPOSITORY,
-    ON_EXPORTER,
     repository_growth,
     series,
 )
@@ -85,7 +84,7 @@ _NUMBERS = Band(
             queries=(
                 Query(
                     f"1 * {series('repository_orphaned', MATCHING_REPOSITORY)}"
-                    f" or 0 * {_TAGS} and {ON_EXPORTER} {series('caprover_up')}"
+                    f" or 0 * {_TAGS} and ignoring (repository) {series('caprover_up')}"
                 ),
             ),
             unit="none",

@@ -1,10 +1,6 @@
 """*Registry storage*: how full, when full, what grows, who owns it, and what can be deleted."""
 
 from dashboards.expressions import (
-    BY_EXPORTER,
-    BY_REPOSITORY,
-    ON_EXPORTER,
-    ON_REPOSITORY,
     largest_repositories,
     repository_growth,
     seconds_to_full,
@@ -52,7 +48,7 @@ _ROWS = 20
 _SIZE = series("filesystem_size_bytes")
 _AVAILABLE = series("filesystem_avail_bytes")
 _FIRING = selector("ALERTS", 'alertname=~"DockerRegistry.*"', 'alertstate="firing"')
-_AMONG_THE_LARGEST = f"and {ON_REPOSITORY} {largest_repositories(_ROWS)}"
+_AMONG_THE_LARGEST = f"and {largest_repositories(_ROWS)}"
 
 _NUMBERS = Band(
     height=4,
@@ -86,7 +82,7 @@ _NUMBERS = Band(
         Stat(
             title="Budget used",
             description="Blobs and uploads as a share of storage.limit.",
-            queries=(Query(f"({store_bytes()}) / {ON_EXPORTER} {series('storage_limit_bytes')}"),),
+            queries=(Query(f"({store_bytes()}) / {series('storage_limit_bytes')}"),),
             unit="percentunit",
             decimals=0,
             width=2,
@@ -113,7 +109,7 @@ _NUMBERS = Band(
                     "--delete-untagged {{instance}}",
                 ),
                 Query(
-                    f"max {BY_EXPORTER} ({series('gc_endangered_tags')})",
+                    f"max without (mode) ({series('gc_endangered_tags')})",
                     "tags at risk {{instance}}",
                 ),
             ),
@@ -145,7 +141,7 @@ _NUMBERS = Band(
             "platforms, and not for others.",
             queries=(
                 Query(series("broken_tags"), "tags {{instance}}"),
-                Query(f"sum {BY_EXPORTER} ({series('missing_images')})", "images {{instance}}"),
+                Query(f"sum without (use) ({series('missing_images')})", "images {{instance}}"),
                 Query(series("partial_tags"), "partial tags {{instance}}"),
             ),
             unit="short",
@@ -189,7 +185,7 @@ _COURSE = Band(
             "garbage collection frees them. Uploads: unfinished uploads.",
             queries=(
                 Query(
-                    f"sum by (job, instance, state) ({series('blob_bytes')})",
+                    f"sum without () ({series('blob_bytes')})",
                     "{{state}} {{instance}}",
                 ),
                 Query(series("upload_bytes"), "uploads {{instance}}"),
@@ -228,17 +224,14 @@ _WHOSE = Band(
             "repositories, so the sum of that column can exceed the bytes on disk. Repositories "
             "without series of their own are not listed. Click a repository to open its dashboard.",
             queries=(
+                Query(f"topk({_ROWS}, sum without () ({series('repository_exclusive_bytes')}))"),
                 Query(
-                    f"topk({_ROWS}, sum {BY_REPOSITORY} ({series('repository_exclusive_bytes')}))"
+                    f"sum without () ({series('repository_referenced_bytes')}) {_AMONG_THE_LARGEST}"
                 ),
+                Query(f"sum without () ({series('repository_tags')}) {_AMONG_THE_LARGEST}"),
+                Query(f"sum without () ({repository_growth()}) {_AMONG_THE_LARGEST}"),
                 Query(
-                    f"sum {BY_REPOSITORY} ({series('repository_referenced_bytes')})"
-                    f" {_AMONG_THE_LARGEST}"
-                ),
-                Query(f"sum {BY_REPOSITORY} ({series('repository_tags')}) {_AMONG_THE_LARGEST}"),
-                Query(f"sum {BY_REPOSITORY} ({repository_growth()}) {_AMONG_THE_LARGEST}"),
-                Query(
-                    f"1000 * sum {BY_REPOSITORY} "
+                    f"1000 * sum without () "
                     f"({series('repository_last_push_timestamp_seconds')}) {_AMONG_THE_LARGEST}"
                 ),
             ),
@@ -272,7 +265,7 @@ _WHOSE = Band(
             "repository was first seen.",
             queries=(
                 Query(
-                    f"topk(10, sum {BY_REPOSITORY} ({repository_growth()}) > 0)",
+                    f"topk(10, sum without () ({repository_growth()}) > 0)",
                     "{{repository}} {{instance}}",
                 ),
             ),
@@ -286,9 +279,7 @@ _WHOSE = Band(
             description="Alerts of this registry that are firing. Click an alert to open its "
             "runbook. Only rules that Prometheus evaluates are listed; for rules that Grafana "
             "evaluates, see Alerting.",
-            queries=(
-                Query(f"max by (job, instance, alertname, severity, repository) ({_FIRING})"),
-            ),
+            queries=(Query(f"max without (alertstate, mode, use) ({_FIRING})"),),
             unit="none",
             width=7,
             no_value="none firing",

@@ -1,11 +1,11 @@
 """The lower part of *Registry storage*: details below the first screen."""
 
-from dashboards.expressions import BY_EXPORTER, ON_EXPORTER, series, store_bytes, store_growth
+from dashboards.expressions import series, store_bytes, store_growth
 from dashboards.fields import Override, Query
 from dashboards.layout import Band
 from dashboards.panels import Table, TimeSeries
 
-_BLOBS = f"sum {BY_EXPORTER} ({series('blob_bytes')})"
+_BLOBS = f"sum without (state) ({series('blob_bytes')})"
 
 _GROWTH = Band(
     heading="Growth and free space",
@@ -15,9 +15,7 @@ _GROWTH = Band(
             title="Growth in 24 h as a share of the filesystem",
             description="Growth of blobs and uploads in the 24 hours before each point, as a share "
             "of the filesystem. Dashed: thresholds of StorageGrowthHigh.",
-            queries=(
-                Query(f"({store_growth()}) / {ON_EXPORTER} {series('filesystem_size_bytes')}"),
-            ),
+            queries=(Query(f"({store_growth()}) / {series('filesystem_size_bytes')}"),),
             alert="StorageGrowthHigh",
             unit="percentunit",
         ),
@@ -25,7 +23,7 @@ _GROWTH = Band(
             title="Budget used over time",
             description="Blobs and uploads as a share of storage.limit. Empty without a limit. "
             "Dashed: thresholds of StorageLimitApproaching.",
-            queries=(Query(f"({store_bytes()}) / {ON_EXPORTER} {series('storage_limit_bytes')}"),),
+            queries=(Query(f"({store_bytes()}) / {series('storage_limit_bytes')}"),),
             alert="StorageLimitApproaching",
             unit="percentunit",
             least=0,
@@ -35,9 +33,7 @@ _GROWTH = Band(
             description="How many times the store fits into the available space. CapRover's backup "
             "needs room for two copies. Dashed: threshold of BackupHeadroomLow, which fires only "
             "if CapRover is configured.",
-            queries=(
-                Query(f"{series('filesystem_avail_bytes')} / {ON_EXPORTER} ({store_bytes()})"),
-            ),
+            queries=(Query(f"{series('filesystem_avail_bytes')} / ({store_bytes()})"),),
             alert="BackupHeadroomLow",
             unit="short",
             least=0,
@@ -56,7 +52,7 @@ _WHAT_CAN_GO = Band(
             "which fires for the run with --delete-untagged if that frees more than 1 GiB.",
             queries=(
                 Query(
-                    f"{series('gc_reclaimable_bytes')} / {ON_EXPORTER} group_left () {_BLOBS}",
+                    f"{series('gc_reclaimable_bytes')} / ignoring (mode) group_left () {_BLOBS}",
                     "{{mode}} {{instance}}",
                 ),
             ),
@@ -85,8 +81,8 @@ _WHAT_CAN_GO = Band(
             "after a garbage collection, beyond the bytes that the collection frees anyway. Tags "
             "that apps run always stay. Policies come from retention.keep-last.",
             queries=(
-                Query(f"sum by (job, instance, policy) ({series('retention_candidate_tags')})"),
-                Query(f"sum by (job, instance, policy) ({series('retention_reclaimable_bytes')})"),
+                Query(f"sum without () ({series('retention_candidate_tags')})"),
+                Query(f"sum without () ({series('retention_reclaimable_bytes')})"),
             ),
             unit="bytes",
             width=6,

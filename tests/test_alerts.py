@@ -75,7 +75,9 @@ def unit_tests(name: str) -> list[dict[str, Any]]:
 
 def names_in(text: str) -> set[str]:
     """Return the metrics that an expression, or the queries of an annotation, use."""
-    found = re.findall(r"[a-z_]+:[a-z0-9_:]+|docker_registry_[a-z_]+|\bup\b|process_[a-z_]+", text)
+    found = re.findall(
+        r"\b[a-z_]{3,}:[a-z0-9_:]+|docker_registry_[a-z_]+|\bup\b|process_[a-z_]+", text
+    )
     return set(found)
 
 

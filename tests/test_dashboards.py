@@ -326,9 +326,11 @@ def test_other_windows_are_those_of_the_alerts_and_titles(expr: str) -> None:
 
 
 @every_expression
-def test_sums_and_joins_keep_exporters_apart(expr: str) -> None:
-    for kind, labels in re.findall(r"\b(sum|max|on)\b ?(?:by )?\(([^)]*)\)", expr):
-        assert labels.startswith("job, instance"), kind
+def test_sums_and_joins_keep_exporters_apart_whatever_labels_their_targets_have(expr: str) -> None:
+    assert re.findall(r"\b(?:by|on) ?\(", expr) == []
+    assert re.findall(r"\b(?:sum|max|min|count)\b(?! without )", expr) == []
+    for labels in re.findall(r"\b(?:without|ignoring) \(([^)]*)\)", expr):
+        assert set(labels.split(", ")) & {"job", "instance"} == set()
 
 
 # Thresholds and links
