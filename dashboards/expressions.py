@@ -33,6 +33,12 @@ def store_bytes(offset: str = "") -> str:
     )
 
 
+def store_share() -> str:
+    """Return the store's share of what is used on its filesystem, as the alerts say it."""
+    used = f"({series('filesystem_size_bytes')} - {series('filesystem_free_bytes')})"
+    return f"({store_bytes()}) / {used}"
+
+
 def store_growth() -> str:
     """Return the growth of the store in 24 hours, or since monitoring began if that is later."""
     since_it_is_watched = (

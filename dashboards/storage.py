@@ -8,6 +8,7 @@ from dashboards.expressions import (
     series,
     store_bytes,
     store_growth,
+    store_share,
 )
 from dashboards.fields import (
     ANY_IS_BAD,
@@ -75,9 +76,14 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Store",
-            description="Bytes of all blobs and unfinished uploads. Each blob counts once.",
-            queries=(Query(store_bytes()),),
+            description="Bytes of all blobs and unfinished uploads, each blob once, and their "
+            "share of what is used on the filesystem. If that is small, something else fills it.",
+            queries=(
+                Query(store_bytes(), "bytes {{instance}}"),
+                Query(store_share(), "of what is used {{instance}}"),
+            ),
             unit="bytes",
+            overrides=(Override("byFrameRefID", "B", {"unit": "percentunit", "decimals": 0}),),
         ),
         Stat(
             title="Budget used",
@@ -171,7 +177,7 @@ _COURSE = Band(
             title="Time until full",
             description="Time until full at the growth of the 6 hours before each point, at most "
             "30 days. Dashed: thresholds of StorageFillingUp, which fires only if less than 40 % "
-            "is left.",
+            "is left and the growth lasts: a single push lowers this line, but does not fire.",
             queries=(Query(seconds_to_full(_SOON_SECONDS)),),
             alert="StorageFillingUp",
             unit="s",
