@@ -78,8 +78,9 @@ soak: packages $(VENV)/.test ## run beside a registry under load for twenty minu
 lock: ## lock the dependencies again; LOCK_FLAGS=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(LOCK_FLAGS)
 
-packages: ## install the Debian packages that the tests run against, if this user may
+packages: ## install the servers that the tests run against, if this user may
 	@tests/install-packages.sh
+	@tests/install-registry-3.sh
 
 clean: ## remove all generated files
 	rm -rf $(VENV) $(TOOLS) sbom.cdx.json .fuzz .demo .bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

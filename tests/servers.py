@@ -40,12 +40,19 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 REGISTRY_V3 = "REGISTRY_V3"
 """Environment variable that names the program of version 3 of the registry."""
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / (
+    "registry-storage-exporter-tests"
+)
+"""What the tests keep from one run to the next, outside the checkout."""
+
+_BUILT_V3 = CACHE / "registry-v3.0.0/registry"
+
 _PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "htpasswd": "apache2-utils",
     "promtool": "prometheus",
 }
-_INSTALL_V3 = "go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
+_INSTALL_V3 = "install Go, and run `make packages`"
 _ELIGIBLE = re.compile(r"^blob eligible for deletion: (\S+)$", re.MULTILINE)
 _ARCHITECTURES = ("amd64", "arm64", "s390x", "ppc64le", "riscv64")
 
@@ -65,7 +72,7 @@ def require(program: str) -> str:
 def require_registry_v3() -> str:
     """Find version 3 of the registry; skip the test without it: no Debian package has it."""
     named = os.environ.get(REGISTRY_V3)
-    path = named or shutil.which("registry")
+    path = named or shutil.which(str(_BUILT_V3)) or shutil.which("registry")
     if path is not None and shutil.which(path) is not None:
         version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
         if " v3." in version.stdout:
@@ -73,7 +80,7 @@ def require_registry_v3() -> str:
     found = (
         f"{path} is another version"
         if path
-        else f"not in ${REGISTRY_V3}, nor on PATH as `registry`"
+        else f"not in ${REGISTRY_V3}, {_BUILT_V3}, nor on PATH as `registry`"
     )
     pytest.skip(f"version 3 of the registry: {found}; to install it: {_INSTALL_V3}")
 

@@ -47,7 +47,7 @@ from tests.confinement import (
 )
 from tests.exporter_process import Metrics
 from tests.reliability import Record
-from tests.servers import START_SECONDS, DockerRegistry, RegistryClient, free_port, require
+from tests.servers import CACHE, START_SECONDS, DockerRegistry, RegistryClient, free_port, require
 
 REPOSITORY = Path(__file__).parent.parent
 UID = 65532
@@ -289,8 +289,7 @@ def buildah() -> Iterator[Buildah]:
         unavailable("building the image needs root: debootstrap and mounts are not for users")
     if subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
         unavailable("building the image needs mount namespaces, which are not allowed here")
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    store = caches / "registry-storage-exporter-tests"
+    store = CACHE
     store.mkdir(parents=True, exist_ok=True)
     with (store / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
