@@ -105,15 +105,16 @@ _NUMBERS = Band(
         Stat(
             title="Reclaimable by garbage collection",
             description="Bytes that a run of the registry's garbage collector would free, without "
-            "and with --delete-untagged. If tags are at risk, a run leaves them without manifests "
-            "or layers: do not run it with --delete-untagged, and see the runbook of "
-            "DockerRegistryGarbageCollectionUnsafe.",
+            "and with --delete-untagged, and what the deletions of plan --untagged add to the plain "
+            "run. If tags are at risk, a run leaves them without manifests or layers: do not run it "
+            "with --delete-untagged, and see the runbook of DockerRegistryGarbageCollectionUnsafe.",
             queries=(
                 Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{instance}}"),
                 Query(
                     series("gc_reclaimable_bytes", mode="delete_untagged"),
                     "--delete-untagged {{instance}}",
                 ),
+                Query(series("untagged_reclaimable_bytes"), "after plan --untagged {{instance}}"),
                 Query(
                     f"max without (mode) ({series('gc_endangered_tags')})",
                     "tags at risk {{instance}}",

@@ -118,7 +118,7 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.report.actions import CommandLines
+    from exporter.commands.report.action import CommandLines
     from exporter.commands.report.run import ReportSource, report, request_of
     from exporter.compose import census, plan_command, scan
 

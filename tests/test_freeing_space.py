@@ -253,10 +253,12 @@ def test_the_collector_of_version_3_removes_untagged_images_and_breaks_no_tag(
 ) -> None:
     monkeypatch.setenv(REGISTRY_V3, require_registry_v3())
     page = (DIRECTORY / "DockerRegistryReclaimableHigh.md").read_text()
-    configure, look = commands_below(page, "It would break tags")
+    plan, configure, look = commands_below(page, "It would break tags")
     fill(host)
     host.client.push_image(LIVE, "3", [b"x" * 7_000])  # untags the image before
     assert "DO NOT RUN" in host.shell.type("registry-storage-exporter report")
+    host.shell.type(plan.replace("--older-than 7d ", ""))
+    assert f"{LIVE}@" in host.shell.read("PLAN")
     report = host.shell.type(configure)
     assert "garbage-collect --delete-untagged" in report
     assert "DO NOT RUN" not in report

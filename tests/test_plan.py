@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.deletion.plan import Selection, make_plan
+from exporter.analysis.deletion.plan import make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
+from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import reaches_of
 from exporter.domain.digests import parse_digest
 from exporter.domain.snapshot import Dialect

@@ -139,7 +139,7 @@ def test_json_contains_the_uses_of_caprover_and_the_reclaimable_bytes(sample: Pa
     assert runs["delete_untagged"]["frees"] == {"blobs": 58, "bytes": 12_733_615}
     assert runs["delete_untagged"]["endangered"] == [{"repository": "tools/backup", "tag": "2.0"}]
     assert [action["action"] for action in page["actions"]] == [
-        "garbage-collect", "garbage-collect --delete-untagged", "keep-last-5",
+        "garbage-collect", "garbage-collect --delete-untagged", "untagged", "keep-last-5",
         "orphaned captain/img-captain-old-shop",
     ]  # fmt: skip
     owners = {each["name"]: (each["owner"], each["orphaned"]) for each in page["repositories"]}
@@ -216,7 +216,7 @@ def test_each_plan_command_frees_the_bytes_of_its_action(sample: Path, dialect: 
         sample, "--format", "json", "--retention.keep-last", "1,5", "--registry.gc-dialect", dialect
     )
     found = [action for name, action in actions(page).items() if "collect" not in name]
-    assert len(found) == 3
+    assert len(found) == 4
     for action in found:
         total = planned(action).output.splitlines()[-1]
         assert total.startswith(f"# total: {action['frees_bytes']} bytes in ")

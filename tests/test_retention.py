@@ -10,7 +10,8 @@ from demo.store import StoreBuilder, noise
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.blob_sizes import BytesOnDisk, bytes_on_disk
 from exporter.analysis.collector_simulation import mark
-from exporter.analysis.deletion.retention import choose, keep_newest
+from exporter.analysis.deletion.choice import Chooser
+from exporter.analysis.deletion.retention import keep_newest
 from exporter.analysis.reachability import reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
@@ -51,10 +52,10 @@ def deletions(
         reading = StoreReading(inventory, analyse(inventory))
         rules = ownership_rules("captain")
         uses = uses_of_tags(reading, reaches, images, rules, BytesOnDisk(inventory))
-    found = choose(inventory, reaches, lambda each: keep_newest(each, keep), uses)
+    found = Chooser(inventory, reaches, uses).deletions(lambda each: keep_newest(each, keep))
     return {
-        name: {format_digest(inventory.digests[number]) for number in chosen}
-        for name, chosen in found.manifests.items()
+        name: {format_digest(inventory.digests[number]) for number in chosen.tagged}
+        for name, chosen in found.items()
     }
 
 
@@ -185,8 +186,14 @@ def test_an_estimate_equals_the_bytes_that_the_collector_no_longer_marks(
     reaches = reaches_of(inventory)
     analyst = Analyst(AnalysisOptions(dialect, None, (keep,)))
     (policy,) = analyst.analyse(inventory).conclusions.policies or ()
-    chosen = choose(inventory, reaches, lambda each: keep_newest(each, keep), None)
+    chosen = Chooser(inventory, reaches).deletions(lambda each: keep_newest(each, keep))
     before = mark(inventory, reaches, dialect, GcMode.DEFAULT)
-    after = mark(inventory, reaches, dialect, GcMode.DEFAULT, chosen.manifests)
+    after = mark(
+        inventory,
+        reaches,
+        dialect,
+        GcMode.DEFAULT,
+        {name: each.tagged for name, each in chosen.items()},
+    )
     freed = set() if before.blockers else before.blobs - after.blobs
     assert policy.reclaimable_bytes == bytes_on_disk(inventory, freed)

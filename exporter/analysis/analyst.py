@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
-from exporter.analysis.deletion.retention import price_policies
+from exporter.analysis.deletion.retention import CollectorAfter, price_policies, price_untagged
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
@@ -45,11 +45,6 @@ class AnalysisOptions:
     keep_last: tuple[int, ...] = ()
     platform: str = ""
 
-    @property
-    def need_conclusions(self) -> bool:
-        """Whether anything beyond the figures of the store is to be known."""
-        return self.ownership is not None or bool(self.keep_last)
-
 
 @dataclass(frozen=True, slots=True)
 class Conclusions:
@@ -59,12 +54,14 @@ class Conclusions:
         images: the platform's images that the rest was concluded from.
         uses: see :class:`exporter.domain.snapshot.Snapshot`.
         policies: likewise.
+        untagged_reclaimable_bytes: likewise.
 
     """
 
     images: AppImages | None = None
     uses: UseFigures | None = None
     policies: tuple[PolicyFigures, ...] | None = None
+    untagged_reclaimable_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +96,7 @@ class Analyst:
         self._states.follow(inventory)
         figures = analyse(inventory, self.options.dialect, self._states)
         store = StoreReading(inventory, figures)
-        reaches = self._states.reaches if self.options.need_conclusions else None
-        conclusions = self.conclude(store, platform, reaches)
+        conclusions = self.conclude(store, platform, self._states.reaches)
         self._states.release()
         return Analysis(store, conclusions)
 
@@ -145,8 +141,6 @@ class Analyst:
     ) -> Conclusions:
         """Conclude what needs both; while the platform's images are unknown, nothing is."""
         options, images = self.options, _images_of(platform)
-        if not options.need_conclusions:
-            return Conclusions(images, None, ())
         inventory = store.inventory
         reaches = reaches or reaches_of(inventory)
         sizes = BytesOnDisk(inventory)
@@ -162,10 +156,12 @@ class Analyst:
         referenced = None
         if inventory.references_known:  # else unreferenced blobs count as untagged
             referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
+        collector = CollectorAfter(inventory, reaches, options.dialect)
         policies = price_policies(
-            inventory, reaches, options.dialect, options.keep_last, uses, sizes, referenced
+            inventory, reaches, collector, options.keep_last, uses, sizes, referenced
         )
-        return Conclusions(images, uses, tuple(policies))
+        untagged = price_untagged(inventory, reaches, collector, uses, sizes)
+        return Conclusions(images, uses, tuple(policies), untagged)
 
 
 def _images_of(platform: PlatformStatus | None) -> AppImages | None:
@@ -173,7 +169,12 @@ def _images_of(platform: PlatformStatus | None) -> AppImages | None:
 
 
 def _concluded(snapshot: Snapshot, conclusions: Conclusions) -> Snapshot:
-    return replace(snapshot, uses=conclusions.uses, policies=conclusions.policies)
+    return replace(
+        snapshot,
+        uses=conclusions.uses,
+        policies=conclusions.policies,
+        untagged_reclaimable_bytes=conclusions.untagged_reclaimable_bytes,
+    )
 
 
 def _with_missing_images_of(before: Snapshot, after: Snapshot) -> Snapshot:

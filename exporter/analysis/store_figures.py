@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from exporter.analysis.blob_states import BlobStates
+from exporter.analysis.deletion.artifacts import count_artifacts
 from exporter.analysis.garbage_collection import simulate_runs
 from exporter.analysis.integrity import PullCheck
 from exporter.domain.model import (
@@ -61,6 +62,7 @@ def analyse(
         complete=inventory.complete,
         integrity=integrity,
         collector=collector,
+        artifacts=count_artifacts(inventory, states.reaches),
     )
 
 

@@ -39,6 +39,7 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
         foreign: those of ``blobs`` that have download URLs and need not be on disk.
         unmarked: references in fields that the registry does not read in a manifest of this type;
             its collector does not follow them.
+        subject: the manifest that it is an artifact of, such as a signature; not a reference.
 
     """
 
@@ -48,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
     blobs: tuple[BlobNumber, ...] = ()
     foreign: tuple[BlobNumber, ...] = ()
     unmarked: tuple[BlobNumber, ...] = ()
+    subject: Digest | None = None
 
 
 class Tag(msgspec.Struct, frozen=True, gc=False):
@@ -255,6 +257,7 @@ class Inventory:
         unreadable: blobs that should be manifests and cannot be understood as such.
         indexes: manifests that list others.
         unusual: manifests of another schema than 2, or with references that are not marked.
+        with_subject: manifests that name the image of which they are an artifact.
         senseless: manifests with references that are not digests; no registry follows those.
         misfits: manifests that state a size which a blob on disk does not have, with those blobs.
         layout: where its files differ from the registry's layout.
@@ -273,6 +276,7 @@ class Inventory:
     unreadable: frozenset[BlobNumber] = frozenset()
     indexes: frozenset[BlobNumber] = frozenset()
     unusual: frozenset[BlobNumber] = frozenset()
+    with_subject: frozenset[BlobNumber] = frozenset()
     senseless: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
     layout: StoreLayout = StoreLayout()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from exporter.domain.artifacts import ArtifactFigures
 from exporter.domain.census import Census
 from exporter.domain.images import AppImages
 from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
@@ -205,6 +206,7 @@ class StoreFigures:
             what is absent when it is asked for.
         collector: what the registry's collector would do in each mode; None while something
             could not be read that may change it.
+        artifacts: signatures, attestations, SBOMs and their kind.
 
     """
 
@@ -218,6 +220,7 @@ class StoreFigures:
     complete: bool
     integrity: Integrity | None
     collector: Mapping[GcMode, CollectorRun] | None
+    artifacts: ArtifactFigures = field(default_factory=ArtifactFigures)
 
     @property
     def total_bytes(self) -> int:
@@ -307,6 +310,8 @@ class Snapshot:
         uses: which tagged bytes are in use, and what for.
         policies: what each configured retention policy would do; None while unknown.
         census: the last census of the store's disk.
+        untagged_reclaimable_bytes: what deleting all untagged manifests that nothing needs would
+            free after a collector run; None while unknown.
 
     """
 
@@ -319,6 +324,7 @@ class Snapshot:
     uses: UseFigures | None = None
     policies: tuple[PolicyFigures, ...] | None = None
     census: Census | None = None
+    untagged_reclaimable_bytes: int | None = None
 
     @property
     def integrity(self) -> Integrity | None:

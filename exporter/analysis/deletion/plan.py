@@ -1,84 +1,21 @@
 """Deletion plans: from a selection of tags to the manifests to delete, each with its price."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.analysis.deletion.retention import (
-    CollectorAfter,
-    Deletions,
-    choose,
-    keep_newest,
-    newest_first,
-    running_manifests,
-)
-from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import Reaches, with_listed
+from exporter.analysis.deletion.choice import Chooser, RepositoryDeletion
+from exporter.analysis.deletion.retention import CollectorAfter, newest_first
+from exporter.analysis.deletion.selection import Selection
+from exporter.analysis.deletion.untagged import untagged_manifests
+from exporter.analysis.reachability import Reaches
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     Inventory,
     Repository,
-    Tag,
+    Revision,
 )
 from exporter.domain.snapshot import Blocker
 from exporter.domain.uses import UseFigures
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which tags are to go: those for which all given conditions hold.
-
-    Attributes:
-        keep_last: not among the ``keep_last`` newest of its repository.
-        orphaned: in a repository whose app the platform does not know.
-        match: ``repository:tag`` as a whole matches it.
-        older_than: seconds since the tag was written.
-        changed_at: when the platform's configuration last changed, in Unix seconds: of an orphaned
-            repository, what was pushed later stays. None if unknown.
-
-    """
-
-    keep_last: int | None = None
-    orphaned: bool = False
-    match: "re.Pattern[str] | None" = None
-    older_than: float | None = None
-    changed_at: float | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no condition is given."""
-        return self == Selection()
-
-    def part(
-        self, repository: Repository, uses: UseFigures | None, now: float
-    ) -> tuple[Sequence[Tag], Sequence[Tag]]:
-        """Return the tags of a repository that are to go, and those that stay.
-
-        ``now`` is in Unix seconds.
-        """
-        if self.orphaned and (uses is None or repository.name not in uses.orphaned_repositories):
-            return (), repository.tags
-        old, new = keep_newest(repository, self.keep_last or 0)
-        going: list[Tag] = []
-        staying = [*new]
-        for tag in old:
-            (going if self._holds_for(repository, tag, now) else staying).append(tag)
-        return going, staying
-
-    def _holds_for(self, repository: Repository, tag: Tag, now: float) -> bool:
-        if (
-            self.orphaned
-            and self.changed_at is not None
-            # a configuration that is older than a push may not know its app
-            and (tag.updated_at is None or tag.updated_at > self.changed_at)
-        ):
-            return False
-        if self.older_than is not None and not (
-            tag.updated_at is not None and now - tag.updated_at > self.older_than
-        ):
-            return False
-        name = f"{repository.name}:{tag.name}"
-        return self.match is None or self.match.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +25,7 @@ class Deletion:
     Attributes:
         repository: where.
         digest: of the manifest.
-        tags: the tags that point to it and go with it; none for the child of a deleted index.
+        tags: the tags that point to it and go with it; none for an untagged manifest.
         freed_bytes: what a collector run then frees beyond the deletions before it.
 
     """
@@ -130,18 +67,27 @@ def make_plan(
     now: float,
     include_children: bool = False,
 ) -> Plan:
-    """Return which manifests to delete so that the selected tags go and all others stay whole."""
-    chosen = choose(inventory, reaches, lambda each: selection.part(each, uses, now), uses)
-    children = _children(inventory, reaches, chosen, uses)
-    lines = list(_lines(inventory, chosen, children if include_children else {}))
+    """Return which manifests to delete so that what is selected goes and all others stay whole."""
+    chosen = Chooser(
+        inventory,
+        reaches,
+        uses,
+        include_children=include_children,
+        choose_detached=lambda each: selection.part_detached(each, uses, now),
+    ).deletions(lambda each: selection.part(each, uses, now))
+    untagged: Mapping[str, set[BlobNumber]] = {}
+    if selection.untagged:
+        untagged = _untagged(inventory, reaches, selection, uses, now)
+    lines = list(_lines(inventory, chosen, untagged, include_children=include_children))
     deleted: dict[str, set[BlobNumber]] = {}
     for repository, number, _ in lines:
         deleted.setdefault(repository, set()).add(number)
-    gone = sum(len(tags) for _, _, tags in lines)
+    gone = sum(len(tags) for repository, _, tags in lines if repository in chosen)
+    children = sum(len(each.children) for each in chosen.values())
     return Plan(
         deletions=tuple(_price(inventory, lines, collector.freed(deleted))),
-        kept_tags=chosen.tags - gone,
-        children_left=0 if include_children else sum(map(len, children.values())),
+        kept_tags=sum(each.tags for each in chosen.values()) - gone,
+        children_left=0 if include_children else children,
         recent_tags=_recent(inventory, selection, uses, now),
         blockers=tuple(Blocker(*each) for each in sorted(collector.blockers.items())),
     )
@@ -158,46 +104,62 @@ def _recent(inventory: Inventory, selection: Selection, uses: UseFigures | None,
     )
 
 
+def _untagged(
+    inventory: Inventory,
+    reaches: Reaches,
+    selection: Selection,
+    uses: UseFigures | None,
+    now: float,
+) -> Mapping[str, set[BlobNumber]]:
+    def is_selected(repository: Repository, revision: Revision) -> bool:
+        name = f"{repository.name}@{format_digest(inventory.digests[revision.manifest])}"
+        return selection.holds_for(name, revision.linked_at, now)
+
+    return untagged_manifests(inventory, reaches, uses, is_selected)
+
+
 Line = tuple[str, BlobNumber, tuple[str, ...]]
 
 
-def _children(
-    inventory: Inventory, reaches: Reaches, chosen: Deletions, uses: UseFigures | None
-) -> Mapping[str, list[BlobNumber]]:
-    """Return, by repository, manifests that only indexes to be deleted list, in a stable order."""
-    found = {}
-    for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        going = chosen.manifests.get(repository.name, set()) & inventory.indexes
-        if not going:
-            continue
-        below = (with_listed(inventory, going) & sound_links(repository, reach)) - going
-        kept = reach.targets | reach.held
-        kept -= chosen.manifests[repository.name] | (below - reach.targets)
-        kept |= running_manifests(uses, repository.name)
-        children = below - with_listed(inventory, kept)
-        children -= chosen.manifests[repository.name]
-        if children:
-            found[repository.name] = sorted(children)
-    return found
-
-
 def _lines(
-    inventory: Inventory, chosen: Deletions, children: Mapping[str, list[BlobNumber]]
+    inventory: Inventory,
+    chosen: Mapping[str, RepositoryDeletion],
+    untagged: Mapping[str, set[BlobNumber]],
+    *,
+    include_children: bool,
 ) -> Iterator[Line]:
-    """Yield what to delete: repository by repository, the oldest tags first, then children."""
+    """Yield what to delete: repository by repository, the oldest tags first, then the rest."""
     for repository in inventory.repositories:
-        going = chosen.manifests.get(repository.name)
-        if not going:
-            continue
-        newest = {tag.target: tag.updated_at or 0.0 for tag in reversed(newest_first(repository))}
-        tags: dict[BlobNumber, list[str]] = {number: [] for number in going}
-        for tag in repository.tags:
-            if tag.target in tags:
-                tags[tag.target].append(tag.name)
-        for number in sorted(going, key=lambda each: (newest[each], tags[each])):
-            yield repository.name, number, tuple(tags[number])
-        for number in children.get(repository.name, ()):
-            yield repository.name, number, ()
+        rest: list[BlobNumber] = []
+        deletion = chosen.get(repository.name)
+        if deletion is not None:
+            yield from _tagged_lines(repository, deletion)
+            rest += sorted(deletion.children) if include_children else ()
+            rest += sorted(deletion.artifacts)
+        yield from ((repository.name, number, ()) for number in rest)
+        numbers = untagged.get(repository.name)
+        if numbers:
+            tags = _tags_of(repository, numbers)
+            # an index goes before what it lists, so that none is ever left without its parts
+            for number in sorted(numbers, key=lambda each: (each not in inventory.indexes, each)):
+                yield repository.name, number, tuple(tags[number])
+
+
+def _tagged_lines(repository: Repository, deletion: RepositoryDeletion) -> Iterator[Line]:
+    newest = {tag.target: tag.updated_at or 0.0 for tag in reversed(newest_first(repository))}
+    tags = _tags_of(repository, deletion.tagged)
+    for number in sorted(deletion.tagged, key=lambda each: (newest[each], tags[each])):
+        yield repository.name, number, tuple(tags[number])
+
+
+def _tags_of(
+    repository: Repository, numbers: Collection[BlobNumber]
+) -> Mapping[BlobNumber, list[str]]:
+    tags: dict[BlobNumber, list[str]] = {number: [] for number in numbers}
+    for tag in repository.tags:
+        if tag.target in tags:
+            tags[tag.target].append(tag.name)
+    return tags
 
 
 def _price(inventory: Inventory, lines: list[Line], freed: set[BlobNumber]) -> Iterator[Deletion]:

@@ -1,7 +1,6 @@
-"""Retention policies and other selections of tags: what to delete, and what that would free."""
+"""Retention policies: which tags they keep, and what they would free."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 
@@ -12,8 +11,9 @@ from exporter.analysis.collector_fast_path import (
     kept_after_untagging,
 )
 from exporter.analysis.collector_simulation import Marks, mark
-from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import Reaches, with_listed
+from exporter.analysis.deletion.choice import Chooser, Parts
+from exporter.analysis.deletion.untagged import untagged_manifests
+from exporter.analysis.reachability import Reaches
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import (
     Inventory,
@@ -21,10 +21,7 @@ from exporter.domain.model import (
     Tag,
 )
 from exporter.domain.snapshot import Dialect, GcMode
-from exporter.domain.uses import PolicyFigures, Use, UseFigures
-
-Choice = Callable[[Repository], tuple[Sequence[Tag], Sequence[Tag]]]
-"""Divides the tags of a repository into those that are to go, and those that stay."""
+from exporter.domain.uses import PolicyFigures, UseFigures
 
 
 def policy_name(keep_last: int) -> str:
@@ -45,80 +42,12 @@ def newest_first(repository: Repository) -> list[Tag]:
         return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
 
 
-def keep_newest(repository: Repository, keep: int) -> tuple[Sequence[Tag], Sequence[Tag]]:
+def keep_newest(repository: Repository, keep: int) -> Parts:
     """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest."""
     if len(repository.tags) <= keep:
         return (), repository.tags
     tags = newest_first(repository)
     return tags[keep:], tags[:keep]
-
-
-@dataclass(frozen=True, slots=True)
-class Deletions:
-    """The result of a selection of tags.
-
-    Attributes:
-        tags: how many tags were chosen.
-        manifests: the manifests to delete, by repository.
-
-    """
-
-    tags: int
-    manifests: Mapping[str, set[BlobNumber]]
-
-
-def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumber]:
-    """Return the manifests of a repository that run under their digest, whether tagged or not."""
-    pinned = {} if uses is None else uses.pinned.get(repository, {})
-    return {number for number, use in pinned.items() if use is Use.RUNNING}
-
-
-def choose(
-    inventory: Inventory, reaches: Reaches, choice: Choice, uses: UseFigures | None
-) -> Deletions:
-    """Return which manifests can be deleted so that the chosen tags go and all others stay whole.
-
-    Deleting a manifest deletes every tag that points to it: one that a tag that stays points to,
-    or reaches through an index, is kept. A running tag always stays. ``uses`` is None without a
-    platform.
-    """
-    tags, staying = _part(inventory, choice, uses)
-    return Deletions(tags, _all_but(staying, inventory, reaches))
-
-
-def _all_but(
-    staying: Mapping[str, set[BlobNumber]], inventory: Inventory, reaches: Reaches
-) -> Mapping[str, set[BlobNumber]]:
-    """Return the tagged manifests that can be deleted, by repository in which tags go."""
-    return {
-        repository.name: (reach.targets & sound_links(repository, reach)) - staying[repository.name]
-        for repository, reach in zip(inventory.repositories, reaches, strict=True)
-        if repository.name in staying
-    }
-
-
-def _part(
-    inventory: Inventory, choice: Choice, uses: UseFigures | None
-) -> tuple[int, Mapping[str, set[BlobNumber]]]:
-    """Return how many tags go, and by repository in which some go, the manifests that stay."""
-    count = 0
-    staying: dict[str, set[BlobNumber]] = {}
-    for repository in inventory.repositories:
-        going, stay = choice(repository)
-        running: set[str] = set()
-        if uses is not None:
-            running = uses.repositories[repository.name].with_use(Use.RUNNING)
-            running.difference_update(tag.name for tag in stay)
-        if running:
-            stay = [*stay, *(tag for tag in going if tag.name in running)]
-            going = [tag for tag in going if tag.name not in running]
-        if not going:
-            continue
-        count += len(going)
-        kept = {tag.target for tag in stay if tag.target is not None}
-        kept |= running_manifests(uses, repository.name)
-        staying[repository.name] = with_listed(inventory, kept)
-    return count, staying
 
 
 class CollectorAfter:
@@ -156,7 +85,7 @@ class CollectorAfter:
 def price_policies(
     inventory: Inventory,
     reaches: Reaches,
-    dialect: Dialect,
+    collector: CollectorAfter,
     keep_last: Sequence[int],
     uses: UseFigures | None,
     sizes: BytesOnDisk,
@@ -167,16 +96,37 @@ def price_policies(
     ``referenced_bytes`` are the bytes of all blobs that repositories reference; None if unknown.
     What a policy would free is unknown while something is unread that may change it.
     """
-    if not keep_last:
-        return
-    collector = CollectorAfter(inventory, reaches, dialect)
+    chooser = Chooser(inventory, reaches, uses)
     for keep in keep_last:
-        tags, staying = _part(inventory, partial(keep_newest, keep=keep), uses)
+        chosen = chooser.deletions(partial(keep_newest, keep=keep))
         freed: int | None
         if inventory.unread:
             freed = None
-        elif collector.is_orderly and referenced_bytes is not None:
+        elif (
+            collector.is_orderly
+            and referenced_bytes is not None
+            and not any(each.artifacts for each in chosen.values())
+        ):
+            staying = {name: each.staying for name, each in chosen.items()}
             freed = referenced_bytes - sizes.of(kept_after_untagging(inventory, reaches, staying))
         else:
-            freed = sizes.of(collector.freed(_all_but(staying, inventory, reaches)))
-        yield PolicyFigures(policy_name(keep), tags, freed)
+            deleted = {name: each.tagged | each.artifacts for name, each in chosen.items()}
+            freed = sizes.of(collector.freed(deleted))
+        yield PolicyFigures(policy_name(keep), sum(each.tags for each in chosen.values()), freed)
+
+
+def price_untagged(
+    inventory: Inventory,
+    reaches: Reaches,
+    collector: CollectorAfter,
+    uses: UseFigures | None,
+    sizes: BytesOnDisk,
+) -> int | None:
+    """Return what deleting all untagged manifests would free after a collector run.
+
+    None while something is unread that may change it.
+    """
+    if inventory.unread:
+        return None
+    deleted = untagged_manifests(inventory, reaches, uses)
+    return sizes.of(collector.freed(deleted)) if deleted else 0

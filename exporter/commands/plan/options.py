@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.analysis.deletion.plan import Selection
+from exporter.analysis.deletion.selection import Selection
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.text import printable
 from exporter.domain.uses import OwnershipRules, Use
@@ -30,10 +30,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--match",
         metavar="REGEX",
         type=_pattern,
-        help="tags whose whole repository:tag matches",
+        help="tags whose whole repository:tag matches; with --untagged, repository@digest",
     )
     parser.add_argument(
         "--older-than", metavar="AGE", type=_age, help="tags written longer ago, e.g. 90d"
+    )
+    parser.add_argument(
+        "--untagged",
+        action="store_true",
+        help="manifests that no tag reaches, and that no app or image needs",
+    )
+    parser.add_argument(
+        "--detached",
+        action="store_true",
+        help="signatures, attestations and other artifacts whose image is gone",
     )
     parser.add_argument(
         "--include-children",
@@ -67,6 +77,10 @@ class PlanRequest:
             parts.append(f"--keep-last {selection.keep_last}")
         if selection.orphaned:
             parts.append("--orphaned")
+        if selection.untagged:
+            parts.append("--untagged")
+        if selection.detached:
+            parts.append("--detached")
         if selection.match is not None:
             # it stands in a comment: a line break in it would begin a line that is executed
             parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
@@ -79,15 +93,36 @@ class PlanRequest:
 
 def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> PlanRequest:
     """Return what the parsed options ask for. Raises ConfigurationError if it makes no sense."""
-    selection = Selection(parsed.keep_last, parsed.orphaned, parsed.match, parsed.older_than)
-    if selection.is_empty:
-        options = "--keep-last N, --orphaned, --match REGEX, --older-than AGE"
-        raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
+    selection = Selection(
+        parsed.keep_last,
+        parsed.orphaned,
+        parsed.match,
+        parsed.older_than,
+        parsed.untagged,
+        parsed.detached,
+    )
+    _check(selection)
     if selection.orphaned and (ownership is None or Use.ORPHANED not in ownership.known_uses):
         advice = "set --caprover.config-dir, e.g. /captain/data"
         raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
     output = None if parsed.output is None else Path(parsed.output)
     return PlanRequest(selection, parsed.include_children, output)
+
+
+def _check(selection: Selection) -> None:
+    """Raise ConfigurationError for a selection that is empty, or of different things."""
+    if selection.is_empty:
+        options = "--keep-last N, --orphaned, --untagged, --detached, --match RE, --older-than AGE"
+        raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
+    given = {
+        "--untagged": selection.untagged,
+        "--detached": selection.detached,
+        "--keep-last": selection.keep_last is not None,
+    }
+    together = [option for option, is_given in given.items() if is_given]
+    if len(together) > 1:
+        first, second = together[:2]
+        raise ConfigurationError([f"{second}: not together with {first}; make a plan for each"])
 
 
 def _count(text: str) -> int:

@@ -8,7 +8,8 @@ from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.reverse_references import ReverseReferences
-from exporter.commands.report.actions import Action, CommandLines, actions_of
+from exporter.commands.report.action import Action, CommandLines
+from exporter.commands.report.actions import actions_of
 from exporter.commands.report.blob_answer import answer_of
 from exporter.commands.report.blob_kind import read_type
 from exporter.commands.report.blob_tables import print_blob

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.commands.report.actions import Action
+from exporter.commands.report.action import Action
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.domain.uses import OwnershipRules
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exporter.commands.report.actions import Action
+from exporter.commands.report.action import Action
 from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tag_rows import TagRow
+from exporter.domain.artifacts import ArtifactState
 from exporter.domain.model import LEAVES_UNREAD, ScanIssue
 from exporter.domain.snapshot import (
     BlobState,
@@ -32,6 +33,13 @@ MEANINGS = {
     BlobState.TAGGED: "reachable from a tag",
     BlobState.UNTAGGED: "held by a repository, but no tag reaches it",
     BlobState.UNREFERENCED: "nothing references it: freed by `registry garbage-collect`",
+}
+
+
+_ARTIFACTS = {
+    None: None,
+    ArtifactState.ATTACHED: "(artifact)",
+    ArtifactState.DETACHED: "(artifact, its image is gone)",
 }
 
 
@@ -92,6 +100,12 @@ def _blob_rows(reading: StoreReading) -> Iterator[tuple[str, str, str, str]]:
 
 def _other_rows(reading: StoreReading, now: float) -> Iterator[tuple[str, str, str, str]]:
     uploads, strays = reading.figures.uploads, reading.figures.strays
+    artifacts = reading.figures.artifacts
+    if artifacts.attached or artifacts.detached:
+        remark = "signatures, attestations, SBOMs and their kind; contained in the blobs"
+        if artifacts.detached:
+            remark += f"; the images of {artifacts.detached:,} are gone"
+        yield "Artifacts", f"{artifacts.attached + artifacts.detached:,}", "", remark
     if uploads.oldest_start_at is not None:
         remark = f"oldest {format_duration(now - uploads.oldest_start_at)}"
         if uploads.unpurgeable:
@@ -167,7 +181,7 @@ def print_repository(
             format_size(row.exclusive_bytes),
             _when(row.pushed_at, now),
             digest,
-            ", ".join(row.platforms),
+            _ARTIFACTS[row.artifact] or ", ".join(row.platforms),
         ]
         if has_uses:
             cells += [row.use or "", ", ".join(map(str, row.apps or ()))]

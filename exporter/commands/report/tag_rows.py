@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
 from exporter.analysis.deletion.retention import newest_first
-from exporter.analysis.reachability import Reaches, reachable, reaches_of
+from exporter.analysis.reachability import Reaches, RepositoryReach, reachable, reaches_of
 from exporter.commands.report.app_uses import AppLookup, AppUse
+from exporter.domain.artifacts import ArtifactState
 from exporter.domain.digests import (
     BlobNumber,
     Digest,
@@ -18,7 +20,13 @@ from exporter.domain.model import (
     Repository,
     Tag,
 )
-from exporter.domain.snapshot import BrokenTag, Integrity, PartialTag, Snapshot, StoreReading
+from exporter.domain.snapshot import (
+    BrokenTag,
+    Integrity,
+    PartialTag,
+    Snapshot,
+    StoreReading,
+)
 from exporter.domain.uses import Use
 
 Platforms = Mapping[Digest, tuple[str, ...]]
@@ -40,6 +48,8 @@ class TagRow:
         apps: those that use it, by name; None while it is unknown which images apps use.
         broken: why it cannot be pulled; None if it can, whole or in part.
         partial: why only some of its images can be pulled; None if all can, or none.
+        artifact: of a signature, attestation, SBOM or their kind: ``attached``, or ``detached`` if
+            its image is gone; None of other tags.
 
     """
 
@@ -53,6 +63,7 @@ class TagRow:
     apps: tuple[AppUse, ...] | None
     broken: str | None
     partial: str | None
+    artifact: ArtifactState | None
 
 
 def repository_named(inventory: Inventory, name: str) -> Repository:
@@ -71,7 +82,9 @@ def tag_rows(
     """Return the tags of a repository, newest first."""
     inventory = reading.inventory
     reach = _reach_by_tag(inventory, repository)
-    holders = _count_holders(inventory, reaches_of(inventory), repository, list(reach.values()))
+    reaches = reaches_of(inventory)
+    holders = _count_holders(inventory, reaches, repository, list(reach.values()))
+    artifacts = artifacts_of(inventory, repository, _reach_of(inventory, reaches, repository))
     integrity = snapshot.integrity or Integrity((), ())
     broken = _reasons(integrity.broken_tags, repository)
     partial = _reasons(integrity.partial_tags, repository)
@@ -95,9 +108,20 @@ def tag_rows(
             apps=None if lookup is None else lookup.of_tag(repository.name, tag),
             broken=broken.get(tag.name),
             partial=partial.get(tag.name),
+            artifact=_state(artifacts, tag),
         )
 
     return tuple(map(row, newest_first(repository)))
+
+
+def _state(artifacts: Artifacts, tag: Tag) -> ArtifactState | None:
+    if tag.name in artifacts.tags:
+        image = artifacts.tags[tag.name]
+    elif tag.target is not None and tag.target in artifacts.manifests:
+        image = artifacts.manifests[tag.target]
+    else:
+        return None
+    return ArtifactState.DETACHED if image is None else ArtifactState.ATTACHED
 
 
 def _reasons(tags: Iterable[BrokenTag | PartialTag], repository: Repository) -> Mapping[str, str]:
@@ -109,6 +133,10 @@ def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set
         tag.name: set() if tag.target is None else reachable(inventory.manifests, (tag.target,))
         for tag in repository.tags
     }
+
+
+def _reach_of(inventory: Inventory, reaches: Reaches, repository: Repository) -> RepositoryReach:
+    return reaches[inventory.repositories.index(repository)]
 
 
 def _count_holders(

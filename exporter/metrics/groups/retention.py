@@ -1,10 +1,10 @@
-"""Metrics of what retention policies would delete and free."""
+"""Metrics of what retention policies, and the deletion of untagged manifests, would free."""
 
 from collections.abc import Callable, Iterator
 
 from exporter.domain.uses import PolicyFigures
 from exporter.metrics.groups.uses import FROM_BOTH
-from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group
+from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group, one
 
 
 def _by_policy(read: Callable[[PolicyFigures], float | None]) -> Reader:
@@ -35,7 +35,14 @@ GROUP = metric_group(
             _by_policy(lambda policy: policy.reclaimable_bytes),
             ("policy",),
         ),
+        Metric(
+            "docker_registry_untagged_reclaimable_bytes",
+            "Bytes that a run of the registry's garbage collector without --delete-untagged would "
+            "free after the deletions of `plan --untagged`, beyond what it frees anyway; 0 while "
+            "it has blockers, absent while unknown.",
+            lambda subject: one(subject.snapshot.untagged_reclaimable_bytes),
+        ),
     ),
-    depends_on=lambda snapshot: (snapshot.policies,),
+    depends_on=lambda snapshot: (snapshot.policies, snapshot.untagged_reclaimable_bytes),
     source=FROM_BOTH,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from exporter.domain.artifacts import ArtifactState
 from exporter.domain.snapshot import BlobState, StoreFigures
 from exporter.metrics.groups.readers import FROM_SCAN, of_store
 from exporter.metrics.metric import Metric, Reader, Sample, Subject, metric_group
@@ -24,6 +25,13 @@ def _manifests(subject: Subject) -> Iterator[Sample]:
         untagged = sum(each.untagged_manifests for each in repositories)
         yield (BlobState.TAGGED,), sum(each.manifests for each in repositories) - untagged
         yield (BlobState.UNTAGGED,), untagged
+
+
+def _artifacts(subject: Subject) -> Iterator[Sample]:
+    store = subject.snapshot.store
+    if store is not None:
+        yield (ArtifactState.ATTACHED,), store.figures.artifacts.attached
+        yield (ArtifactState.DETACHED,), store.figures.artifacts.detached
 
 
 GROUP = metric_group(
@@ -72,6 +80,13 @@ GROUP = metric_group(
             "docker_registry_tags",
             "Tags of all repositories.",
             of_store(lambda store: sum(each.tags for each in store.repositories)),
+        ),
+        Metric(
+            "docker_registry_artifacts",
+            "Signatures, attestations, SBOMs and their kind, counted per repository: by a tag that "
+            "is named after an image's digest, or by subject; detached if that image is gone.",
+            _artifacts,
+            ("state",),
         ),
         Metric(
             "docker_registry_uploads",

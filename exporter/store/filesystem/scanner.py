@@ -155,6 +155,7 @@ class _Scan:
             unreadable=frozenset(walk.unreadable),
             indexes=frozenset(walk.indexes),
             unusual=frozenset(walk.unusual),
+            with_subject=frozenset(walk.with_subject),
             senseless=frozenset(walk.senseless),
             misfits=walk.misfits(),
             layout=self._layout(),

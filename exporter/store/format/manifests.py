@@ -3,7 +3,8 @@
 Understands Docker image manifests (schema 1 and 2) and lists, OCI manifests, indexes and
 artifacts, with or without a ``mediaType``. References are read from the fields that a manifest has,
 not from the type that it claims: one reference too many keeps a blob, one too few makes a live blob
-look like garbage. A ``subject`` is not a reference: the registry's collector follows none.
+look like garbage. A ``subject`` is not a reference, because the registry's collector follows none:
+it is what an artifact, such as a signature, belongs to.
 """
 
 import json
@@ -62,6 +63,7 @@ class ManifestContent(NamedTuple):
         foreign: those of ``blobs`` that come with download URLs.
         unmarked: references in fields that the registry does not read in this type of manifest.
         senseless: the first reference that is not a digest, left out above; None if all are.
+        subject: the manifest that this one is an artifact of; None if it names none.
 
     """
 
@@ -73,6 +75,7 @@ class ManifestContent(NamedTuple):
     foreign: tuple[Digest, ...]
     unmarked: tuple[Digest, ...]
     senseless: str | None = None
+    subject: Digest | None = None
 
 
 class _Descriptor(msgspec.Struct, rename="camel", gc=False):
@@ -102,10 +105,12 @@ class _Document(msgspec.Struct, rename="camel", gc=False):
     blobs: list[_Descriptor] | None = None
     manifests: list[_Descriptor] | None = None
     fs_layers: list[_FsLayer] | None = None
+    subject: Any = None  # no version of the registry refuses a manifest because of it
 
     def count_references(self) -> int:
         count = len(self.layers or ()) + len(self.blobs or ()) + len(self.manifests or ())
-        return count + len(self.fs_layers or ()) + (self.config is not None)
+        count += len(self.fs_layers or ()) + (self.config is not None)
+        return count + (self.subject is not None)
 
     def is_manifest(self) -> bool:
         if self.config is not None or self.layers is not None or self.manifests is not None:
@@ -160,9 +165,9 @@ def parse_manifest(content: bytes) -> ManifestContent:
     """
     try:
         document = _decode(content)
-        # There are digests in fields that were not read: an annotation, a subject, or a field
-        # spelt in another case, which Go's JSON decoder reads as the field. All algorithms of
-        # the registry begin with sha; an escape could hide one.
+        # There are digests in fields that were not read: an annotation, or a field spelt in
+        # another case, which Go's JSON decoder reads as the field. All algorithms of the
+        # registry begin with sha; an escape could hide one.
         suspicious = content.count(b"sha") > document.count_references() or b"\\" in content
         suspicious |= document.schema_version == 0  # or schemaVersion is spelt in another case
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -202,6 +207,7 @@ def _content(document: _Document) -> ManifestContent:
         foreign=tuple([found[place - len(own)] for place, each in enumerate(own) if each.urls]),
         unmarked=() if document.is_plain() else _unmarked(found, document.marked()),
         senseless=senseless,
+        subject=_subject(document.subject),
     )
 
 
@@ -223,6 +229,11 @@ def _platform(descriptor: _Descriptor) -> str:
     if not all(isinstance(part, str) and _PLATFORM_PART.fullmatch(part) for part in parts):
         return ""
     return sys.intern("/".join(parts))  # a store has few platforms and many indexes
+
+
+def _subject(descriptor: Any) -> Digest | None:  # noqa: ANN401 - of any JSON
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+    return parse_digest(digest) if isinstance(digest, str) else None
 
 
 def _unmarked(digests: Sequence[Digest], marked: set[str]) -> tuple[Digest, ...]:

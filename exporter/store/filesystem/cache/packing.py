@@ -256,6 +256,7 @@ def _numbers_in(inventory: Inventory) -> set[BlobNumber]:
     for manifest in inventory.manifests.values():
         numbers.update(manifest.children, manifest.blobs, manifest.foreign, manifest.unmarked)
     numbers.update(inventory.unreadable, inventory.indexes, inventory.unusual, inventory.senseless)
+    numbers.update(inventory.with_subject)
     numbers.update(*inventory.misfits.values())
     for repository in inventory.repositories:
         numbers.update(each.manifest for each in repository.revisions)

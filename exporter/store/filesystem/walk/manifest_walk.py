@@ -27,6 +27,7 @@ class ManifestWalk:
         unreadable: blobs that should be manifests and cannot be understood.
         indexes: those of ``manifests`` that list others.
         unusual: see :attr:`exporter.domain.model.Inventory.unusual`.
+        with_subject: see :attr:`exporter.domain.model.Inventory.with_subject`.
         senseless: see :attr:`exporter.domain.model.Inventory.senseless`.
         has_missing: whether a manifest that a revision or a tag names is not on disk.
 
@@ -54,6 +55,7 @@ class ManifestWalk:
         self.unreadable: set[BlobNumber] = set()
         self.indexes: set[BlobNumber] = set()
         self.unusual: set[BlobNumber] = set()
+        self.with_subject: set[BlobNumber] = set()
         self.senseless: set[BlobNumber] = set()
         self.has_missing = False
 
@@ -68,6 +70,7 @@ class ManifestWalk:
             self.manifests.pop(number, None)
         self.indexes = set(self._previous.indexes - doubtful)
         self.unusual = set(self._previous.unusual - doubtful)
+        self.with_subject = set(self._previous.with_subject - doubtful)
         new = dict.fromkeys(number for number in named if number not in self.manifests)
         return new | dict.fromkeys(doubtful)
 
@@ -174,6 +177,8 @@ class ManifestWalk:
             self.indexes.add(number)
         if manifest.schema != USUAL_SCHEMA or manifest.unmarked:
             self.unusual.add(number)
+        if manifest.subject is not None:
+            self.with_subject.add(number)
         return manifest.children
 
     def _manifest(self, content: ManifestContent) -> Manifest:
@@ -185,6 +190,7 @@ class ManifestWalk:
             blobs=intern(content.blobs),
             foreign=intern(content.foreign),
             unmarked=intern(content.unmarked),
+            subject=content.subject,
         )
 
     def _compare_sizes(
