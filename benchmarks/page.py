@@ -26,9 +26,9 @@ _NOTES = """\
   {cold_rounds} rounds, since each takes long.
 - `collect`, `garbage-collect` and `du -s` are whole processes, from start to end. `du -s` reads the
   whole root directory of the registry. `collect` finds no cache of an earlier run.
-- A *full* refresh reads, analyses and renders everything, as `serve` does at its start and once an
-  hour. The other refreshes read what has changed. All use the code of `serve`, with a page that was
-  requested before. Their wall times are compared.
+- A *full* refresh reads, analyses and renders everything, as `serve` does at its start; once an
+  hour it looks at layer links too. The other refreshes read what has changed. All use the code of
+  `serve`, with a page that was requested before. Their wall times are compared.
 - Here, files are trusted once they have not changed for {settled:g} s; `serve` waits for 5 s. It
   reads a file written less than 5 s before a sweep again in the next sweep, too.
 - A refresh that events woke is followed by a shorter one, which reads the directories that began to

@@ -1,5 +1,6 @@
 """Random stores for property tests, built step by step by pushes, deletions and damage."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,11 +50,19 @@ STEPS_WITH_LOSSES = st.builds(
     lambda *parts: [step for part in parts for step in part],
     _steps(_PUSHES, 6, 12),
     _steps(_SOUND, 0, 12),
-    _steps(["lose blob", "lose manifest", "unlink"], 0, 3),
+    _steps(["lose blob", "lose manifest", "unlink", "lose layer link"], 0, 3),
     _steps(_SOUND, 0, 4),
     st.one_of(*[st.just([])] * 3, _steps(["truncate", "empty link", "empty tag"], 1, 2)),
 )
 """Steps that lose blobs and links; those that make a collector abort come last and rarely."""
+
+STEPS_WITH_BROKEN_LAYER_LINKS = st.builds(
+    lambda *parts: [step for part in parts for step in part],
+    _steps(_PUSHES, 6, 12),
+    _steps(["lose layer link", "empty layer link", "lengthen layer link", "unlink"], 1, 4),
+    _steps(_PUSHES, 0, 3),
+)
+"""Steps that end with layer links that are gone, empty, or too long."""
 
 
 def build(store: StoreBuilder, steps: list[Step]) -> None:
@@ -81,11 +90,19 @@ def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
             _change_tag(store, action, name, tag, here[first % len(here)] if here else None)
         elif action == "index" and here:
             children = [here[first % len(here)], here[second % len(here)]]
-            if all(store.blob_path(child).exists() for child in children):
-                here.append(store.index(name, tag if second % 2 else None, children))
+            here += _push_index(store, name, tag if second % 2 else None, children)
+        elif action.endswith("layer link"):
+            _break_layer_link(store, action, name, first, here if second == 0 else [])
         elif here:
             _harm(store, action, name, here[first % len(here)])
         yield
+
+
+def _push_index(store: StoreBuilder, name: str, tag: str | None, children: list[str]) -> list[str]:
+    """Push an index; nothing if a child is not there."""
+    if not all(store.blob_path(child).exists() for child in children):
+        return []
+    return [store.index(name, tag, children)]
 
 
 def _add_foreign(store: StoreBuilder, name: str, place: int, kind: int) -> None:
@@ -109,6 +126,22 @@ def _add_foreign(store: StoreBuilder, name: str, place: int, kind: int) -> None:
     if parent.is_dir():
         directory.mkdir(exist_ok=True)
         (directory / "notes").write_bytes(b"x")
+
+
+def _break_layer_link(
+    store: StoreBuilder, action: str, name: str, layer: int, pushed: list[str]
+) -> None:
+    """Damage the link to the configuration of the first image pushed, or else to a layer."""
+    digest = digest_of(noise(f"layer {layer}", 10 + layer))
+    if pushed and store.blob_path(pushed[0]).exists():
+        digest = json.loads(store.blob_path(pushed[0]).read_bytes())["config"]["digest"]
+    link = store.layer_link(name, digest)
+    if not link.exists():
+        return
+    if action == "lose layer link":
+        link.unlink()
+    else:
+        link.write_bytes(b"" if action == "empty layer link" else link.read_bytes() + b"\n")
 
 
 def _change_tag(store: StoreBuilder, action: str, name: str, tag: str, digest: str | None) -> None:

@@ -618,6 +618,11 @@ INVALID_CONTENT: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ),
     ("something that is not a tag", lambda c: set_tag(c, "name", "a\0b")),
     ("something that is not a tag", lambda c: set_tag(c, "name", "../../b")),
+    (NO_NUMBER, lambda c: rest_of(c).update(broken_layer_links={"app": [10**6]})),
+    (
+        "something that is not a repository name",
+        lambda c: rest_of(c).update(broken_layer_links={"..": [0]}),
+    ),
     ("a time that is not a number", lambda c: set_tag(c, "updated_at", float("nan"))),
 ]
 

@@ -666,7 +666,7 @@ def read_screen(screen: io.FileIO) -> bytes:
 def test_a_terminal_shows_the_progress_and_the_output_stays_clean(store: Store) -> None:
     exit_code, written, shown = run_on_terminal("collect", "--storage.root", store.root)
     assert exit_code == 0
-    for stage in ("blobs", "repositories", "manifests"):
+    for stage in ("blobs", "repositories", "manifests", "layer links"):
         assert f"Reading {stage}" in shown
     assert "\x1b" not in written
     assert Metrics.parse(written).value("docker_registry_repositories") == 2

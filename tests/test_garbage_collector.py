@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
 from exporter.analysis.collector_simulation import mark
@@ -19,7 +20,14 @@ from exporter.domain.model import Inventory
 from exporter.domain.snapshot import BlobTotal, CollectorRun, Dialect, GcMode
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import collect
-from tests.random_stores import REPOSITORIES, STEPS_WITH_LOSSES, Step, build, temporary_directory
+from tests.random_stores import (
+    REPOSITORIES,
+    STEPS_WITH_BROKEN_LAYER_LINKS,
+    STEPS_WITH_LOSSES,
+    Step,
+    build,
+    temporary_directory,
+)
 from tests.servers import (
     DockerRegistry,
     GarbageCollector,
@@ -249,9 +257,14 @@ class Shelf:
         except (OSError, ValueError):
             return False
         parts = [*content.get("layers", ()), *filter(None, [content.get("config")])]
-        return all(self._store.blob_path(part["digest"]).exists() for part in parts) and all(
+        return all(self._is_served(repository, part["digest"]) for part in parts) and all(
             self._is_whole(repository, child["digest"]) for child in content.get("manifests", ())
         )
+
+    def _is_served(self, repository: str, digest: str) -> bool:
+        link = self._store.layer_link(repository, digest)
+        is_linked = link.exists() and link.read_text() == digest
+        return is_linked and self._store.blob_path(digest).exists()
 
 
 @modes
@@ -274,7 +287,7 @@ def test_endangered_tags_are_those_that_only_a_run_breaks(mode: GcMode) -> None:
     holds()
 
 
-@given(STEPS_WITH_LOSSES)
+@given(st.one_of(STEPS_WITH_LOSSES, STEPS_WITH_BROKEN_LAYER_LINKS))
 def test_broken_tags_are_those_that_cannot_be_pulled(steps: list[Step]) -> None:
     with random_store(steps) as store:
         inventory = scan_store(store.root)

@@ -77,6 +77,9 @@ def described(inventory: Inventory) -> dict[str, Any]:
                 inventory.senseless,
             )
         ],
+        "layer links": {
+            name: {names[n] for n in each} for name, each in inventory.broken_layer_links.items()
+        },
         "misfits": {names[n]: [names[p] for p in parts] for n, parts in inventory.misfits.items()},
     }
 

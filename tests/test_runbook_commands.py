@@ -183,6 +183,23 @@ def test_a_push_replaces_a_damaged_blob_only_after_it_was_moved_aside(
     assert shop.broken_tags() == 0
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_writing_a_damaged_layer_link_again_repairs_all_tags_of_its_repository(
+    shop: Shop, *, is_there: bool
+) -> None:
+    digest = digest_of(BASE)
+    link = shop.store / "repositories" / SHOP / "_layers" / digest.replace(":", "/") / "link"
+    if is_there:
+        link.write_bytes(b"")
+    else:
+        shutil.rmtree(link.parent)
+    assert shop.broken_tags() == 3
+    write = block(BROKEN, "Write a layer link again")
+    shop.run(block(BROKEN, "Mitigation"), write, NAME=SHOP, DIGEST=digest)
+    assert shop.broken_tags() == 0
+    assert link.read_text() == digest
+
+
 def test_deleting_a_broken_tag_deletes_only_the_tags_of_its_digest(shop: Shop) -> None:
     shop.client.push_image(SHOP, "seven", [BASE, OWN[7]])
     shop.blob(digest_of(OWN[7])).unlink()

@@ -709,7 +709,8 @@ def test_progress_has_all_stages(store: StoreBuilder) -> None:
     store.image("app", "1")
     seen: list[ScanProgress] = []
     scan_store(store.root, control=ScanControl(seen.append))
-    assert {each.stage for each in seen} == {"blobs", "repositories", "manifests"}
+    stages = {"blobs", "repositories", "manifests", "layer links"}
+    assert {each.stage for each in seen} == stages
     assert all(0 < each.done <= each.total for each in seen)
 
 

@@ -14,6 +14,7 @@ from exporter.domain.model import (
     Manifest,
     Repository,
     Tag,
+    linked_parts,
 )
 from exporter.domain.snapshot import BrokenTag, PartialTag
 
@@ -43,6 +44,7 @@ class PullCheck:
             sizes = enumerate(inventory.sizes)
             self._absent = {number for number, size in sizes if size == ABSENT}
         self._faults = dict(self._find_faults(inventory.misfits))
+        self._unlinked = inventory.broken_layer_links
         self._sound: dict[str, bool] = {}
 
     def missing_blobs(self) -> tuple[str, ...]:
@@ -73,14 +75,16 @@ class PullCheck:
         return sound
 
     def _look_for_faults(self, repository: Repository, reach: RepositoryReach) -> bool:
-        return has_sound_links(repository, reach) and self._faults.keys().isdisjoint(
-            reach.tagged_manifests
+        return (
+            has_sound_links(repository, reach)
+            and repository.name not in self._unlinked
+            and self._faults.keys().isdisjoint(reach.tagged_manifests)
         )
 
     @property
     def is_faultless(self) -> bool:
-        """Whether nothing is wrong with any manifest."""
-        return not self._faults
+        """Whether nothing is wrong with any manifest, and no layer link is broken."""
+        return not (self._faults or self._unlinked)
 
     def faulty_tags(
         self, repository: Repository, reach: RepositoryReach
@@ -143,6 +147,9 @@ class PullCheck:
                 manifest.foreign
             ):
                 return "the repository has no directory _layers"
+            unlinked = self._unlinked_parts(repository, manifest)
+            if unlinked:
+                return f"the layer link of blob {self._name(min(unlinked))} is missing or damaged"
             if kept is not None and not (number in kept and _are_kept(manifest, kept)):
                 return "blobs would be gone"
             pending += [child for child in manifest.children if child not in seen]
@@ -166,7 +173,11 @@ class PullCheck:
         while pending:
             number, platform = pending.pop()
             manifest = self._inventory.manifests.get(number)
-            if manifest is None or not self._leads_on(number, manifest, held, kept):
+            if (
+                manifest is None
+                or not self._leads_on(number, manifest, held, kept)
+                or self._unlinked_parts(repository, manifest)
+            ):
                 is_whole = self.fault(repository, number, held, kept) is None
                 yield ImagePart(number, platform, is_whole)
                 continue
@@ -179,6 +190,13 @@ class PullCheck:
             }
             pending += below - seen
             seen |= below
+
+    def _unlinked_parts(self, repository: Repository, manifest: Manifest) -> set[BlobNumber]:
+        """Return what a manifest needs and its repository cannot serve for want of a link."""
+        unlinked = self._unlinked.get(repository.name)
+        if unlinked is None:
+            return set()
+        return linked_parts(manifest).intersection(unlinked)
 
     def _leads_on(
         self,

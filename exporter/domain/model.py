@@ -52,6 +52,11 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
     subject: Digest | None = None
 
 
+def linked_parts(manifest: Manifest) -> set[BlobNumber]:
+    """Return the blobs that a repository can serve only by links of its own, below ``_layers``."""
+    return set(manifest.blobs).difference(manifest.foreign, manifest.unmarked)
+
+
 class Tag(msgspec.Struct, frozen=True, gc=False):
     """A tag of a repository.
 
@@ -260,6 +265,8 @@ class Inventory:
         with_subject: manifests that name the image of which they are an artifact.
         senseless: manifests with references that are not digests; no registry follows those.
         misfits: manifests that state a size which a blob on disk does not have, with those blobs.
+        broken_layer_links: blobs that a repository's tags need and that it has no usable link to
+            below ``_layers``, by the name of the repository; only those with such blobs.
         layout: where its files differ from the registry's layout.
         is_cache: whether the registry is a pull-through cache of another one.
         all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
@@ -279,6 +286,7 @@ class Inventory:
     with_subject: frozenset[BlobNumber] = frozenset()
     senseless: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
+    broken_layer_links: Mapping[str, frozenset[BlobNumber]] = field(default_factory=dict)
     layout: StoreLayout = StoreLayout()
     is_cache: bool = False
     all_measured: bool = False

@@ -4,9 +4,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
-from exporter.domain.scan_progress import ProgressListener, ScanProgress
+from exporter.domain.scan_progress import ProgressListener, ScanProgress, Stage
 from exporter.support.logs import fields
 from exporter.support.quantities import format_size
 
@@ -39,10 +39,7 @@ def terminal_progress() -> Iterator[ProgressListener]:
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         whole = bars.add_task("Scanning, percent", total=_PERCENT)
-        tasks = {
-            stage: bars.add_task(f"Reading {stage}", total=None)
-            for stage in ("blobs", "repositories", "manifests")
-        }
+        tasks = {stage: bars.add_task(f"Reading {stage}", total=None) for stage in get_args(Stage)}
 
         def show(progress: ScanProgress) -> None:
             bars.update(whole, completed=int(_PERCENT * progress.ratio))

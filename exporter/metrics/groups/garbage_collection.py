@@ -80,9 +80,10 @@ GROUP = metric_group(
         Metric(
             "docker_registry_broken_tags",
             "Tags that cannot be pulled: a blob is missing or has another size than its manifest "
-            "says, a manifest cannot be read or is not linked. A tag of several images counts if "
-            "none of them can be pulled whole, or not the one for the platform of an app that runs "
-            "it. Links to layers are not read: a missing one is not noticed.",
+            "says, a manifest cannot be read or is not linked, or the link to a layer is missing "
+            "or has not a link's size. A tag of several images counts if none of them can be "
+            "pulled whole, or not the one for the platform of an app that runs it. Layer links "
+            "are looked at in full scans, and for new images.",
             _integrity(lambda integrity: len(integrity.broken_tags)),
             source=_READ,
         ),

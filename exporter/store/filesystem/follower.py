@@ -91,8 +91,18 @@ class FilesystemFollower(Generic[Kept]):
                 self._changes.note(new)
         if self._keeper is not None:
             self._keeper.note(self._memory, scanned.inventory, kept)
-            if scanned.is_first and self._memory.is_full_due:  # since before the restart
-                self._sweep_at = scanned.started
+        if scanned.is_first and self._has_more_to_read:
+            self._sweep_at = scanned.started
+
+    @property
+    def _has_more_to_read(self) -> bool:
+        """Whether the first scan left out what the next one is to read soon.
+
+        After a restart the full scan may be due; without a cache, layer links were not looked at.
+        """
+        if self._memory.known.inventory is not self._accepted:
+            return False  # there was no store
+        return self._memory.is_full_due or not self._memory.known.has_layer_links
 
     def finish(self) -> None:
         """Keep over a restart what is not kept yet."""
@@ -115,6 +125,7 @@ class FilesystemFollower(Generic[Kept]):
                 places=places,
                 control=control,
                 max_ops_per_second=self._options.max_ops_per_second,
+                layer_links_later=self._accepted is None,
             )
 
         if self._accepted is None and self._keeper is not None:

@@ -6,7 +6,7 @@ leaves a blob without the manifest that references it. What vanishes meanwhile i
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from exporter.store.filesystem.rescan.scan_memory import (
 )
 from exporter.store.filesystem.root import identities, open_store
 from exporter.store.filesystem.walk.blob_walk import BlobWalk
+from exporter.store.filesystem.walk.layer_link_walk import LayerLinkWalk, Manifests
 from exporter.store.filesystem.walk.manifest_walk import ManifestWalk
 from exporter.store.filesystem.walk.repository_walk import RepositoryWalk
 from exporter.store.filesystem.walk.workers import Workers
@@ -53,6 +54,7 @@ def scan_store(
     places: Places = EVERYWHERE,
     control: ScanControl | None = None,
     max_ops_per_second: int | None = None,
+    layer_links_later: bool = False,
 ) -> Inventory:
     """Read the whole store below ``root``, the registry's root directory.
 
@@ -60,7 +62,8 @@ def scan_store(
     empty. With a ``memory`` that knows ``previous``, only changes are read; if there are none, the
     result is ``previous`` itself. With ``places``, changes are looked for only there, without a
     limit; otherwise with at most ``max_ops_per_second``: each stat, each small file and each
-    listing is one operation.
+    listing is one operation. With ``layer_links_later``, a scan that knows nothing does not look at
+    layer links; the next one that looks everywhere does.
 
     Raises StoreUnreadableError if the store as a whole cannot be read, ScanCancelledError soon
     after ``control`` says to stop.
@@ -89,7 +92,8 @@ def scan_store(
         scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
         advance = Advance(report, is_full=recollection.is_full)
         halves = identities(store)
-        inventory = scan.run(advance)
+        looks = not (is_cache or (layer_links_later and recollection.is_full))
+        inventory = scan.run(advance, looks_at_layer_links=looks)
         pairs = zip(halves, identities(store), strict=True)
         if any(before not in {None, now} for before, now in pairs):
             message = "was replaced or unmounted while it was read; the next scan looks again"
@@ -127,17 +131,22 @@ class _Scan:
         self._blobs = BlobWalk(self._blob_reader, previous, recollection)
         self._table = self._blobs.table
         self._continues = False
+        self._looks_at_layer_links = False
         self._walk = RepositoryWalk(store, self._table, previous, recollection, continues=False)
 
-    def run(self, advance: Advance) -> Inventory:
+    def run(self, advance: Advance, *, looks_at_layer_links: bool) -> Inventory:
         """Run the scan."""
+        self._looks_at_layer_links = looks_at_layer_links
+        layer_links = partial(advance.report, "layer links")
         try:
             self._blobs.run(self._workers, partial(advance.report, "blobs"))
             self._table, self._continues = self._blobs.table, self._blobs.continues
             self._scan_repositories(partial(advance.report, "repositories"))
             walk = None
-            if not self._nothing_changed():
+            broken: Mapping[str, frozenset[BlobNumber]] = {}
+            if not self._nothing_changed(layer_links):
                 walk = self._read_manifests(partial(advance.report, "manifests"))
+                broken = self._look_at_layer_links(walk.manifests, layer_links)
         finally:
             self._workers.close()
         self._refuse_vanished()
@@ -158,6 +167,7 @@ class _Scan:
             with_subject=frozenset(walk.with_subject),
             senseless=frozenset(walk.senseless),
             misfits=walk.misfits(),
+            broken_layer_links=broken,
             layout=self._layout(),
         )
 
@@ -168,7 +178,7 @@ class _Scan:
             walk_ends=tuple(sorted(self._walk.found.walk_ends)),
         )
 
-    def _nothing_changed(self) -> bool:
+    def _nothing_changed(self, report: Callable[[int, int], None]) -> bool:
         """Return whether the scan has found exactly what ``previous`` holds."""
         previous = self._previous
         return (
@@ -177,14 +187,17 @@ class _Scan:
             and len(self._table.digests) == len(previous.digests)
             and not doubtful_manifests(previous)
             and self._layout() == previous.layout
-            and self._issues.sorted() == previous.issues
             and self._walk.in_order() == previous.repositories
+            # looked at last: it needs all of the above, and may add issues
+            and self._look_at_layer_links(previous.manifests, report) == previous.broken_layer_links
+            and self._issues.sorted() == previous.issues
         )
 
     def to_be_known(self, inventory: Inventory) -> Known:
         """Return what the next scan need not read again while its stamps are unchanged."""
         prefixes = self._blobs.to_be_known(inventory)
-        return Known(inventory, prefixes, *self._walk.to_be_known())
+        has_layer_links = self._known.has_layer_links or self._looks_at_all_layer_links
+        return Known(inventory, prefixes, *self._walk.to_be_known(), has_layer_links)
 
     def _refuse_vanished(self) -> None:
         """Raise StoreUnreadableError if a part of the store is gone, perhaps unmounted."""
@@ -211,6 +224,28 @@ class _Scan:
             self._store, self._table, self._previous, self._recollection, continues=self._continues
         )
         self._walk.run(self._issues, self._strays, self._workers, report)
+
+    # layer links
+
+    def _look_at_layer_links(
+        self, manifests: Manifests, report: Callable[[int, int], None]
+    ) -> Mapping[str, frozenset[BlobNumber]]:
+        if not self._looks_at_layer_links:
+            return {}
+        walk = LayerLinkWalk(
+            self._store,
+            self._table,
+            self._previous,
+            continues=self._continues,
+            is_full=self._looks_at_all_layer_links,
+        )
+        repositories, unchanged = self._walk.repositories.values(), self._walk.unchanged
+        return walk.run(repositories, unchanged, manifests, self._issues, self._workers, report)
+
+    @property
+    def _looks_at_all_layer_links(self) -> bool:
+        is_first = self._recollection.is_full or not self._known.has_layer_links
+        return self._looks_at_layer_links and is_first and self._recollection.places.everywhere
 
     # manifests
 

@@ -80,6 +80,7 @@ class _Content(msgspec.Struct):
     prefixes: dict[Prefix, PrefixStamp]
     repositories: dict[str, _Stamps]
     found: FoundRepositories | None
+    has_layer_links: bool
 
 
 def pack_known(known: Known) -> Iterator[bytes]:
@@ -123,6 +124,7 @@ def _content(known: Known, piece: int, pieces: int) -> _Content:
             for name, each in _share(known.repositories.items(), piece, pieces)
         },
         found=None if piece else known.found,
+        has_layer_links=known.has_layer_links,
     )
 
 
@@ -167,6 +169,7 @@ class KnownReader:
                 prefixes=self._first.prefixes,
                 repositories=self._stamps,
                 found=self._first.found,
+                has_layer_links=self._first.has_layer_links,
             )
             _check(known)
         return known
@@ -257,7 +260,7 @@ def _numbers_in(inventory: Inventory) -> set[BlobNumber]:
         numbers.update(manifest.children, manifest.blobs, manifest.foreign, manifest.unmarked)
     numbers.update(inventory.unreadable, inventory.indexes, inventory.unusual, inventory.senseless)
     numbers.update(inventory.with_subject)
-    numbers.update(*inventory.misfits.values())
+    numbers.update(*inventory.misfits.values(), *inventory.broken_layer_links.values())
     for repository in inventory.repositories:
         numbers.update(each.manifest for each in repository.revisions)
         optional = chain(
@@ -304,6 +307,7 @@ def _check_names(inventory: Inventory, known: Known) -> None:
     repositories = chain(
         (each.name for each in inventory.repositories),
         known.repositories,
+        inventory.broken_layer_links,
         () if known.found is None else known.found.marks,
     )
     if not all(map(is_repository_name, repositories)):

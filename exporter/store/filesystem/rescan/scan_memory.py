@@ -46,6 +46,7 @@ class Known:
         prefixes: directories of blobs.
         repositories: by name.
         found: what was below ``repositories``; None if it must be searched again.
+        has_layer_links: whether the layer links of every repository were looked at.
 
     """
 
@@ -53,6 +54,7 @@ class Known:
     prefixes: Mapping[Prefix, PrefixStamp] = field(default_factory=dict)
     repositories: Mapping[str, RepositoryStamps] = field(default_factory=dict)
     found: FoundRepositories | None = None
+    has_layer_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)

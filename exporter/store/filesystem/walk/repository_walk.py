@@ -46,6 +46,7 @@ class RepositoryWalk:
     Attributes:
         found: what is below ``repositories``.
         repositories: by name.
+        unchanged: those whose content is as in the previous scan.
 
     """
 
@@ -76,6 +77,7 @@ class RepositoryWalk:
         self._links = LinkReader({each.path for each in previous.issues})
         self.found = FoundRepositories()
         self.repositories: dict[str, Repository] = {}
+        self.unchanged: set[str] = set()
 
     def run(
         self,
@@ -156,6 +158,7 @@ class RepositoryWalk:
         if uploads is None:
             uploads = () if before is None else before.uploads
         if content is None and before is not None:
+            self.unchanged.add(read.name)
             self._keep_stamps(read, self._known.repositories[read.name])
             repository = before if self._continues else self._renumbered(before)
         else:
