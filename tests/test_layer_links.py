@@ -21,6 +21,7 @@ from exporter.store.filesystem.scanner import scan_store
 from exporter.store.port import ScanControl
 from tests.exporter_process import collect
 from tests.followed_store import FollowedStore
+from tests.in_process import run_command
 from tests.random_stores import STEPS_WITH_BROKEN_LAYER_LINKS, Step, build, temporary_directory
 from tests.servers import (
     DOCKER_MANIFEST,
@@ -121,6 +122,37 @@ def test_a_push_by_skopeo_replaces_a_missing_link_but_no_damaged_one(
         assert ("500 (Internal Server Error)" in done.stderr) is not is_replaced
         assert (broken(registry.root) == {}) is is_replaced
         assert can_pull(registry, "app:1", "amd64", tmp_path / "pushed") is is_replaced
+
+
+@dialects
+def test_only_verify_finds_a_link_that_holds_the_digest_of_another_blob(
+    tmp_path: Path, dialect: int
+) -> None:
+    with (
+        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        RegistryClient(registry.url) as client,
+    ):
+        client.push_image("app", "1", [LAYER], CONFIG)
+        client.push_image("other", "1", [LAYER], CONFIG)
+        store = StoreBuilder(registry.root)
+        link = store.layer_link("app", digest_of(LAYER))
+        link.write_text(digest_of(CONFIG))
+        unneeded = store.layer_link("other", client.push_blob("other", b"unneeded"))
+        unneeded.write_text(digest_of(CONFIG))
+        registry.restart()
+        assert not can_pull(registry, "app:1", "amd64", tmp_path / "app")
+        assert can_pull(registry, "other:1", "amd64", tmp_path / "other")
+    assert broken(registry.root) == {}
+    verify = ("verify", "--storage.root", registry.root, "--checkpoint", tmp_path / "checkpoint")
+    found = run_command(*verify)
+    assert found.exit_code == 1
+    line, summary = found.output.splitlines()
+    path = link.relative_to(store.version_path)
+    reason = "does not hold the digest of its directory; reached by app:1"
+    assert line == f"wrong link: {path}: {reason}"
+    assert summary.endswith("0 corrupt, 0 unreadable, 1 wrong links")
+    link.write_text(digest_of(LAYER))
+    assert run_command(*verify).exit_code == 0
 
 
 class Served:

@@ -126,6 +126,24 @@ class Leftover:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class WrongLink:
+    """A link to a layer or configuration that does not hold the digest it stands for.
+
+    The registry does not serve that blob from this repository.
+
+    Attributes:
+        repository: the repository that it belongs to.
+        digest: what it should hold.
+        path: safe to print.
+
+    """
+
+    repository: str
+    digest: Digest
+    path: str
+
+
 class Blobs(Protocol):
     """The blobs of a store that is open for reading."""
 
@@ -137,10 +155,11 @@ class Blobs(Protocol):
 
     def leftovers(
         self, repositories: Iterable[str], digests: Iterable[Digest] | None
-    ) -> Iterator[Leftover | None]:
+    ) -> Iterator[Leftover | WrongLink | None]:
         """Yield what is beside the links of repositories, and beside ``digests`` or all blobs.
 
-        Also yield None for each directory that was searched, so that the caller can stop.
+        Also yield layer links that do not hold their digest, and None for each directory
+        that was searched, so that the caller can stop.
         """
 
 

@@ -6,7 +6,7 @@ are pushed meanwhile and sort before the position are verified in the next run.
 
 import enum
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
@@ -26,7 +26,7 @@ from exporter.domain.errors import ScanCancelledError
 from exporter.domain.model import Inventory
 from exporter.domain.text import printable
 from exporter.store.format.foreign_directories import advice_on
-from exporter.store.port import Leftover, ScanControl, Store
+from exporter.store.port import Leftover, ScanControl, Store, WrongLink
 from exporter.support.quantities import format_duration, format_size
 from exporter.support.terminal_progress import ByteProgress, byte_progress, terminal_progress
 
@@ -121,6 +121,7 @@ class _Run:
         self._save_at = 0.0
         self._has_complained = False
         self._left_over: list[Leftover] = []
+        self._wrong_links = 0
 
     def print_known(self, places: Sequence[Finding]) -> None:
         """Print what earlier runs have found, and the places that cannot be read."""
@@ -149,7 +150,8 @@ class _Run:
         self._checkpoint.remove()
         self._print(self._summary())
         corrupt, unreadable = map(self._tally.count, (Condition.CORRUPT, Condition.UNREADABLE))
-        return Verdict.DAMAGED if corrupt or unreadable else Verdict.SOUND
+        is_damaged = corrupt or unreadable or self._wrong_links
+        return Verdict.DAMAGED if is_damaged else Verdict.SOUND
 
     def _verify(self, pending: Sequence[Digest], progress: ByteProgress) -> tuple[int, bool]:
         """Verify blobs; return how many are left, and whether the position was saved."""
@@ -192,9 +194,11 @@ class _Run:
             for each in blobs.leftovers(repositories, digests):
                 if self._environment.should_stop():
                     return False
-                if each is None:
+                if isinstance(each, WrongLink):
+                    self._note_wrong_link(each)
+                elif each is None:
                     continue
-                if each.problem and each.path not in known:
+                elif each.problem and each.path not in known:
                     unsearched.append(each)
                 elif not each.problem:
                     self._left_over.append(each)
@@ -205,6 +209,17 @@ class _Run:
                 f"{unsearched[0].path}: {unsearched[0].problem}"
             )
         return True
+
+    def _note_wrong_link(self, link: WrongLink) -> None:
+        """Print a link that something in its repository needs."""
+        number = self._inventory.digests.find(link.digest)
+        names = () if number is None else self._references.names(number)
+        here = (f"{link.repository}:", f"{link.repository}@")
+        needed_by = [name for name in names if name.startswith(here)]
+        if needed_by:
+            self._wrong_links += 1
+            reason = f"does not hold the digest of its directory; {_reaching(iter(needed_by))}"
+            self._print(f"wrong link: {link.path}: {reason}")
 
     def _size(self, digest: Digest) -> int:
         number = self._inventory.digests.find(digest)
@@ -237,12 +252,10 @@ class _Run:
     def _reached_by(self, digest: Digest) -> str:
         number = self._inventory.digests.find(digest)
         names = iter(()) if number is None else self._references.names(number)
-        shown = list(islice(names, _NAMES_SHOWN))
-        more = sum(1 for _ in names)
-        if not shown:
-            known = "" if self._inventory.references_known else " that could be read"
-            return f"nothing{known} references it"
-        return f"reached by {printable(', '.join(shown))}" + (f" and {more:,} more" if more else "")
+        if reaching := _reaching(names):
+            return reaching
+        known = "" if self._inventory.references_known else " that could be read"
+        return f"nothing{known} references it"
 
     def _summary(self) -> str:
         tally = self._tally
@@ -255,6 +268,8 @@ class _Run:
             )
             if count
         ]
+        if self._wrong_links:
+            others.append(f"{self._wrong_links:,} wrong links")
         if self._left_over:
             left = sum(each.bytes for each in self._left_over)
             others.append(f"{len(self._left_over):,} left over ({format_size(left)})")
@@ -272,6 +287,15 @@ class _Run:
     def _print(self, line: str) -> None:
         self._environment.output.write(f"{line}\n")
         self._environment.output.flush()
+
+
+def _reaching(names: Iterator[str]) -> str:
+    """Return the first few names, and how many more there are; empty without one."""
+    shown = list(islice(names, _NAMES_SHOWN))
+    more = sum(1 for _ in names)
+    if not shown:
+        return ""
+    return f"reached by {printable(', '.join(shown))}" + (f" and {more:,} more" if more else "")
 
 
 def _leftover_line(leftover: Leftover) -> str:

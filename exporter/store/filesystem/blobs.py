@@ -19,7 +19,7 @@ from exporter.store.format.layout import (
     layer_link,
     parse_link,
 )
-from exporter.store.port import Leftover
+from exporter.store.port import Leftover, WrongLink
 
 
 class FilesystemBlobs:
@@ -62,7 +62,7 @@ class FilesystemBlobs:
 
     def leftovers(
         self, repositories: Iterable[str], digests: Iterable[Digest] | None
-    ) -> Iterator[Leftover | None]:
+    ) -> Iterator[Leftover | WrongLink | None]:
         """Yield what is beside links and blobs; see the port."""
         return find_leftovers(self._store, repositories, digests)
 

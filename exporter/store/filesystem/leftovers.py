@@ -1,16 +1,20 @@
 """Find what lies beside a blob's ``data`` and a link's ``link``, where no scan looks.
 
-A crash leaves half-written files there, and other programs leave directories.
+A crash leaves half-written files there, and other programs leave directories. On the way, layer
+links are read, of which a scan sees only the size.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from exporter.domain.digests import Digest, format_digest
+from exporter.domain.digests import Digest, format_digest, parse_digest
 from exporter.domain.model import LAYERS, MANIFESTS, TAGS_DIRECTORY
 from exporter.domain.text import printable
+from exporter.store.filesystem.readers.link_reader import LinkReader
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
+    WRONG_KIND,
     IssueLog,
     is_directory,
     open_directory,
@@ -24,7 +28,9 @@ from exporter.store.format.layout import (
     REVISIONS,
     blob_directory,
 )
-from exporter.store.port import Leftover
+from exporter.store.port import Leftover, WrongLink
+
+_ReadLink = Callable[[int, str], WrongLink | None]
 
 _DIGEST = 2
 """Directories down to a link of a digest: algorithm, and the digest itself."""
@@ -34,11 +40,12 @@ _BLOB = 3
 
 def find_leftovers(
     store: int, repositories: Iterable[str], digests: Iterable[Digest] | None
-) -> Iterator[Leftover | None]:
+) -> Iterator[Leftover | WrongLink | None]:
     """Yield what is beside the links of repositories, and beside ``digests`` or all blobs.
 
-    ``store`` is the version directory. A directory that cannot be listed is yielded with the
-    problem. None is yielded for each directory that was searched.
+    Also yield layer links that do not hold their digest. ``store`` is the version directory. A
+    directory that cannot be listed is yielded with the problem. None is yielded for each directory
+    that was searched.
     """
     if digests is None:
         yield from _search(store, BLOBS, _BLOB, DATA)
@@ -48,22 +55,28 @@ def find_leftovers(
     for name in repositories:
         here = f"{REPOSITORIES}/{name}"
         tags = f"{here}/{TAGS_DIRECTORY}"
-        yield from _search(store, f"{here}/{LAYERS}", _DIGEST, LINK)
+        read = partial(_wrong_link, name, LinkReader())
+        yield from _search(store, f"{here}/{LAYERS}", _DIGEST, LINK, read)
         yield from _search(store, f"{here}/{MANIFESTS}/{REVISIONS}", _DIGEST, LINK)
         for tag in _names(store, tags):
             yield from _search(store, f"{tags}/{tag}/current", 0, LINK)
             yield from _search(store, f"{tags}/{tag}/index", _DIGEST, LINK)
 
 
-def _search(store: int, path: str, depth: int, file: str) -> Iterator[Leftover | None]:
-    """Yield what is beside ``file`` in the directories ``depth`` below ``path``."""
+def _search(
+    store: int, path: str, depth: int, file: str, read: _ReadLink = lambda *_: None
+) -> Iterator[Leftover | WrongLink | None]:
+    """Yield what is beside ``file`` in the directories ``depth`` below ``path``.
+
+    ``read`` is called with each of these directories, open, and its path.
+    """
     try:
         with open_directory(path, store) as directory, os.scandir(directory) as entries:
             if depth == 0:
                 for entry in entries:
                     if entry.name != file:
                         yield _leftover(entry, directory, f"{path}/{entry.name}")
-                yield None
+                yield read(directory, path)
                 return
             below = [entry.name for entry in entries if is_directory(entry)]
     except GONE:
@@ -72,7 +85,23 @@ def _search(store: int, path: str, depth: int, file: str) -> Iterator[Leftover |
         yield Leftover(printable(path), problem=error.strerror or str(error))
         return
     for name in sorted(below):
-        yield from _search(store, f"{path}/{name}", depth - 1, file)
+        yield from _search(store, f"{path}/{name}", depth - 1, file, read)
+
+
+def _wrong_link(repository: str, links: LinkReader, directory: int, path: str) -> WrongLink | None:
+    """Return the link in a directory if it does not hold the digest in the directory's name."""
+    algorithm, encoded = path.split("/")[-2:]
+    digest = parse_digest(f"{algorithm}:{encoded}")
+    where = f"{path}/{LINK}"
+    try:
+        link, _ = links.read(LINK, directory, where)
+    except OSError as error:
+        if error.errno not in WRONG_KIND:
+            return None  # deleted, or unreadable, which the scan has reported if a tag needs it
+        link = b""
+    if digest is None or link == format_digest(digest).encode():
+        return None
+    return WrongLink(repository, digest, printable(where))
 
 
 def _names(store: int, path: str) -> list[str]:
