@@ -151,14 +151,14 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.plan.options import request_of
     from exporter.commands.plan.run import plan
-    from exporter.compose import analysis_options, deletion_question, open_platform, scan
+    from exporter.compose import deletion_question, open_platform, scan
 
-    options = analysis_options(settings, open_platform(settings))
-    request = request_of(parsed, options.ownership)
+    platform = open_platform(settings)
+    request = request_of(parsed, None if platform is None else platform.ownership)
     scanned = scan(settings)
     plan(
         scanned.subject.snapshot,
-        options,
+        scanned.options,
         request,
         location=scanned.store.location,
         ask_deletion=deletion_question(settings),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.analysis.analyst import AnalysisOptions, Analyst
+from exporter.analysis.deletion.order import Dating
 from exporter.commands.one_scan import scan_once
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import ApiStatus, Snapshot
@@ -83,13 +84,19 @@ def open_platform(settings: Settings) -> Platform | None:
     return Caprover(settings.caprover.config_dir, settings.caprover.image_prefix)
 
 
-def analysis_options(settings: Settings, platform: Platform | None) -> AnalysisOptions:
-    """Return what the settings say about the analysis."""
+def analysis_options(
+    settings: Settings, platform: Platform | None, store: Store
+) -> AnalysisOptions:
+    """Return what the settings say about the analysis; dates of images are read from ``store``."""
+    from exporter.platforms.caprover.naming import counts_versions
+    from exporter.store.image_dates import ImageDates
+
     return AnalysisOptions(
         dialect=settings.registry.gc_dialect,
         ownership=None if platform is None else platform.ownership,
         keep_last=settings.retention.keep_last,
         platform=host_platform(),
+        dating=Dating(ImageDates(store).read, counts_versions),
     )
 
 
@@ -152,9 +159,9 @@ def _endpoint(settings: Settings) -> "RegistryEndpoint | None":
 def scan(settings: Settings) -> Scanned:
     """Scan once, with progress on the terminal. Raises StoreUnreadableError."""
     platform = open_platform(settings)
-    options = analysis_options(settings, platform)
     limit = settings.scan.max_ops_per_second
     store = open_store(settings, FollowOptions(max_ops_per_second=limit))
+    options = analysis_options(settings, platform, store)
     ask = registry_question(settings, lambda *_: None)
     with terminal_progress() as on_progress:
         snapshot = scan_once(
@@ -237,8 +244,8 @@ def _service(settings: Settings) -> "Service":
     exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
     publisher = Publisher(exposition.publish)
     platform = open_platform(settings)
-    analyst = Analyst(analysis_options(settings, platform))
     store = open_store(settings, _follow_options(settings, instruments))
+    analyst = Analyst(analysis_options(settings, platform, store))
     follower = store.follow(FiguresCodec(settings.registry.gc_dialect))
     stop = threading.Event()
     interval = settings.scan.interval

@@ -11,7 +11,7 @@ from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.blob_sizes import BytesOnDisk, bytes_on_disk
 from exporter.analysis.collector_simulation import mark
 from exporter.analysis.deletion.choice import Chooser
-from exporter.analysis.deletion.retention import keep_newest
+from exporter.analysis.deletion.order import keep_newest
 from exporter.analysis.reachability import reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
@@ -78,9 +78,16 @@ def test_the_newest_tags_stay_and_the_bytes_of_the_others_are_estimated(
     assert policy.reclaimable_bytes == size(store, *manifests) + 2 * (1000 + 1001)
 
 
-def test_tags_of_the_same_time_are_ordered_by_name(store: StoreBuilder) -> None:
-    images = {tag: store.image("app", tag, [noise(tag, 9)], at=1000.0) for tag in "bca"}
-    assert deletions(store, 1) == {"app": {images["b"], images["c"]}}
+def test_nothing_is_estimated_where_nothing_says_which_tags_are_the_newest(
+    store: StoreBuilder,
+) -> None:
+    for tag in "bca":
+        store.image("app", tag, [noise(tag, 9)], at=1000.0)
+        store.image("other", tag, [noise(tag, 9)], at=1000.0 + ord(tag))
+    assert estimated(store, 1, 3) == (
+        PolicyFigures("keep-last-1", None, None, ("app",)),
+        PolicyFigures("keep-last-3", 0, 0),
+    )
 
 
 def test_an_old_image_that_was_tagged_again_stays(store: StoreBuilder) -> None:

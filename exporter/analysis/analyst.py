@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
+from exporter.analysis.deletion.order import UNDATED, Dating
 from exporter.analysis.deletion.retention import CollectorAfter, price_policies, price_untagged
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
@@ -37,6 +38,7 @@ class AnalysisOptions:
         ownership: the platform's rules; None without a platform.
         keep_last: retention policies to price, each a number of tags to keep.
         platform: what the hosts of apps run, such as ``linux/amd64``; empty if it is unknown.
+        dating: what orders tags whose times cannot.
 
     """
 
@@ -44,6 +46,7 @@ class AnalysisOptions:
     ownership: OwnershipRules | None = None
     keep_last: tuple[int, ...] = ()
     platform: str = ""
+    dating: Dating = UNDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,14 @@ class Analyst:
             referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
         collector = CollectorAfter(inventory, reaches, options.dialect)
         policies = price_policies(
-            inventory, reaches, collector, options.keep_last, uses, sizes, referenced
+            inventory,
+            reaches,
+            collector,
+            options.keep_last,
+            uses,
+            sizes,
+            referenced,
+            options.dating,
         )
         untagged = price_untagged(inventory, reaches, collector, uses, sizes)
         return Conclusions(images, uses, tuple(policies), untagged)

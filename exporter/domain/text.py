@@ -1,4 +1,8 @@
-"""Text that is safe to show."""
+"""Text that is safe to show, and short enough."""
+
+from collections.abc import Sequence
+
+_NAMED = 3
 
 
 def printable(path: str) -> str:
@@ -11,3 +15,9 @@ def printable(path: str) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return some names and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -118,12 +118,14 @@ class PolicyFigures:
 
     Attributes:
         policy: its name, such as ``keep-last-5``.
-        candidate_tags: how many tags it would delete.
+        candidate_tags: how many tags it would delete; None if nothing says which are the newest.
         reclaimable_bytes: what a collector run would then free, beyond what it frees anyway;
             None if unknown.
+        unordered: the repositories in which nothing says which tags are the newest.
 
     """
 
     policy: str
-    candidate_tags: int
+    candidate_tags: int | None
     reclaimable_bytes: int | None
+    unordered: tuple[str, ...] = ()

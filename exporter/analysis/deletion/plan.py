@@ -1,10 +1,11 @@
 """Deletion plans: from a selection of tags to the manifests to delete, each with its price."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from exporter.analysis.deletion.choice import Chooser, RepositoryDeletion
-from exporter.analysis.deletion.retention import CollectorAfter, newest_first
+from exporter.analysis.deletion.order import UNDATED, Basis, Dating, TagOrder, newest_first
+from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.deletion.untagged import untagged_manifests
 from exporter.analysis.reachability import Reaches
@@ -13,6 +14,7 @@ from exporter.domain.model import (
     Inventory,
     Repository,
     Revision,
+    Tag,
 )
 from exporter.domain.snapshot import Blocker
 from exporter.domain.uses import UseFigures
@@ -47,6 +49,9 @@ class Plan:
         recent_tags: how many tags stay because they were pushed after the platform's configuration
             last changed.
         blockers: what the collector aborts on; until it is fixed, nothing is freed.
+        ordered: the repositories with tags that their times cannot order, by what did.
+        tied: how many tags of each repository nothing orders, although some of them would go and
+            some would stay; with any of these the plan is of no use.
 
     """
 
@@ -55,6 +60,8 @@ class Plan:
     children_left: int
     recent_tags: int
     blockers: tuple[Blocker, ...]
+    ordered: Mapping[Basis, Sequence[str]] = field(default_factory=dict)
+    tied: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(
@@ -66,15 +73,17 @@ def make_plan(
     *,
     now: float,
     include_children: bool = False,
+    dating: Dating = UNDATED,
 ) -> Plan:
     """Return which manifests to delete so that what is selected goes and all others stay whole."""
+    order = TagOrder(inventory, dating)
     chosen = Chooser(
         inventory,
         reaches,
         uses,
         include_children=include_children,
         choose_detached=lambda each: selection.part_detached(each, uses, now),
-    ).deletions(lambda each: selection.part(each, uses, now))
+    ).deletions(lambda each: selection.part(each, uses, now, order))
     untagged: Mapping[str, set[BlobNumber]] = {}
     if selection.untagged:
         untagged = _untagged(inventory, reaches, selection, uses, now)
@@ -88,18 +97,44 @@ def make_plan(
         deletions=tuple(_price(inventory, lines, collector.freed(deleted))),
         kept_tags=sum(each.tags for each in chosen.values()) - gone,
         children_left=0 if include_children else children,
-        recent_tags=_recent(inventory, selection, uses, now),
+        recent_tags=_recent(inventory, selection, uses, now, order),
         blockers=tuple(Blocker(*each) for each in sorted(collector.blockers.items())),
+        ordered=_ordered(order, selection, now),
+        tied={
+            name: len(tags)
+            for name, tags in order.tied.items()
+            if _chooses_any(selection, name, tags, now)
+        },
     )
 
 
-def _recent(inventory: Inventory, selection: Selection, uses: UseFigures | None, now: float) -> int:
+def _ordered(order: TagOrder, selection: Selection, now: float) -> Mapping[Basis, Sequence[str]]:
+    found: dict[Basis, list[str]] = {}
+    for name, (basis, tags) in order.ordered.items():
+        if _chooses_any(selection, name, tags, now):
+            found.setdefault(basis, []).append(name)
+    return found
+
+
+def _chooses_any(selection: Selection, name: str, tags: Sequence[Tag], now: float) -> bool:
+    """Return whether any of some tags would go, but for their place among the newest."""
+    return any(selection.holds_for(f"{name}:{tag.name}", tag.updated_at, now) for tag in tags)
+
+
+def _recent(
+    inventory: Inventory,
+    selection: Selection,
+    uses: UseFigures | None,
+    now: float,
+    order: TagOrder,
+) -> int:
     """Return how many tags only the change of the platform's configuration keeps."""
     if not selection.orphaned or selection.changed_at is None:
         return 0
     otherwise = replace(selection, changed_at=None)
     return sum(
-        len(otherwise.part(each, uses, now)[0]) - len(selection.part(each, uses, now)[0])
+        len(otherwise.part(each, uses, now, order)[0])
+        - len(selection.part(each, uses, now, order)[0])
         for each in inventory.repositories
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.collector_fast_path import (
@@ -11,15 +10,12 @@ from exporter.analysis.collector_fast_path import (
     kept_after_untagging,
 )
 from exporter.analysis.collector_simulation import Marks, mark
-from exporter.analysis.deletion.choice import Chooser, Parts
+from exporter.analysis.deletion.choice import Chooser
+from exporter.analysis.deletion.order import UNDATED, Dating, TagOrder
 from exporter.analysis.deletion.untagged import untagged_manifests
 from exporter.analysis.reachability import Reaches
 from exporter.domain.digests import BlobNumber
-from exporter.domain.model import (
-    Inventory,
-    Repository,
-    Tag,
-)
+from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Dialect, GcMode
 from exporter.domain.uses import PolicyFigures, UseFigures
 
@@ -27,27 +23,6 @@ from exporter.domain.uses import PolicyFigures, UseFigures
 def policy_name(keep_last: int) -> str:
     """Return the name of the policy that keeps ``keep_last`` tags."""
     return f"keep-last-{keep_last}"
-
-
-def newest_first(repository: Repository) -> list[Tag]:
-    """Return all tags of a repository, newest first.
-
-    A tag is as old as its link. Tags of the same time are sorted by name; a tag whose time is
-    unknown is the oldest.
-    """
-    # tags are sorted by name, and stay so if their times are equal
-    try:
-        return sorted(repository.tags, key=attrgetter("updated_at"), reverse=True)
-    except TypeError:  # one has no time
-        return sorted(repository.tags, key=lambda tag: tag.updated_at or 0.0, reverse=True)
-
-
-def keep_newest(repository: Repository, keep: int) -> Parts:
-    """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest."""
-    if len(repository.tags) <= keep:
-        return (), repository.tags
-    tags = newest_first(repository)
-    return tags[keep:], tags[:keep]
 
 
 class CollectorAfter:
@@ -90,15 +65,21 @@ def price_policies(
     uses: UseFigures | None,
     sizes: BytesOnDisk,
     referenced_bytes: int | None = None,
+    dating: Dating = UNDATED,
 ) -> Iterator[PolicyFigures]:
     """Yield what each policy would delete and free; ``keep_last`` are their numbers of tags.
 
     ``referenced_bytes`` are the bytes of all blobs that repositories reference; None if unknown.
-    What a policy would free is unknown while something is unread that may change it.
+    What a policy would free is unknown while something is unread that may change it; so is what it
+    would delete where nothing orders the tags of a repository.
     """
     chooser = Chooser(inventory, reaches, uses)
     for keep in keep_last:
-        chosen = chooser.deletions(partial(keep_newest, keep=keep))
+        order = TagOrder(inventory, dating)
+        chosen = chooser.deletions(partial(order.keep_newest, keep=keep))
+        if order.tied:
+            yield PolicyFigures(policy_name(keep), None, None, tuple(order.tied))
+            continue
         freed: int | None
         if inventory.unread:
             freed = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.deletion.choice import Parts, keep_all
-from exporter.analysis.deletion.retention import keep_newest
+from exporter.analysis.deletion.order import TagOrder
 from exporter.domain.model import Repository, Tag
 from exporter.domain.uses import UseFigures
 
@@ -41,11 +41,13 @@ class Selection:
         """Whether no condition is given."""
         return self == Selection()
 
-    def part(self, repository: Repository, uses: UseFigures | None, now: float) -> Parts:
+    def part(
+        self, repository: Repository, uses: UseFigures | None, now: float, order: TagOrder
+    ) -> Parts:
         """Divide the tags of images in a repository; ``now`` is in Unix seconds."""
         if self.untagged or self.detached or not self._is_in(repository, uses):
             return keep_all(repository)
-        old, new = keep_newest(repository, self.keep_last or 0)
+        old, new = order.keep_newest(repository, self.keep_last or 0)
         going, staying = self._divide(repository, old, now)
         return going, [*new, *staying]
 

@@ -1,6 +1,6 @@
 """The command ``plan``: select, refuse if too little is known, and write."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TextIO
@@ -14,6 +14,7 @@ from exporter.commands.plan.page import write_plan
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import Snapshot
+from exporter.domain.text import first_of, printable
 from exporter.support.output_files import replace_file
 
 _CACHE = (
@@ -74,7 +75,10 @@ def _warnings(plan: Plan, ask: Callable[[str], DeletionAnswer] | None) -> Iterat
 
 
 def _notes(plan: Plan, snapshot: Snapshot, options: AnalysisOptions) -> Iterator[str]:
-    """Yield which orphaned tags stay because they are newer than the configuration."""
+    """Yield what ordered tags, and which orphaned tags are newer than the configuration."""
+    for basis, names in plan.ordered.items():
+        shown = first_of([printable(each) for each in names])
+        yield f"{shown}: tags written at the same time are ordered by {basis}"
     if plan.recent_tags and options.ownership is not None:
         moment = datetime.fromtimestamp(_changed_at(snapshot) or 0.0, UTC)
         yield (
@@ -104,7 +108,7 @@ def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, no
             f"{issue.path}: {issue.detail}; run it as a user who may read all of the store"
         )
     reaches = reaches_of(inventory)
-    return make_plan(
+    made = make_plan(
         inventory,
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
@@ -112,4 +116,18 @@ def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, no
         snapshot.uses,
         now=now,
         include_children=request.include_children,
+        dating=options.dating,
+    )
+    if made.tied:
+        raise PlanRefusedError(_tied(made.tied))
+    return made
+
+
+def _tied(tied: Mapping[str, int]) -> str:
+    (name, tags), *others = tied.items()
+    more = f", and so it is in {len(others)} more repositories" if others else ""
+    return (
+        f"no plan: {tags} tags of {printable(name)} were written at the same time, nothing else "
+        f"says which are the newest, and only some of them would be kept{more}; select with "
+        "--match in place of --keep-last there"
     )

@@ -1,14 +1,14 @@
 """Actions: what an operator can do, with its commands and warnings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.domain.snapshot import GcMode, Integrity, StoreReading
+from exporter.domain.text import first_of
 from exporter.platforms.port import STANDALONE, OperatorCommands
 
 UNTAGGED = "untagged"
-_NAMED = 3
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 QUIET = "nobody may push while the collector runs; stop deploys first"
 UNKNOWN = "unknown: a part of the store could not be read"
@@ -107,9 +107,3 @@ def _broken(integrity: Integrity | None) -> Iterator[str]:
             f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): fix those that "
             "you need first: a collector run may delete the rest of them"
         )
-
-
-def first_of(names: Sequence[str]) -> str:
-    """Return some names and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

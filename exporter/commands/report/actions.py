@@ -9,18 +9,29 @@ from exporter.analysis.deletion.plan import Plan, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import reaches_of
-from exporter.commands.report.action import UNTAGGED, Action, CommandLines, CommandWriter
+from exporter.commands.report.action import (
+    UNTAGGED,
+    Action,
+    CommandLines,
+    CommandWriter,
+)
 from exporter.commands.report.collector_actions import collector_actions, untagged_images
 from exporter.domain.snapshot import (
     RepositoryFigures,
     Snapshot,
     StoreReading,
 )
+from exporter.domain.text import first_of, printable
 from exporter.domain.uses import UseFigures
 
 _MAY_BE_PULLED = (
     "only the configured {platform} was checked: other hosts, base images and compose files may "
     "still pull from it"
+)
+
+_UNORDERED = (
+    "no plan: nothing says which tags are the newest in {}: they were written at the same time, "
+    "and their images do not say when they were created; leave these out with --match"
 )
 
 
@@ -43,6 +54,10 @@ def actions_of(
 
 def _policies(snapshot: Snapshot, write: CommandWriter) -> Iterator[Action]:
     for policy in snapshot.policies or ():
+        if policy.candidate_tags is None:
+            names = first_of([printable(each) for each in policy.unordered])
+            yield Action(policy.policy, None, (), (_UNORDERED.format(names),))
+            continue
         keep = policy.policy.rpartition("-")[2]
         yield write.deletion(
             policy.policy,

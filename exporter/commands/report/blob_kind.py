@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from exporter.commands.report.json_blobs import read_json
 from exporter.domain.digests import BlobNumber, Digest, format_digest
 from exporter.domain.model import Inventory
+from exporter.store.json_blobs import read_json
 from exporter.store.port import Blobs
 
 _UNKNOWN = "unknown"

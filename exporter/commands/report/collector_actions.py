@@ -10,7 +10,6 @@ from exporter.commands.report.action import (
     UNKNOWN,
     Action,
     CommandWriter,
-    first_of,
 )
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
@@ -21,7 +20,7 @@ from exporter.domain.snapshot import (
     GcMode,
     StoreReading,
 )
-from exporter.domain.text import printable
+from exporter.domain.text import first_of, printable
 from exporter.domain.uses import UseFigures
 from exporter.store.format.layout import REPOSITORIES
 

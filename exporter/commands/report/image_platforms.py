@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from exporter.commands.report.json_blobs import read_json
 from exporter.domain.digests import Digest, parse_digest
+from exporter.store.json_blobs import read_json
 from exporter.store.port import Blobs, Store
 
 _UNKNOWN = "unknown"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
-from exporter.analysis.deletion.retention import newest_first
+from exporter.analysis.deletion.order import newest_first
 from exporter.analysis.reachability import Reaches, RepositoryReach, reachable, reaches_of
 from exporter.commands.report.app_uses import AppLookup, AppUse
 from exporter.domain.artifacts import ArtifactState

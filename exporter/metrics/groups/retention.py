@@ -23,7 +23,8 @@ GROUP = metric_group(
         Metric(
             "docker_registry_retention_candidate_tags",
             "Tags that the policy would delete: all but the newest of each repository, and never "
-            "one that runs.",
+            "one that runs. Absent where nothing says which tags of some repository are the "
+            "newest.",
             _by_policy(lambda policy: policy.candidate_tags),
             ("policy",),
         ),
@@ -31,7 +32,7 @@ GROUP = metric_group(
             "docker_registry_retention_reclaimable_bytes",
             "Bytes that a run of the registry's garbage collector would free after the policy's "
             "deletions, beyond what it frees anyway; 0 while it has blockers, absent while "
-            "unknown.",
+            "unknown, also where nothing says which tags are the newest.",
             _by_policy(lambda policy: policy.reclaimable_bytes),
             ("policy",),
         ),

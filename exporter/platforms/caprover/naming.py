@@ -14,6 +14,11 @@ def ownership_rules(image_prefix: str) -> OwnershipRules:
     return OwnershipRules(NAME, partial(app_of, image_prefix=image_prefix), frozenset(Use))
 
 
+def counts_versions(repository: str) -> bool:
+    """Return whether CapRover named a repository, whose tags are then the versions of an app."""
+    return repository.rpartition("/")[2].startswith(_BUILD)
+
+
 def app_of(repository: str, image_prefix: str) -> str | None:
     """Return the app that CapRover pushed a repository for; None if CapRover did not push it.
 
