@@ -46,6 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="signatures, attestations and other artifacts whose image is gone",
     )
     parser.add_argument(
+        "--protect",
+        metavar="REGEX",
+        type=_pattern,
+        action="append",
+        default=[],
+        help="never tags whose whole repository:tag matches, nor what they need; repeatable",
+    )
+    parser.add_argument(
         "--include-children",
         action="store_true",
         help="also the manifests that only deleted indexes list (platforms of an image)",
@@ -62,12 +70,14 @@ class PlanRequest:
     Attributes:
         selection: which tags are to go.
         include_children: whether manifests that only deleted indexes list go too.
+        protect: what never goes, by its whole ``repository:tag`` or ``repository@digest``.
         output: the file to replace; None for standard output.
 
     """
 
     selection: Selection
     include_children: bool = False
+    protect: tuple["re.Pattern[str]", ...] = ()
     output: Path | None = None
 
     def __str__(self) -> str:
@@ -82,10 +92,10 @@ class PlanRequest:
         if selection.detached:
             parts.append("--detached")
         if selection.match is not None:
-            # it stands in a comment: a line break in it would begin a line that is executed
-            parts.append(f"--match {printable(shlex.quote(selection.match.pattern))}")
+            parts.append(f"--match {_quoted(selection.match)}")
         if selection.older_than is not None:
             parts.append(f"--older-than {selection.older_than:g}s")
+        parts += (f"--protect {_quoted(pattern)}" for pattern in self.protect)
         if self.include_children:
             parts.append("--include-children")
         return " ".join(parts)
@@ -106,7 +116,7 @@ def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> 
         advice = "set --caprover.config-dir, e.g. /captain/data"
         raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
     output = None if parsed.output is None else Path(parsed.output)
-    return PlanRequest(selection, parsed.include_children, output)
+    return PlanRequest(selection, parsed.include_children, tuple(parsed.protect), output)
 
 
 def _check(selection: Selection) -> None:
@@ -123,6 +133,11 @@ def _check(selection: Selection) -> None:
     if len(together) > 1:
         first, second = together[:2]
         raise ConfigurationError([f"{second}: not together with {first}; make a plan for each"])
+
+
+def _quoted(pattern: "re.Pattern[str]") -> str:
+    # it stands in a comment: a line break in it would begin a line that is executed
+    return printable(shlex.quote(pattern.pattern))
 
 
 def _count(text: str) -> int:

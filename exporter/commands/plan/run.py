@@ -7,6 +7,7 @@ from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.plan import Plan, make_plan
+from exporter.analysis.deletion.protection import find_protected, with_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
 from exporter.commands.plan.options import PlanRequest
@@ -113,7 +114,7 @@ def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, no
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
         replace(request.selection, changed_at=_changed_at(snapshot)),
-        snapshot.uses,
+        with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
         now=now,
         include_children=request.include_children,
         dating=options.dating,
