@@ -156,7 +156,7 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
     platform = open_platform(settings)
     request = request_of(parsed, None if platform is None else platform.ownership)
     scanned = scan(settings)
-    plan(
+    complaint = plan(
         scanned.subject.snapshot,
         scanned.options,
         request,
@@ -165,6 +165,8 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
         now=time.time(),
         output=output,
     )
+    if complaint is not None:
+        _complain(complaint)
     return _DONE
 
 

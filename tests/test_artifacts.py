@@ -140,8 +140,9 @@ def test_artifacts_are_attached_until_their_image_is_deleted(
 
 
 def test_a_tag_that_only_looks_like_an_artifacts_is_an_image(store: StoreBuilder) -> None:
-    for tag in ("sha256-abc.sig", "sha256-" + "g" * 64, "v-sha256-" + "0" * 64):
-        store.image(APP, tag, [noise(tag, 100)], at=NOW)
+    tags = ("sha256-abc.sig", "sha256-" + "g" * 64, "v-sha256-" + "0" * 64)
+    for place, tag in enumerate(tags):
+        store.image(APP, tag, [noise(tag, 100)], at=NOW + place)
     assert artifacts(store) == {"attached": 0, "detached": 0}
     assert len(lines(store.root, "--keep-last", "1")) == 2
 

@@ -94,7 +94,7 @@ def make_plan(
     gone = sum(len(tags) for repository, _, tags in lines if repository in chosen)
     children = sum(len(each.children) for each in chosen.values())
     return Plan(
-        deletions=tuple(_price(inventory, lines, collector.freed(deleted))),
+        deletions=tuple(price(inventory, lines, collector.freed(deleted))),
         kept_tags=sum(each.tags for each in chosen.values()) - gone,
         children_left=0 if include_children else children,
         recent_tags=_recent(inventory, selection, uses, now, order),
@@ -197,7 +197,9 @@ def _tags_of(
     return tags
 
 
-def _price(inventory: Inventory, lines: list[Line], freed: set[BlobNumber]) -> Iterator[Deletion]:
+def price(
+    inventory: Inventory, lines: Sequence[Line], freed: set[BlobNumber]
+) -> Iterator[Deletion]:
     """Yield each line with the bytes that it frees: the last line that needs a blob frees it."""
     last: dict[BlobNumber, int] = {}
     for place, (_, number, _) in enumerate(lines):

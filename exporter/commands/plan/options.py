@@ -10,7 +10,12 @@ from exporter.analysis.deletion.selection import Selection
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.text import printable
 from exporter.domain.uses import OwnershipRules, Use
-from exporter.support.quantities import parse_duration
+from exporter.support.quantities import parse_duration, parse_size
+
+USES_UNKNOWN = (
+    "Without --caprover.config-dir it is unknown which tags are in use: only untagged manifests "
+    "are known to be safe."
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +51,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="signatures, attestations and other artifacts whose image is gone",
     )
     parser.add_argument(
+        "--free",
+        metavar="SIZE",
+        type=_size,
+        help="the cheapest safe way to so many bytes, e.g. 5GiB: the least needed first",
+    )
+    parser.add_argument(
         "--protect",
         metavar="REGEX",
         type=_pattern,
@@ -70,6 +81,7 @@ class PlanRequest:
     Attributes:
         selection: which tags are to go.
         include_children: whether manifests that only deleted indexes list go too.
+        free: how many bytes are to be freed, in place of a selection.
         protect: what never goes, by its whole ``repository:tag`` or ``repository@digest``.
         output: the file to replace; None for standard output.
 
@@ -77,12 +89,15 @@ class PlanRequest:
 
     selection: Selection
     include_children: bool = False
+    free: int | None = None
     protect: tuple["re.Pattern[str]", ...] = ()
     output: Path | None = None
 
     def __str__(self) -> str:
         """Return the selection as the options that were given."""
         selection, parts = self.selection, []
+        if self.free is not None:
+            parts.append(f"--free {self.free}")
         if selection.keep_last is not None:
             parts.append(f"--keep-last {selection.keep_last}")
         if selection.orphaned:
@@ -111,18 +126,24 @@ def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> 
         parsed.untagged,
         parsed.detached,
     )
-    _check(selection)
+    if parsed.free is None:
+        _check(selection)
+    elif not selection.is_empty:
+        problem = "it chooses by itself; use --protect REGEX for what must stay"
+        raise ConfigurationError([f"--free: not together with a selection: {problem}"])
     if selection.orphaned and (ownership is None or Use.ORPHANED not in ownership.known_uses):
         advice = "set --caprover.config-dir, e.g. /captain/data"
         raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
     output = None if parsed.output is None else Path(parsed.output)
-    return PlanRequest(selection, parsed.include_children, tuple(parsed.protect), output)
+    protect = tuple(parsed.protect)
+    return PlanRequest(selection, parsed.include_children, parsed.free, protect, output)
 
 
 def _check(selection: Selection) -> None:
     """Raise ConfigurationError for a selection that is empty, or of different things."""
     if selection.is_empty:
         options = "--keep-last N, --orphaned, --untagged, --detached, --match RE, --older-than AGE"
+        options += ", or --free SIZE"
         raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
     given = {
         "--untagged": selection.untagged,
@@ -144,6 +165,16 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of tags; give e.g. 5")
     return int(text)
+
+
+def _size(text: str) -> int:
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+    if not size:
+        raise argparse.ArgumentTypeError(f"{text!r}: give how much is to be freed, e.g. 5GiB")
+    return size
 
 
 def _pattern(text: str) -> "re.Pattern[str]":

@@ -3,7 +3,23 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from exporter.analysis.deletion.plan import Plan
+from exporter.analysis.deletion.freeable import Kind, Reason
+from exporter.analysis.deletion.freeing import Freeing
+from exporter.analysis.deletion.plan import Deletion, Plan
+from exporter.support.quantities import format_size
+
+_KINDS = {
+    Kind.SUPERSEDED: "superseded tags",
+    Kind.UNTAGGED: "untagged manifests",
+    Kind.ORPHANED: "orphaned repositories",
+    Kind.ROLLBACK: "old rollbacks",
+}
+_REASONS = {
+    Reason.RUNNING: "images that apps run",
+    Reason.PROTECTED: "what --protect names",
+    Reason.RECENT: "tags that were pushed since the apps' configuration last changed",
+    Reason.UNMANAGED: "tags of which it is unknown whether they are used",
+}
 
 _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} UTC.
 # Selected: {selection}. Nothing was deleted.
@@ -26,6 +42,59 @@ def write_plan(plan: Plan, root: str, selection: str, now: float, notes: Sequenc
     return head + "".join(f"{line}\n" for line in _body(plan, notes))
 
 
+def write_freeing(
+    freeing: Freeing, root: str, selection: str, now: float, notes: Sequence[str] = ()
+) -> str:
+    """Return a plan that frees so many bytes as text, with a comment before each step."""
+    head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
+    return head + "".join(f"{line}\n" for line in _steps(freeing, notes))
+
+
+def describe_missing(freeing: Freeing) -> str:
+    """Return how much a plan fails to free, and what the rest of the store is needed for."""
+    needed = [
+        f"{_REASONS[reason]} ({format_size(size)})"
+        for reason, size in freeing.needed.items()
+        if size
+    ]
+    return (
+        f"{_exactly(freeing.missing_bytes)} are missing of {format_size(freeing.wanted_bytes)}; "
+        f"what stays: {', '.join(needed) or 'nothing that a tag needs'}"
+    )
+
+
+def _steps(freeing: Freeing, notes: Sequence[str]) -> Iterator[str]:
+    yield "# Each step begins with a comment: what goes, what it frees, and the total up to there."
+    for note in notes:
+        yield f"# {note}"
+    if freeing.missing_bytes:
+        yield f"# not reached: {describe_missing(freeing)}"
+    total = freeing.alone_bytes
+    yield f"# step 0: a collector run alone: {format_size(total)} (total {format_size(total)})"
+    for place, step in enumerate(freeing.steps, 1):
+        total += step.freed_bytes
+        size = format_size(step.freed_bytes)
+        yield f"# step {place}: {_KINDS[step.kind]}: {size} (total {format_size(total)})"
+        yield from map(_line, step.deletions)
+    yield _total(freeing.deletions)
+    yield f"# with step 0: {_exactly(total)}; wanted: {_exactly(freeing.wanted_bytes)}"
+
+
+def _exactly(size: int) -> str:
+    return f"{format_size(size)} ({size} bytes)"
+
+
+def _line(deletion: Deletion) -> str:
+    tags = ",".join(deletion.tags) or "-"
+    return f"{deletion.repository}@{deletion.digest}\t{deletion.freed_bytes}\t{tags}"
+
+
+def _total(deletions: Sequence[Deletion]) -> str:
+    total = sum(each.freed_bytes for each in deletions)
+    tags = sum(len(each.tags) for each in deletions)
+    return f"# total: {total} bytes in {len(deletions)} manifests, {tags} tags"
+
+
 def _body(plan: Plan, notes: Sequence[str]) -> Iterator[str]:
     for note in notes:
         yield f"# {note}"
@@ -44,8 +113,5 @@ def _body(plan: Plan, notes: Sequence[str]) -> Iterator[str]:
             f"# {plan.children_left} manifests that only deleted indexes list stay, untagged, with "
             "their layers; --include-children names them too"
         )
-    for each in plan.deletions:
-        yield f"{each.repository}@{each.digest}\t{each.freed_bytes}\t{','.join(each.tags) or '-'}"
-    total = sum(each.freed_bytes for each in plan.deletions)
-    tags = sum(len(each.tags) for each in plan.deletions)
-    yield f"# total: {total} bytes in {len(plan.deletions)} manifests, {tags} tags"
+    yield from map(_line, plan.deletions)
+    yield _total(plan.deletions)

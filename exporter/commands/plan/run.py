@@ -1,20 +1,22 @@
 """The command ``plan``: select, refuse if too little is known, and write."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.deletion.plan import Plan, make_plan
+from exporter.analysis.deletion.freeable import Needs
+from exporter.analysis.deletion.freeing import Freeing, plan_freeing
+from exporter.analysis.deletion.plan import Deletion, Plan, make_plan
 from exporter.analysis.deletion.protection import find_protected, with_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
-from exporter.commands.plan.options import PlanRequest
-from exporter.commands.plan.page import write_plan
+from exporter.commands.plan.options import USES_UNKNOWN, PlanRequest
+from exporter.commands.plan.page import describe_missing, write_freeing, write_plan
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import DeletionAnswer
-from exporter.domain.snapshot import Snapshot
+from exporter.domain.snapshot import GcMode, Snapshot, StoreReading
 from exporter.domain.text import first_of, printable
 from exporter.support.output_files import replace_file
 
@@ -43,32 +45,46 @@ def plan(
     ask_deletion: Callable[[str], DeletionAnswer] | None,
     now: float,
     output: TextIO,
-) -> None:
+) -> str | None:
     """Write the plan to ``output``, or to the file that the request names.
 
     ``location`` is the store's; ``ask_deletion`` asks the registry whether it allows deletions in
     a repository, None if no registry is configured; ``now`` is in Unix seconds. Raises
     PlanRefusedError if something is unknown that could make a deletion wrong, or if the registry
-    refuses deletions.
+    refuses deletions. Returns what the operator must know besides the plan, such as that it does
+    not free enough.
     """
-    made = _make(snapshot, options, request, now)
+    reading = _reading(snapshot, options)
     has_answered = snapshot.api is not None and snapshot.api.view is not None
     asked = ask_deletion if has_answered else None
-    notes = (*_notes(made, snapshot, options), *_warnings(made, asked))
-    page = write_plan(made, location, str(request), now, notes)
+    complaint = None
+    if request.free is None:
+        made = _make(reading, snapshot, options, request, now)
+        notes = (*_notes(made, snapshot, options), *_warnings(made.deletions, asked))
+        page = write_plan(made, location, str(request), now, notes)
+    else:
+        freeing = _free(reading, snapshot, options, request, request.free)
+        hints = () if options.ownership is not None else (USES_UNKNOWN,)
+        notes = (*hints, *_warnings(freeing.deletions, asked))
+        page = write_freeing(freeing, location, str(request), now, notes)
+        if freeing.missing_bytes:
+            complaint = f"--free is not reached: {describe_missing(freeing)}"
     if request.output is None:
         output.write(page)
         output.flush()
     else:
         replace_file(request.output, page.encode())
+    return complaint
 
 
-def _warnings(plan: Plan, ask: Callable[[str], DeletionAnswer] | None) -> Iterator[str]:
+def _warnings(
+    deletions: Sequence[Deletion], ask: Callable[[str], DeletionAnswer] | None
+) -> Iterator[str]:
     """Yield why the registry cannot carry out the plan now. Raises PlanRefusedError if never."""
-    if ask is None or not plan.deletions:
+    if ask is None or not deletions:
         return
     # in a repository of the plan: a login may be limited to some
-    answer = ask(plan.deletions[0].repository)
+    answer = ask(deletions[0].repository)
     if answer is DeletionAnswer.SWITCHED_OFF:
         raise PlanRefusedError(_SWITCHED_OFF)
     if answer is DeletionAnswer.NOT_ALLOWED:
@@ -93,7 +109,8 @@ def _changed_at(snapshot: Snapshot) -> float | None:
     return None if snapshot.platform is None else snapshot.platform.changed_at
 
 
-def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, now: float) -> Plan:
+def _reading(snapshot: Snapshot, options: AnalysisOptions) -> StoreReading:
+    """Return what was read. Raises PlanRefusedError if something is unknown or in vain."""
     if snapshot.store is None:
         raise PlanRefusedError("no plan: the store was not read")
     inventory = snapshot.store.inventory
@@ -108,6 +125,17 @@ def _make(snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, no
             "no plan, because a part of the store could not be read: "
             f"{issue.path}: {issue.detail}; run it as a user who may read all of the store"
         )
+    return snapshot.store
+
+
+def _make(
+    reading: StoreReading,
+    snapshot: Snapshot,
+    options: AnalysisOptions,
+    request: PlanRequest,
+    now: float,
+) -> Plan:
+    inventory = reading.inventory
     reaches = reaches_of(inventory)
     made = make_plan(
         inventory,
@@ -131,4 +159,32 @@ def _tied(tied: Mapping[str, int]) -> str:
         f"no plan: {tags} tags of {printable(name)} were written at the same time, nothing else "
         f"says which are the newest, and only some of them would be kept{more}; select with "
         "--match in place of --keep-last there"
+    )
+
+
+def _free(
+    reading: StoreReading,
+    snapshot: Snapshot,
+    options: AnalysisOptions,
+    request: PlanRequest,
+    wanted_bytes: int,
+) -> Freeing:
+    inventory, runs = reading.inventory, reading.figures.collector
+    if runs is None:
+        raise PlanRefusedError("no plan: it is unknown what the registry's collector would free")
+    run = runs[GcMode.DEFAULT]
+    if run.blockers:
+        blocker = run.blockers[0]
+        raise PlanRefusedError(
+            f"no plan: the registry's collector aborts on {blocker.path} ({blocker.reason}), and "
+            "frees nothing until that is fixed"
+        )
+    reaches = reaches_of(inventory)
+    return plan_freeing(
+        inventory,
+        reaches,
+        CollectorAfter(inventory, reaches, options.dialect),
+        Needs(snapshot.uses, _changed_at(snapshot), find_protected(inventory, request.protect)),
+        wanted_bytes,
+        run.frees.bytes,
     )
