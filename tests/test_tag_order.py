@@ -3,12 +3,18 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 
 from demo.store import StoreBuilder, noise
+from exporter.analysis.deletion.order import Dating, TagOrder
+from exporter.domain.digests import BlobNumber
+from exporter.domain.model import Inventory
+from exporter.store.filesystem.scanner import scan_store
+from exporter.store.filesystem.store import FilesystemStore
+from exporter.store.image_dates import ImageDates
 from tests.in_process import run_command
 from tests.servers import (
     DockerRegistry,
@@ -171,7 +177,7 @@ def test_a_tie_that_is_not_selected_refuses_nothing(store: StoreBuilder) -> None
     push(store, "team/app", dict.fromkeys(VERSIONS))
     push(store, "team/web", MONTHS)
     assert "team/app" in refusal(store, "--keep-last", "3")
-    page = run_plan(store.root, "--keep-last", "3", "--match", "team/web:.*").output
+    page = run_plan(store.root, "--keep-last", "3", "--match", "(?!team/app:).*").output
     assert len(list(parsed(page))) == 7
     page = run_plan(store.root, "--match", "team/app:v[12]").output
     assert [line.tags for line in parsed(page)] == [["v1"], ["v2"]]
@@ -289,6 +295,35 @@ def test_a_registry_keeps_the_newest_images_after_a_copy_without_times(
         assert before - blob_bytes(root) == total(page) > 7 * 3000
         registry.restart()
         assert client.tags("team/app") == ["v10", "v8", "v9"]
+
+
+def test_images_are_read_only_where_times_cannot_order_tags(store: StoreBuilder) -> None:
+    push(store, "team/app", MONTHS, {tag: NOW + place * DAY for place, tag in enumerate(MONTHS)})
+    push(store, "team/bunch", MONTHS)
+    inventory = scan_store(store.root)
+    asked: list[int] = []
+
+    def read(_: Inventory, manifests: Collection[BlobNumber]) -> Mapping[BlobNumber, float]:
+        asked.append(len(manifests))
+        return {}
+
+    for repository in inventory.repositories:
+        for keep in (3, 10):
+            TagOrder(inventory, Dating(read)).keep_newest(repository, keep)
+    assert asked == [10]
+
+
+def test_what_an_image_says_is_read_once(store: StoreBuilder) -> None:
+    digests = push(store, "team/app", MONTHS)
+    inventory = scan_store(store.root)
+    numbers = [tag.target for tag in inventory.repositories[0].tags if tag.target is not None]
+    dates = ImageDates(FilesystemStore(store.root))
+    found = dates.read(inventory, numbers)
+    assert min(found.values()) == pytest.approx(1735877106.123456)
+    for digest in digests.values():
+        store.blob_path(digest).unlink()
+    assert dates.read(inventory, numbers) == found
+    assert ImageDates(FilesystemStore(store.root)).read(inventory, numbers) == {}
 
 
 def measured(store: StoreBuilder, keep: int) -> dict[str, float]:
