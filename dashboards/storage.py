@@ -105,9 +105,10 @@ _NUMBERS = Band(
         Stat(
             title="Reclaimable by garbage collection",
             description="Bytes that a run of the registry's garbage collector would free, without "
-            "and with --delete-untagged, and what the deletions of plan --untagged add to the plain "
-            "run. If tags are at risk, a run leaves them without manifests or layers: do not run it "
-            "with --delete-untagged, and see the runbook of DockerRegistryGarbageCollectionUnsafe.",
+            "and with --delete-untagged, and what the deletions of plan --untagged add to the "
+            "plain run. If tags are at risk, a run leaves them without manifests or layers: do not "
+            "run it with --delete-untagged, and see the runbook of "
+            "DockerRegistryGarbageCollectionUnsafe.",
             queries=(
                 Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{instance}}"),
                 Query(
