@@ -41,7 +41,7 @@ def _steps(actions: Sequence[str], min_size: int, max_size: int) -> SearchStrate
 
 
 _PUSHES = ("image", "index", "retag")
-_SOUND = (*_PUSHES, "delete", "untag", "garbage", "foreign")
+_SOUND = (*_PUSHES, "artifact", "delete", "untag", "garbage", "foreign")
 
 STEPS = _steps(_SOUND, 0, 25)
 """Steps to a store without missing blobs or links."""
@@ -79,15 +79,14 @@ def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
         if action == "image":
             layers = [noise(f"layer {first}", 10 + first), noise(f"layer {second}", 10 + second)]
             here.append(store.image(name, tag if first % 2 else None, layers))
-        elif action == "garbage":
-            store.unlinked_blob(noise(f"garbage {first}", 20))
-        elif action == "lose blob":
-            layer = noise(f"layer {first}", 10 + first)
-            store.blob_path(digest_of(layer)).unlink(missing_ok=True)
+        elif action in ("garbage", "lose blob"):
+            _change_blobs(store, action, first)
         elif action == "foreign":
             _add_foreign(store, name, first, second)
         elif action.endswith("tag"):
             _change_tag(store, action, name, tag, here[first % len(here)] if here else None)
+        elif action == "artifact" and here:
+            here += _push_artifact(store, name, here[first % len(here)], second)
         elif action == "index" and here:
             children = [here[first % len(here)], here[second % len(here)]]
             here += _push_index(store, name, tag if second % 2 else None, children)
@@ -98,11 +97,33 @@ def build_stepwise(store: StoreBuilder, steps: list[Step]) -> Iterator[None]:
         yield
 
 
+def _change_blobs(store: StoreBuilder, action: str, layer: int) -> None:
+    if action == "garbage":
+        store.unlinked_blob(noise(f"garbage {layer}", 20))
+    else:
+        lost = digest_of(noise(f"layer {layer}", 10 + layer))
+        store.blob_path(lost).unlink(missing_ok=True)
+
+
 def _push_index(store: StoreBuilder, name: str, tag: str | None, children: list[str]) -> list[str]:
     """Push an index; nothing if a child is not there."""
     if not all(store.blob_path(child).exists() for child in children):
         return []
     return [store.index(name, tag, children)]
+
+
+def _push_artifact(store: StoreBuilder, name: str, image: str, kind: int) -> list[str]:
+    """Push what belongs to an image: by its tag, by subject, or listed in the fallback index."""
+    tag = image.replace(":", "-")
+    layers = [noise(f"artifact {kind} of {image}", 15)]
+    if kind % 3 == 0:
+        return [store.image(name, f"{tag}.sig", layers)]
+    content = json.loads(store.blob_path(store.image(name, None, layers)).read_bytes())
+    content["subject"] = {"mediaType": content["mediaType"], "digest": image, "size": 1}
+    artifact = store.manifest(name, content)
+    if kind % 3 == 1:
+        return [artifact]
+    return [artifact, store.index(name, tag, [artifact])]
 
 
 def _add_foreign(store: StoreBuilder, name: str, place: int, kind: int) -> None:

@@ -4,12 +4,21 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
+from exporter.analysis.deletion.artifacts import all_artifacts
+from exporter.analysis.reachability import reaches_of
+from exporter.analysis.store_figures import analyse
+from exporter.domain.digests import format_digest
+from exporter.domain.snapshot import VERSION_2
+from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Metrics
 from tests.in_process import run_command
+from tests.random_stores import STEPS, Step, build, temporary_directory
 from tests.servers import DockerRegistry, RegistryClient, require, require_registry_v3
-from tests.test_plan import DAY, NOW, Line, blob_bytes, lines, run_plan, total
+from tests.test_plan import DAY, NOW, Line, blob_bytes, lines, parsed, run_plan, total
 
 APP = "team/app"
 SIGNATURES = ("sig", "att", "sbom")
@@ -279,6 +288,53 @@ def test_selections_of_different_things_are_two_plans(
     outcome = run_plan(store.root, *options)
     assert outcome.exit_code == 2
     assert message in outcome.complaints
+
+
+def state(root: Path) -> tuple[set[str], dict[tuple[str, str], str]]:
+    """Return the tags that can be pulled whole, and by artifact, the image that has it."""
+    inventory = scan_store(root)
+    reaches = reaches_of(inventory)
+    names = [
+        {(repository.name, tag.name) for tag in repository.tags}
+        for repository in inventory.repositories
+    ]
+    integrity = analyse(inventory, VERSION_2).integrity
+    assert integrity is not None
+    faulty = {f"{each.repository}:{each.tag}" for each in integrity.broken_tags}
+    faulty |= {f"{each.repository}:{each.tag}" for each in integrity.partial_tags}
+    whole = {":".join(each) for each in set[tuple[str, str]]().union(*names)} - faulty
+    text = {number: format_digest(digest) for number, digest in enumerate(inventory.digests)}
+    found = zip(inventory.repositories, all_artifacts(inventory, reaches), strict=True)
+    belongs = {
+        (repository.name, text[number]): text[image]
+        for repository, each in found
+        for number, image in each.manifests.items()
+        if image is not None
+    }
+    return whole, belongs
+
+
+@given(steps=STEPS, selection=st.sampled_from([["--untagged"], ["--match", ".*[02]"]]))
+@settings(max_examples=30, deadline=None)
+def test_plans_of_any_store_take_no_artifact_from_an_image_that_stays(
+    steps: list[Step], selection: list[str]
+) -> None:
+    with temporary_directory() as place:
+        store = StoreBuilder(place / "registry")
+        build(store, steps)
+        if not store.version_path.exists():
+            return
+        whole, belongs = state(store.root)
+        planned = list(parsed(run_plan(store.root, *selection).output))
+        for line in planned:
+            store.delete_revision(line.repository, line.digest)
+        gone = {(line.repository, line.digest) for line in planned}
+        still_whole, still_belong = state(store.root)
+        listed = {f"{line.repository}:{tag}" for line in planned for tag in line.tags}
+        assert still_whole >= whole - listed
+        for (repository, artifact), image in belongs.items():
+            if (repository, image) not in gone:
+                assert still_belong[repository, artifact] == image
 
 
 def _program(version: int) -> str:

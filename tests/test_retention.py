@@ -200,7 +200,7 @@ def test_an_estimate_equals_the_bytes_that_the_collector_no_longer_marks(
         reaches,
         dialect,
         GcMode.DEFAULT,
-        {name: each.tagged for name, each in chosen.items()},
+        {name: each.tagged | each.artifacts for name, each in chosen.items()},
     )
     freed = set() if before.blockers else before.blobs - after.blobs
     assert policy.reclaimable_bytes == bytes_on_disk(inventory, freed)
