@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.store import StoreBuilder, noise
+from exporter.analysis.analyst import AnalysisOptions, Analyst
+from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.deletion.artifacts import all_artifacts
+from exporter.analysis.deletion.retention import CollectorAfter, price_untagged
 from exporter.analysis.reachability import reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.domain.digests import format_digest
@@ -16,7 +19,7 @@ from exporter.domain.snapshot import VERSION_2
 from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Metrics
 from tests.in_process import run_command
-from tests.random_stores import STEPS, Step, build, temporary_directory
+from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, temporary_directory
 from tests.servers import DockerRegistry, RegistryClient, require, require_registry_v3
 from tests.test_plan import DAY, NOW, Line, blob_bytes, lines, parsed, run_plan, total
 
@@ -335,6 +338,23 @@ def test_plans_of_any_store_take_no_artifact_from_an_image_that_stays(
         for (repository, artifact), image in belongs.items():
             if (repository, image) not in gone:
                 assert still_belong[repository, artifact] == image
+
+
+@given(steps=st.one_of(STEPS, STEPS_WITH_LOSSES))
+@settings(max_examples=150, deadline=None)
+def test_what_untagged_images_free_is_the_same_with_and_without_a_closer_look(
+    steps: list[Step],
+) -> None:
+    with temporary_directory() as place:
+        store = StoreBuilder(place / "registry")
+        store.image("a", "seed")
+        build(store, steps)
+        inventory = scan_store(store.root)
+    reaches = reaches_of(inventory)
+    collector = CollectorAfter(inventory, reaches, VERSION_2)
+    expected = price_untagged(inventory, reaches, collector, None, BytesOnDisk(inventory))
+    conclusions = Analyst(AnalysisOptions(VERSION_2, None)).analyse(inventory).conclusions
+    assert conclusions.untagged_reclaimable_bytes == expected
 
 
 def _program(version: int) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
+from exporter.analysis.collector_fast_path import has_oddities
+from exporter.analysis.deletion.artifacts import may_have_artifacts
 from exporter.analysis.deletion.order import UNDATED, Dating
 from exporter.analysis.deletion.retention import CollectorAfter, price_policies, price_untagged
 from exporter.analysis.reachability import Reaches, reaches_of
@@ -47,6 +49,11 @@ class AnalysisOptions:
     keep_last: tuple[int, ...] = ()
     platform: str = ""
     dating: Dating = UNDATED
+
+    @property
+    def need_conclusions(self) -> bool:
+        """Whether anything is to be known that needs what each repository reaches."""
+        return self.ownership is not None or bool(self.keep_last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,11 @@ class Analyst:
         self._states.follow(inventory)
         figures = analyse(inventory, self.options.dialect, self._states)
         store = StoreReading(inventory, figures)
-        conclusions = self.conclude(store, platform, self._states.reaches)
+        untagged = self._plain_untagged(store)
+        # computing what each repository reaches takes as long as all else after a push
+        needs_reaches = self.options.need_conclusions or untagged is None
+        reaches = self._states.reaches if needs_reaches else None
+        conclusions = self.conclude(store, platform, reaches, untagged)
         self._states.release()
         return Analysis(store, conclusions)
 
@@ -141,9 +152,16 @@ class Analyst:
         store: StoreReading,
         platform: PlatformStatus | None,
         reaches: Reaches | None = None,
+        plain_untagged: int | None = None,
     ) -> Conclusions:
-        """Conclude what needs both; while the platform's images are unknown, nothing is."""
+        """Conclude what needs both; while the platform's images are unknown, nothing is.
+
+        ``plain_untagged`` is what deleting all untagged manifests would free; None if not all can
+        be deleted, or that is not known yet.
+        """
         options, images = self.options, _images_of(platform)
+        if plain_untagged is not None and not options.need_conclusions:
+            return Conclusions(images, None, (), plain_untagged)
         inventory = store.inventory
         reaches = reaches or reaches_of(inventory)
         sizes = BytesOnDisk(inventory)
@@ -170,8 +188,26 @@ class Analyst:
             referenced,
             options.dating,
         )
-        untagged = price_untagged(inventory, reaches, collector, uses, sizes)
+        untagged = plain_untagged
+        if untagged is None or (uses is not None and any(uses.pinned.values())):
+            untagged = price_untagged(inventory, reaches, collector, uses, sizes)
         return Conclusions(images, uses, tuple(policies), untagged)
+
+    def _plain_untagged(self, store: StoreReading) -> int | None:
+        """Return what deleting all untagged manifests would free, if nothing speaks against one.
+
+        Then it is the bytes that no tag reaches.
+        """
+        inventory = store.inventory
+        if (
+            inventory.unread
+            or not inventory.references_known
+            or not self._states.is_plain
+            or has_oddities(inventory)
+            or may_have_artifacts(inventory)
+        ):
+            return None
+        return store.figures.blobs[BlobState.UNTAGGED].bytes
 
 
 def _images_of(platform: PlatformStatus | None) -> AppImages | None:

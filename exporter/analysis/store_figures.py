@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from exporter.analysis.blob_states import BlobStates
-from exporter.analysis.deletion.artifacts import count_artifacts
+from exporter.analysis.deletion.artifacts import count_artifacts, may_have_artifacts
 from exporter.analysis.garbage_collection import simulate_runs
 from exporter.analysis.integrity import PullCheck
+from exporter.domain.artifacts import ArtifactFigures
 from exporter.domain.model import (
     Inventory,
     IssueCause,
@@ -62,7 +63,11 @@ def analyse(
         complete=inventory.complete,
         integrity=integrity,
         collector=collector,
-        artifacts=count_artifacts(inventory, states.reaches),
+        artifacts=(
+            count_artifacts(inventory, states.reaches)
+            if may_have_artifacts(inventory)
+            else ArtifactFigures()
+        ),
     )
 
 

@@ -42,6 +42,15 @@ class Artifacts:
 NO_ARTIFACTS = Artifacts()
 
 
+def may_have_artifacts(inventory: Inventory) -> bool:
+    """Return whether anything looks like an artifact; quickly, without what repositories reach."""
+    return bool(inventory.with_subject) or any(
+        tag.name.startswith(_ALGORITHMS)
+        for repository in inventory.repositories
+        for tag in repository.tags
+    )
+
+
 def artifacts_of(inventory: Inventory, repository: Repository, reach: RepositoryReach) -> Artifacts:
     """Return the artifacts of a repository.
 
