@@ -235,3 +235,17 @@ def test_the_report_names_the_apps_of_all_servers_that_use_an_image(
         "0": [{"app": "blog", "use": "running"}],
         "1": [{"app": "blog", "use": "running"}, {"app": "test", "use": "running"}],
     }
+
+
+def test_untagged_images_can_be_limited_to_orphaned_repositories(
+    store: StoreBuilder, first: Path
+) -> None:
+    for app in ("blog", "gone"):
+        store.image(repository(app), "0", [noise(f"{app} again", 1000)], at=NOW - DAY)
+    options = ("--caprover.config-dir", first, "--untagged")
+    assert {line.repository for line in lines(store.root, *options)} == {
+        repository("blog"), repository("gone"),
+    }  # fmt: skip
+    assert [line.repository for line in lines(store.root, *options, "--orphaned")] == [
+        repository("gone")
+    ]

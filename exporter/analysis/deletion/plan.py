@@ -148,7 +148,8 @@ def _untagged(
 ) -> Mapping[str, set[BlobNumber]]:
     def is_selected(repository: Repository, revision: Revision) -> bool:
         name = f"{repository.name}@{format_digest(inventory.digests[revision.manifest])}"
-        return selection.holds_for(name, revision.linked_at, now)
+        is_in = selection.is_in(repository, uses)
+        return is_in and selection.holds_for(name, revision.linked_at, now)
 
     return untagged_manifests(inventory, reaches, uses, is_selected)
 

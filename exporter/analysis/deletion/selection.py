@@ -45,7 +45,7 @@ class Selection:
         self, repository: Repository, uses: UseFigures | None, now: float, order: TagOrder
     ) -> Parts:
         """Divide the tags of images in a repository; ``now`` is in Unix seconds."""
-        if self.untagged or self.detached or not self._is_in(repository, uses):
+        if self.untagged or self.detached or not self.is_in(repository, uses):
             return keep_all(repository)
         old, new = order.keep_newest(repository, self.keep_last or 0)
         going, staying = self._divide(repository, old, now)
@@ -53,7 +53,7 @@ class Selection:
 
     def part_detached(self, repository: Repository, uses: UseFigures | None, now: float) -> Parts:
         """Divide the tags of artifacts whose image is gone."""
-        if self.untagged or not self._is_in(repository, uses):
+        if self.untagged or not self.is_in(repository, uses):
             return keep_all(repository)
         if self.keep_last is not None:  # they have no place among the newest
             return keep_all(repository)
@@ -74,7 +74,8 @@ class Selection:
             return False
         return self.match is None or self.match.fullmatch(name) is not None
 
-    def _is_in(self, repository: Repository, uses: UseFigures | None) -> bool:
+    def is_in(self, repository: Repository, uses: UseFigures | None) -> bool:
+        """Return whether anything of a repository may be selected."""
         if not self.orphaned:
             return True
         return uses is not None and repository.name in uses.orphaned_repositories
