@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
-from exporter.analysis.collector_fast_path import has_oddities
-from exporter.analysis.deletion.artifacts import may_have_artifacts
 from exporter.analysis.deletion.order import UNDATED, Dating
 from exporter.analysis.deletion.retention import CollectorAfter, price_policies, price_untagged
 from exporter.analysis.reachability import Reaches, reaches_of
@@ -202,9 +200,8 @@ class Analyst:
         if (
             inventory.unread
             or not inventory.references_known
-            or not self._states.is_plain
-            or has_oddities(inventory)
-            or may_have_artifacts(inventory)
+            or not self._states.is_orderly
+            or self._states.may_have_artifacts
         ):
             return None
         return store.figures.blobs[BlobState.UNTAGGED].bytes

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from exporter.analysis.collector_fast_path import has_oddities
 from exporter.analysis.reachability import NOTHING, Reaches, RepositoryReach, reach_of
 from exporter.analysis.repository_figures import (
     RepositorySummary,
@@ -95,6 +96,17 @@ class BlobStates:
     def is_plain(self) -> bool:
         """Whether all repositories are plain, apart from odd manifests."""
         return all(each.is_plain for each in self.summaries)
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether the store is consistent, as the collector's fast path needs it."""
+        return self.inventory is not None and self.is_plain and not has_oddities(self.inventory)
+
+    @property
+    def may_have_artifacts(self) -> bool:
+        """Whether anything looks like an artifact."""
+        has_subjects = self.inventory is not None and bool(self.inventory.with_subject)
+        return has_subjects or any(each.names_artifacts for each in self.summaries)
 
     @property
     def has_sound_links(self) -> bool:

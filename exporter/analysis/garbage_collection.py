@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.blob_states import BlobStates
-from exporter.analysis.collector_fast_path import has_oddities
 from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.integrity import PullCheck, sound_links
 from exporter.analysis.reachability import Reaches
@@ -35,8 +34,7 @@ def simulate_runs(
     """
     if inventory.unread:
         return None
-    is_orderly = states.is_plain and not has_oddities(inventory)
-    if is_orderly and check.is_faultless and states.has_sound_links:
+    if states.is_orderly and check.is_faultless and states.has_sound_links:
         return _runs_of_consistent_store(states, dialect, blobs)
     return _runs_by_walk(inventory, states.reaches, check, dialect)
 

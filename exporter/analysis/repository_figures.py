@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.collector_fast_path import is_plain, names_over_untagged
+from exporter.analysis.deletion.artifacts import names_artifacts
 from exporter.analysis.integrity import has_sound_links
 from exporter.analysis.reachability import RepositoryReach, reachable
 from exporter.domain.digests import BlobNumber
@@ -29,6 +30,7 @@ class RepositorySummary:
         over_untagged: tags of indexes that list a manifest without a tag of its own.
         is_plain: see :func:`exporter.analysis.collector_fast_path.is_plain`, if no manifest is odd.
         is_sound: whether every tag points to a manifest, and what it reaches is linked.
+        names_artifacts: see :func:`exporter.analysis.deletion.artifacts.names_artifacts`.
 
     """
 
@@ -41,6 +43,7 @@ class RepositorySummary:
     over_untagged: tuple[TagName, ...]
     is_plain: bool
     is_sound: bool
+    names_artifacts: bool
 
 
 def summarize(
@@ -62,6 +65,7 @@ def summarize(
         over_untagged=tuple(names_over_untagged(inventory, repository, reach)),
         is_plain=is_plain(repository, reach, frozenset()),
         is_sound=has_sound_links(repository, reach) and not reach.has_lost_tags,
+        names_artifacts=names_artifacts(repository),
     )
 
 

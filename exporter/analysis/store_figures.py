@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from exporter.analysis.blob_states import BlobStates
-from exporter.analysis.deletion.artifacts import count_artifacts, may_have_artifacts
+from exporter.analysis.deletion.artifacts import count_artifacts
 from exporter.analysis.garbage_collection import simulate_runs
 from exporter.analysis.integrity import PullCheck
 from exporter.domain.artifacts import ArtifactFigures
@@ -65,7 +65,7 @@ def analyse(
         collector=collector,
         artifacts=(
             count_artifacts(inventory, states.reaches)
-            if may_have_artifacts(inventory)
+            if states.may_have_artifacts
             else ArtifactFigures()
         ),
     )

@@ -42,13 +42,9 @@ class Artifacts:
 NO_ARTIFACTS = Artifacts()
 
 
-def may_have_artifacts(inventory: Inventory) -> bool:
-    """Return whether anything looks like an artifact; quickly, without what repositories reach."""
-    return bool(inventory.with_subject) or any(
-        tag.name.startswith(_ALGORITHMS)
-        for repository in inventory.repositories
-        for tag in repository.tags
-    )
+def names_artifacts(repository: Repository) -> bool:
+    """Return whether a tag looks as if it were named after an image's digest."""
+    return any(tag.name.startswith(_ALGORITHMS) for tag in repository.tags)
 
 
 def artifacts_of(inventory: Inventory, repository: Repository, reach: RepositoryReach) -> Artifacts:

@@ -8,7 +8,7 @@ from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.plan import Plan, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
-from exporter.analysis.reachability import reaches_of
+from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.commands.report.action import (
     UNTAGGED,
     Action,
@@ -42,10 +42,11 @@ def actions_of(
     write = CommandWriter(reading, options, commands, snapshot.integrity)
     uses = snapshot.uses
     pinned = () if uses is None else untagged_images(reading.inventory, uses)
-    price = _Prices(reading, options, uses)
+    reaches = reaches_of(reading.inventory)
+    price = _Prices(reading, reaches, options, uses)
     untagged = tuple(_without_tags(snapshot, price, write))
     return (
-        *collector_actions(reading, options, write, tuple(pinned), untagged),
+        *collector_actions(reading, reaches, options, write, tuple(pinned), untagged),
         *untagged,
         *_policies(snapshot, write),
         *_orphaned(reading, snapshot, price, write),
@@ -104,15 +105,19 @@ class _Prices:
     """Makes the plans of actions, to say what they free."""
 
     def __init__(
-        self, reading: StoreReading, options: AnalysisOptions, uses: UseFigures | None
+        self,
+        reading: StoreReading,
+        reaches: Reaches,
+        options: AnalysisOptions,
+        uses: UseFigures | None,
     ) -> None:
         self._inventory = reading.inventory
         self._uses = uses
         # else what anything frees is unknown; so it is of untagged images without all uses
         self._is_known = reading.figures.collector is not None
         self._knows_uses = uses is not None or options.ownership is None
-        self._reaches = reaches_of(reading.inventory)
-        self._collector = CollectorAfter(reading.inventory, self._reaches, options.dialect)
+        self._reaches = reaches
+        self._collector = CollectorAfter(reading.inventory, reaches, options.dialect)
 
     def plan(self, selection: Selection) -> Plan | None:
         """Return the plan of an action; None if what it frees is unknown."""

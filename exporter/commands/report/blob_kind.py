@@ -8,12 +8,11 @@ import msgspec
 
 from exporter.domain.digests import BlobNumber, Digest, format_digest
 from exporter.domain.model import Inventory
+from exporter.store.format.manifests import ATTESTATION, REFERENCE_TYPE
 from exporter.store.json_blobs import read_json
 from exporter.store.port import Blobs
 
 _UNKNOWN = "unknown"
-_REFERENCE_TYPE = "vnd.docker.reference.type"
-_ATTESTATION = "attestation-manifest"
 _IN_TOTO = "application/vnd.in-toto+json"
 _INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -62,7 +61,7 @@ class _Descriptor(msgspec.Struct, rename="camel"):
         is_unknown = self.platform is not None and self.platform.os == _UNKNOWN
         return (
             is_unknown
-            or annotations.get(_REFERENCE_TYPE) == _ATTESTATION
+            or annotations.get(REFERENCE_TYPE) == ATTESTATION
             or self.media_type == _IN_TOTO
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.artifacts import count_endangered
-from exporter.analysis.reachability import reaches_of, with_listed
+from exporter.analysis.reachability import Reaches, with_listed
 from exporter.commands.report.action import (
     QUIET,
     UNKNOWN,
@@ -46,6 +46,7 @@ def untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
 
 def collector_actions(
     reading: StoreReading,
+    reaches: Reaches,
     options: AnalysisOptions,
     write: CommandWriter,
     pinned: tuple[str, ...],
@@ -70,7 +71,8 @@ def collector_actions(
         why = _why(reading.inventory, options.dialect)
         warnings = (*write.broken, *_warnings(run, needed, why, write.platform))
         if mode is GcMode.DELETE_UNTAGGED:
-            warnings = (*warnings, *_instead(reading.inventory, safer, breaks=breaks))
+            lost = count_endangered(reading.inventory, reaches)
+            warnings = (*warnings, *_instead(lost, safer, breaks=breaks))
         yield Action(name, run.frees.bytes, commands, warnings, breaks)
 
 
@@ -103,9 +105,8 @@ def _warnings(run: CollectorRun, needed: Sequence[str], why: str, platform: str)
         yield QUIET
 
 
-def _instead(inventory: Inventory, safer: Sequence[Action], *, breaks: bool) -> Iterator[str]:
-    """Yield which artifacts a run with ``--delete-untagged`` deletes, and what to do instead."""
-    lost = count_endangered(inventory, reaches_of(inventory))
+def _instead(lost: int, safer: Sequence[Action], *, breaks: bool) -> Iterator[str]:
+    """Yield that a run deletes so many artifacts of images that stay, and what to do instead."""
     if lost:
         yield (
             f"it would also delete {lost} artifacts (signatures, attestations, SBOMs) of images "

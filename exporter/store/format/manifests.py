@@ -41,8 +41,8 @@ _MANIFEST_MEDIA_TYPES = _KNOWN_MEDIA_TYPES | {
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.oci.artifact.manifest.v1+json",
 }
-_REFERENCE_TYPE = "vnd.docker.reference.type"
-_ATTESTATION = "attestation-manifest"
+REFERENCE_TYPE = "vnd.docker.reference.type"
+ATTESTATION = "attestation-manifest"
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Names of systems, architectures and variants; anything else is not shown to people."""
 _SCHEMA_2 = 2
@@ -153,7 +153,7 @@ _FIELDS = {
     name.lower(): name
     for struct in (_Document, _Descriptor, _Platform, _FsLayer)
     for name in (field.encode_name for field in msgspec.structs.fields(struct))
-} | {_REFERENCE_TYPE: _REFERENCE_TYPE}
+} | {REFERENCE_TYPE: REFERENCE_TYPE}
 _LISTS = frozenset({"layers", "blobs", "manifests", "fsLayers", "urls"})
 
 
@@ -219,7 +219,7 @@ def _platforms(children: Sequence[_Descriptor]) -> tuple[str, ...]:
 
 def _platform(descriptor: _Descriptor) -> str:
     annotations = descriptor.annotations
-    if isinstance(annotations, dict) and annotations.get(_REFERENCE_TYPE) == _ATTESTATION:
+    if isinstance(annotations, dict) and annotations.get(REFERENCE_TYPE) == ATTESTATION:
         return NO_PLATFORM
     stated = descriptor.platform
     if not isinstance(stated, dict):
