@@ -69,6 +69,11 @@ def require(program: str) -> str:
     return path
 
 
+def require_registry(version: int) -> str:
+    """Find a version of the registry: 2 is Debian's."""
+    return require("docker-registry") if version == 2 else require_registry_v3()
+
+
 def require_registry_v3() -> str:
     """Find version 3 of the registry; skip the test without it: no Debian package has it."""
     named = os.environ.get(REGISTRY_V3)

@@ -20,7 +20,7 @@ from exporter.store.filesystem.scanner import scan_store
 from tests.exporter_process import Metrics
 from tests.in_process import run_command
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, temporary_directory
-from tests.servers import DockerRegistry, RegistryClient, require, require_registry_v3
+from tests.servers import DockerRegistry, RegistryClient, require_registry
 from tests.test_plan import DAY, NOW, Line, blob_bytes, lines, parsed, run_plan, total
 
 APP = "team/app"
@@ -357,16 +357,12 @@ def test_what_untagged_images_free_is_the_same_with_and_without_a_closer_look(
     assert conclusions.untagged_reclaimable_bytes == expected
 
 
-def _program(version: int) -> str:
-    return require("docker-registry") if version == 2 else require_registry_v3()
-
-
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("selection", [["--untagged"], ["--keep-last", "2"], ["--detached"]])
 def test_a_real_registry_shrinks_by_the_plan_and_serves_all_that_stays(
     store: StoreBuilder, version: int, selection: list[str]
 ) -> None:
-    program = _program(version)
+    program = require_registry(version)
     digests = images(store)
     signed(store, None, NOW - 40 * DAY)
     gone = signed(store, "gone", NOW - 50 * DAY)

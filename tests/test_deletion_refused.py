@@ -26,17 +26,13 @@ from tests.servers import (
     DockerRegistry,
     RegistryClient,
     digest_of,
-    require_registry_v3,
+    require_registry,
 )
 from tests.test_plan import parsed
 
 VERSIONS = pytest.mark.parametrize("version", [2, 3])
 PROBED = f"/v2/app/manifests/{NO_MANIFEST}"
 UNSUPPORTED = b'{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported."}]}'
-
-
-def program_of(version: int) -> str | None:
-    return require_registry_v3() if version == 3 else None
 
 
 def plan(root: Path, url: str, *more: str | Path) -> Outcome:
@@ -55,7 +51,7 @@ def files_of(root: Path) -> dict[str, tuple[int, int]]:
 
 def pushed(root: Path, version: int) -> None:
     with (
-        DockerRegistry(root, program=program_of(version)) as registry,
+        DockerRegistry(root, program=require_registry(version)) as registry,
         RegistryClient(registry.url) as client,
     ):
         client.push_image("team/app", "1", [b"layer"])
@@ -64,7 +60,9 @@ def pushed(root: Path, version: int) -> None:
 @VERSIONS
 def test_a_registry_with_deletion_switched_off_gets_no_plan(tmp_path: Path, version: int) -> None:
     pushed(tmp_path / "store", version)
-    with DockerRegistry(tmp_path / "store", delete=False, program=program_of(version)) as registry:
+    with DockerRegistry(
+        tmp_path / "store", delete=False, program=require_registry(version)
+    ) as registry:
         outcome = plan(tmp_path / "store", registry.url)
         with RegistryClient(registry.url) as client:
             content, _ = client.manifest("team/app", "1")
@@ -80,7 +78,7 @@ def test_a_registry_that_allows_deletions_gets_the_plan_and_keeps_every_file(
     tmp_path: Path, version: int
 ) -> None:
     pushed(tmp_path / "store", version)
-    with DockerRegistry(tmp_path / "store", program=program_of(version)) as registry:
+    with DockerRegistry(tmp_path / "store", program=require_registry(version)) as registry:
         before = files_of(tmp_path / "store")
         outcome = plan(tmp_path / "store", registry.url)
         assert files_of(tmp_path / "store") == before
@@ -95,7 +93,7 @@ def test_a_registry_that_allows_deletions_gets_the_plan_and_keeps_every_file(
 @VERSIONS
 def test_read_only_mode_is_a_warning_as_it_ends(tmp_path: Path, version: int) -> None:
     pushed(tmp_path / "store", version)
-    program = program_of(version)
+    program = require_registry(version)
     with DockerRegistry(tmp_path / "store", read_only=True, program=program) as registry:
         outcome = plan(tmp_path / "store", registry.url)
     assert outcome.exit_code == 0
@@ -116,7 +114,7 @@ def test_the_question_is_asked_with_the_login(tmp_path: Path) -> None:
 
 @VERSIONS
 def test_a_pull_through_cache_gets_no_plan(tmp_path: Path, version: int) -> None:
-    root, program = tmp_path / "cache", program_of(version)
+    root, program = tmp_path / "cache", require_registry(version)
     with (
         DockerRegistry(tmp_path / "upstream") as upstream,
         RegistryClient(upstream.url) as source,

@@ -1,6 +1,5 @@
 """Directories that other programs leave in a store: counted, named, and never called uploads."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,7 +11,7 @@ from exporter.domain.model import IssueCause
 from exporter.domain.snapshot import BlobState, GcMode
 from exporter.store.filesystem.scanner import scan_store
 from tests.in_process import run_command
-from tests.servers import DockerRegistry, GarbageCollector, require, require_registry_v3
+from tests.servers import DockerRegistry, GarbageCollector, require, require_registry
 from tests.small_stores import APP, FOREIGN_NAMES, FOREIGN_PLACES, add_foreign
 
 NOT_LISTED = {"a tag", "a tag's history", "a blob"}
@@ -44,15 +43,15 @@ def test_a_foreign_directory_is_named_with_what_to_do_and_leaves_the_scan_comple
     assert found.blobs[BlobState.UNREFERENCED].blobs == 1
 
 
-@pytest.mark.parametrize("require_registry", [lambda: None, require_registry_v3], ids=["2", "3"])
+@pytest.mark.parametrize("version", [2, 3])
 def test_a_foreign_directory_makes_no_repository_for_the_registry_or_the_scan(
-    store: StoreBuilder, require_registry: Callable[[], str | None]
+    store: StoreBuilder, version: int
 ) -> None:
     store.image(APP, "1")
     for name in FOREIGN_NAMES:
         for parent in ("", "group"):
             (store.version_path / "repositories" / parent / name).mkdir(parents=True)
-    with DockerRegistry(store.root, program=require_registry()) as registry:
+    with DockerRegistry(store.root, program=require_registry(version)) as registry:
         listed = httpx.get(f"{registry.url}/v2/_catalog", trust_env=False).json()
     assert listed == {"repositories": [APP]}
     assert [each.name for each in scan_store(store.root).repositories] == [APP]

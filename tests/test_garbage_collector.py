@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +33,10 @@ from tests.servers import (
     GarbageCollector,
     RegistryClient,
     require,
-    require_registry_v3,
+    require_registry,
 )
 from tests.small_stores import STORES, two_platforms
 
-PROGRAMS: Mapping[Dialect, Callable[[], str]] = {
-    2: lambda: require("docker-registry"),
-    3: require_registry_v3,
-}
 DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
     # read as a link, or as a blob, at any depth
     "link below a revision": (2, 3),
@@ -50,7 +46,7 @@ DIFFERENT: Mapping[str, tuple[Dialect, ...]] = {
 }
 """Stores for which the simulation differs from these versions of the collector."""
 
-dialects = pytest.mark.parametrize("dialect", PROGRAMS, ids="version {}".format)
+dialects = pytest.mark.parametrize("dialect", [2, 3], ids="version {}".format)
 modes = pytest.mark.parametrize("mode", GcMode)
 
 
@@ -63,7 +59,7 @@ class Outcome:
 
 
 def collector_of(dialect: Dialect) -> GarbageCollector:
-    return GarbageCollector(PROGRAMS[dialect]())
+    return GarbageCollector(require_registry(dialect))
 
 
 def sizes_on_disk(root: Path) -> dict[str, int]:
@@ -186,7 +182,7 @@ def can_pull(registry: DockerRegistry, image: str, to: Path) -> bool:
 
 def served_index(root: Path, dialect: Dialect) -> DockerRegistry:
     """Run a registry and push an index of two images to it as ``app:1.0``."""
-    registry = DockerRegistry(root, program=PROGRAMS[dialect]())
+    registry = DockerRegistry(root, program=require_registry(dialect))
     with registry, RegistryClient(registry.url) as client:
         images = [client.push_image("app", None, [noise(name, 1_000)]) for name in ("x", "y")]
         client.push_index("app", "1.0", images)

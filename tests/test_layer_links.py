@@ -30,9 +30,10 @@ from tests.servers import (
     DockerRegistry,
     RegistryClient,
     require,
+    require_registry,
 )
 from tests.small_stores import INDEX, described, two_platforms, with_fields
-from tests.test_partial_tags import PROGRAMS, can_pull, dialects
+from tests.test_partial_tags import can_pull, dialects
 
 LAYER = noise("layer", 900)
 CONFIG = b'{"architecture": "amd64", "os": "linux"}'
@@ -83,7 +84,7 @@ def test_a_tag_whose_layer_link_is_damaged_cannot_be_pulled(
     tmp_path: Path, dialect: int, part: str, damage: str
 ) -> None:
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         client.push_image("app", "1", [LAYER], CONFIG)
@@ -107,7 +108,7 @@ def test_a_push_by_skopeo_replaces_a_missing_link_but_no_damaged_one(
 ) -> None:
     image = tmp_path / "image"
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         client.push_image("app", "1", [LAYER], CONFIG)
@@ -129,7 +130,7 @@ def test_only_verify_finds_a_link_that_holds_the_digest_of_another_blob(
     tmp_path: Path, dialect: int
 ) -> None:
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         client.push_image("app", "1", [LAYER], CONFIG)
@@ -184,7 +185,7 @@ class Served:
 
 @dialects
 def test_broken_and_partial_tags_are_what_a_registry_does_not_serve(dialect: int) -> None:
-    program = PROGRAMS[dialect]()
+    program = require_registry(dialect)
 
     @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS_WITH_BROKEN_LAYER_LINKS)

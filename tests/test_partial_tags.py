@@ -24,7 +24,7 @@ from tests.servers import (
     image_config,
     image_manifest,
     require,
-    require_registry_v3,
+    require_registry,
 )
 from tests.test_report_digest import captain
 
@@ -32,7 +32,6 @@ SHOP = "captain/img-captain-shop"
 HERE = host_platform()
 ELSEWHERE = "linux/arm64" if HERE == "linux/amd64" else "linux/amd64"
 ARCHITECTURES = ("amd64", "arm64", "s390x")
-PROGRAMS = {2: lambda: require("docker-registry"), 3: require_registry_v3}
 dialects = pytest.mark.parametrize("dialect", [2, 3])
 
 
@@ -86,7 +85,7 @@ def test_a_platform_that_is_deleted_leaves_what_skopeo_can_still_pull(
     tmp_path: Path, dialect: Dialect
 ) -> None:
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         images = push_platforms(client, "app")
@@ -113,7 +112,7 @@ def test_a_platform_whose_layer_is_lost_leaves_what_skopeo_can_still_pull(
     tmp_path: Path, dialect: Dialect
 ) -> None:
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         client.push_index("app", "1", list(push_platforms(client, "app").values()))
@@ -130,7 +129,7 @@ def test_a_tag_that_is_replaced_by_the_image_of_one_platform_is_whole(
 ) -> None:
     """As the runbook of ImagesPartial says."""
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         images = push_platforms(client, "app")
@@ -149,7 +148,7 @@ def test_a_tag_that_is_replaced_by_the_image_of_one_platform_is_whole(
 
 
 def test_a_sparse_index_that_version_3_accepts_is_partial(tmp_path: Path) -> None:
-    program = require_registry_v3()
+    program = require_registry(3)
     with (
         SparseRegistry(tmp_path / "r", program=program) as registry,
         RegistryClient(registry.url) as client,
@@ -175,7 +174,7 @@ def test_an_index_without_its_attestation_can_be_pulled_for_its_platform(
     tmp_path: Path, dialect: Dialect
 ) -> None:
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         layers = [noise("amd64", 900)]
@@ -328,7 +327,7 @@ def test_a_collector_that_would_take_the_last_platform_of_a_partial_tag_endanger
 ) -> None:
     version = ("--registry.gc-dialect", str(dialect))
     with (
-        DockerRegistry(tmp_path / "r", program=PROGRAMS[dialect]()) as registry,
+        DockerRegistry(tmp_path / "r", program=require_registry(dialect)) as registry,
         RegistryClient(registry.url) as client,
     ):
         images = push_platforms(client, "app")

@@ -11,7 +11,7 @@ from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from exporter.support.quantities import format_size
 from tests.in_process import Outcome
-from tests.servers import DockerRegistry, RegistryClient, require_registry_v3
+from tests.servers import DockerRegistry, RegistryClient, require_registry
 from tests.small_stores import two_platforms
 from tests.test_plan import NOW, blob_bytes, lines, parsed, run_plan, total
 
@@ -309,7 +309,7 @@ def whole(store: StoreBuilder, client: RegistryClient, repository: str, referenc
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_each_step_shrinks_a_real_registry_by_its_bytes(tmp_path: Path, version: int) -> None:
-    program = require_registry_v3() if version == 3 else None
+    program = require_registry(version)
     root = tmp_path / "registry"
     build_sample(root, NOW)
     write_captain_config(tmp_path / "captain", NOW)

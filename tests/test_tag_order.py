@@ -20,7 +20,7 @@ from tests.servers import (
     DockerRegistry,
     RegistryClient,
     image_config,
-    require_registry_v3,
+    require_registry,
 )
 from tests.test_plan import blob_bytes, parsed, run_plan, total
 
@@ -270,7 +270,7 @@ def test_an_annotation_says_when_an_artifact_without_an_image_was_created(
 def test_a_registry_keeps_the_newest_images_after_a_copy_without_times(
     tmp_path: Path, version: int
 ) -> None:
-    program = None if version == 2 else require_registry_v3()
+    program = require_registry(version)
     first, root = tmp_path / "first", tmp_path / "copy"
     base = noise("base", 20_000)
     with DockerRegistry(first, program=program) as source, RegistryClient(source.url) as client:

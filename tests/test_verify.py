@@ -30,7 +30,7 @@ from exporter.store.filesystem.blobs import FilesystemBlobs
 from exporter.store.filesystem.store import FilesystemStore
 from tests.exporter_process import REPOSITORY, environment_of, run_exporter
 from tests.in_process import Outcome, run_command
-from tests.servers import GarbageCollector, require, require_registry_v3
+from tests.servers import GarbageCollector, require_registry
 from tests.test_commands import (
     as_nobody,
     command_line,
@@ -452,20 +452,18 @@ def test_half_written_data_of_a_blob_that_is_not_there_is_found(
     assert line.startswith(f"left over: blobs/sha256/00/{'0' * 64}/x: 1 file, 0 bytes")
 
 
-@pytest.mark.parametrize(
-    "require_registry", [lambda: require("docker-registry"), require_registry_v3], ids=["2", "3"]
-)
+@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("place", ["blob", "revision"])
 def test_what_the_collector_aborts_on_is_said(
     builder: StoreBuilder,
     run: Callable[..., Outcome],
     place: str,
-    require_registry: Callable[[], str],
+    version: int,
 ) -> None:
     digest = builder.image("app", "1")
     file = builder.blob_path(digest) if place == "blob" else builder.revision_link("app", digest)
     leave(file.parent / ".AppleDouble" / "notes", 10)
-    collector = GarbageCollector(require_registry())
+    collector = GarbageCollector(require_registry(version))
     assert collector.run(builder.root) is not None
     (line,) = findings(run())
     assert "/.AppleDouble: 1 file, 10 bytes; made by netatalk or macOS" in line
