@@ -118,9 +118,9 @@ def _add_collect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
-    from exporter.commands.report.action import CommandLines
     from exporter.commands.report.run import ReportSource, report, request_of
     from exporter.compose import census, plan_command, scan
+    from exporter.views.action import CommandLines
 
     request = request_of(parsed)
     if request.disk:

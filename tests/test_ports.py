@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.commands.one_scan import scan_once
-from exporter.commands.report.action import CommandLines
 from exporter.commands.report.run import ReportRequest, ReportSource, report
 from exporter.domain.census import Census
 from exporter.domain.digests import BlobNumber, Digest, DigestTable, format_digest, parse_digest
@@ -34,6 +33,7 @@ from exporter.store.port import (
     ScanControl,
     Store,
 )
+from exporter.views.action import CommandLines
 
 
 @dataclass

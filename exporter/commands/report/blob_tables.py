@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exporter.commands.report.blob_answer import MISSING, BlobAnswer
 from exporter.commands.report.tables import MEANINGS, console_on
 from exporter.support.quantities import format_size
+from exporter.views.blob_answer import MISSING, BlobAnswer
 
 _MISSING_MEANS = "referenced, but not on disk"
 _UNKNOWN_MEANS = "not known: a part of the store could not be read"

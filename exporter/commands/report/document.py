@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from exporter.commands.report.blob_answer import BlobAnswer
 from exporter.commands.report.store_report import StoreReport
-from exporter.commands.report.tag_rows import TagRow
 from exporter.domain.snapshot import ApiStatus, PlatformStatus, RepositoryFigures
 from exporter.domain.uses import OwnershipRules, UseFigures
+from exporter.views.blob_answer import BlobAnswer
+from exporter.views.tag_rows import TagRow
 
 
 def report_json(report: StoreReport) -> bytes:

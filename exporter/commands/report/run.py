@@ -8,12 +8,8 @@ from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.reverse_references import ReverseReferences
-from exporter.commands.report.action import Action, CommandLines
-from exporter.commands.report.actions import actions_of
-from exporter.commands.report.blob_answer import answer_of
-from exporter.commands.report.blob_kind import read_type
 from exporter.commands.report.blob_tables import print_blob
-from exporter.commands.report.digest_search import find_blob, parse_prefix
+from exporter.commands.report.digest_option import check_prefix, find_blob
 from exporter.commands.report.document import (
     blob_json,
     report_csv,
@@ -21,14 +17,18 @@ from exporter.commands.report.document import (
     repository_csv,
     repository_json,
 )
-from exporter.commands.report.image_platforms import read_all_platforms
 from exporter.commands.report.store_report import StoreReport
 from exporter.commands.report.tables import print_report, print_repository
-from exporter.commands.report.tag_rows import TagRow, repository_named, tag_rows, targets_of
 from exporter.domain.errors import ConfigurationError, StoreUnreadableError
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.domain.text import printable
 from exporter.store.port import Store
+from exporter.views.action import Action, CommandLines
+from exporter.views.actions import actions_of
+from exporter.views.blob_answer import answer_of
+from exporter.views.blob_kind import read_type
+from exporter.views.image_platforms import read_all_platforms
+from exporter.views.tag_rows import TagRow, repository_named, tag_rows, targets_of
 
 _NEVER = 0.0
 _ORDERS: dict[str, Callable[[RepositoryFigures], tuple[float | str, ...]]] = {
@@ -115,7 +115,7 @@ def request_of(parsed: argparse.Namespace) -> ReportRequest:
 
     Raises ConfigurationError if they contradict, or make no sense.
     """
-    digest = None if parsed.digest is None else parse_prefix(parsed.digest)
+    digest = None if parsed.digest is None else check_prefix(parsed.digest)
     request = ReportRequest(
         parsed.format, parsed.repository, digest, parsed.top, parsed.sort, parsed.disk
     )

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.commands.report.action import Action
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.domain.uses import OwnershipRules
+from exporter.views.action import Action
 
 
 @dataclass(frozen=True, slots=True)

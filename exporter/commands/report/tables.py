@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exporter.commands.report.action import Action
 from exporter.commands.report.store_report import StoreReport
-from exporter.commands.report.tag_rows import TagRow
 from exporter.domain.artifacts import ArtifactState
 from exporter.domain.model import LEAVES_UNREAD, ScanIssue
 from exporter.domain.snapshot import (
@@ -23,6 +21,8 @@ from exporter.domain.snapshot import (
     StoreReading,
 )
 from exporter.support.quantities import format_duration, format_size
+from exporter.views.action import Action
+from exporter.views.tag_rows import TagRow
 
 _ISSUES_SHOWN = 10
 _PIPE_WIDTH = 140

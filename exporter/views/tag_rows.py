@@ -8,7 +8,6 @@ from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
 from exporter.analysis.deletion.order import newest_first
 from exporter.analysis.reachability import Reaches, RepositoryReach, reachable, reaches_of
-from exporter.commands.report.app_uses import AppLookup, AppUse
 from exporter.domain.artifacts import ArtifactState
 from exporter.domain.digests import (
     BlobNumber,
@@ -28,6 +27,7 @@ from exporter.domain.snapshot import (
     StoreReading,
 )
 from exporter.domain.uses import Use
+from exporter.views.app_uses import AppLookup, AppUse
 
 Platforms = Mapping[Digest, tuple[str, ...]]
 """Platforms by manifest."""

@@ -9,13 +9,6 @@ from exporter.analysis.deletion.plan import Plan, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import Reaches, reaches_of
-from exporter.commands.report.action import (
-    UNTAGGED,
-    Action,
-    CommandLines,
-    CommandWriter,
-)
-from exporter.commands.report.collector_actions import collector_actions, untagged_images
 from exporter.domain.snapshot import (
     RepositoryFigures,
     Snapshot,
@@ -23,6 +16,13 @@ from exporter.domain.snapshot import (
 )
 from exporter.domain.text import first_of, printable
 from exporter.domain.uses import UseFigures
+from exporter.views.action import (
+    UNTAGGED,
+    Action,
+    CommandLines,
+    CommandWriter,
+)
+from exporter.views.collector_actions import collector_actions, untagged_images
 
 _MAY_BE_PULLED = (
     "only the configured {platform} was checked: other hosts, base images and compose files may "

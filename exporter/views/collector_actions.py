@@ -5,12 +5,6 @@ from collections.abc import Iterator, Sequence
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.artifacts import count_endangered
 from exporter.analysis.reachability import Reaches, with_listed
-from exporter.commands.report.action import (
-    QUIET,
-    UNKNOWN,
-    Action,
-    CommandWriter,
-)
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import (
@@ -23,6 +17,12 @@ from exporter.domain.snapshot import (
 from exporter.domain.text import first_of, printable
 from exporter.domain.uses import UseFigures
 from exporter.store.format.layout import REPOSITORIES
+from exporter.views.action import (
+    QUIET,
+    UNKNOWN,
+    Action,
+    CommandWriter,
+)
 
 _NAMED = 3
 _WHY = {

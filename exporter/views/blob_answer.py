@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from exporter.analysis.reverse_references import ReverseReferences
-from exporter.commands.report.app_uses import AppLookup, AppNeed
-from exporter.commands.report.blob_kind import BlobKind, BlobType
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import ABSENT, Inventory
 from exporter.domain.snapshot import BlobState, Snapshot
 from exporter.domain.uses import Use, UseFigures
+from exporter.views.app_uses import AppLookup, AppNeed
+from exporter.views.blob_kind import BlobKind, BlobType
 
 MISSING = "missing"
 """State of a blob that something references and that is not on disk."""
