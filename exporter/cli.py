@@ -96,9 +96,12 @@ def _forget_output() -> None:
 
 
 def _serve(settings: Settings, _parsed: argparse.Namespace, _output: TextIO) -> int:
-    from exporter.compose import serve
+    from exporter.support.stop_signals import stop_signals
 
-    serve(settings)
+    with stop_signals() as wish:  # also while the rest is imported
+        from exporter.compose_serve import serve
+
+        serve(settings, PROGRAM, wish)
     return _DONE
 
 
@@ -217,8 +220,10 @@ def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextI
 
 def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.healthcheck import ask_health
+    from exporter.compose import route_prefix
 
-    output.write(ask_health(settings.web.listen_address, settings.web.config.file))
+    web = settings.web
+    output.write(ask_health(web.listen_address, web.config.file, route_prefix(web)))
     return _DONE
 
 

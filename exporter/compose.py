@@ -7,13 +7,11 @@ fast.
 import logging
 import os
 import shlex
-import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.order import Dating
@@ -33,23 +31,12 @@ from exporter.support.state_directory import state_file
 from exporter.support.terminal_progress import terminal_progress
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
     from exporter.domain.census import Census
     from exporter.registry.http import RegistryEndpoint, RequestObserver
-    from exporter.serve.loop import Loop
-    from exporter.serve.loops import Sources
-    from exporter.serve.run import Service
-    from exporter.web.server.connections import Bounds
 
 _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
-_CENSUS_SUFFIX = ".census.json"  # beside the cache
-
-_SWITCH_SECONDS = 0.0005
-"""How long a scrape waits beside a scan each time it needs the interpreter's lock: with the usual
-5 ms one scrape in a hundred of 10,000 series took 50 ms and more, with this one 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,118 +184,18 @@ def plan_command(settings: Settings, program: str) -> str:
     return shlex.join(words)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a stop is requested.
-
-    Raises OutputError if the address cannot be bound, ConfigurationError if the web configuration
-    is wrong.
-    """
-    from exporter.support.memory_allocator import return_large_blocks
-    from exporter.support.stop_signals import stop_signals
-
-    return_large_blocks()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    with stop_signals() as wish:
-        from exporter.serve.run import run
-
-        run(_service(settings), wish)
+def route_prefix(web: WebSettings) -> str:
+    """Return what comes before the path of each page: empty, or a path without a final slash."""
+    if web.route_prefix is not None:
+        return web.route_prefix
+    return external_path(web)
 
 
-def _service(settings: Settings) -> "Service":
-    from prometheus_client import disable_created_metrics
-
-    from exporter.analysis.kept_figures import FiguresCodec
-    from exporter.domain.scan_progress import RunningScan
-    from exporter.metrics.exposition import Exposition
-    from exporter.metrics.instruments import (
-        ApiInstruments,
-        ScanProgressCollector,
-        process_registry,
-    )
-    from exporter.serve.loop import Loop
-    from exporter.serve.loops import Sources, reading_loops, stall_loop
-    from exporter.serve.publisher import Publisher
-    from exporter.serve.refresh import StoreRefresher
-    from exporter.serve.run import Service, listen
-    from exporter.web.access.policy import access_by
-    from exporter.web.app import create_app
-
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    access = access_by(settings.web.config.file)
-    bounds = _bounds(settings.web)
-    listener = listen(settings.web.listen_address)
-    instruments = process_registry()
-    running = RunningScan(time.monotonic)
-    ScanProgressCollector(instruments, lambda: running.ratio)
-    ask = registry_question(settings, ApiInstruments(instruments))
-    exposition = Exposition(subject_of(settings, Snapshot()), [instruments])
-    publisher = Publisher(exposition.publish)
-    platform = open_platform(settings)
-    store = open_store(settings, _follow_options(settings, instruments))
-    analyst = Analyst(analysis_options(settings, platform, store))
-    follower = store.follow(FiguresCodec(settings.registry.gc_dialect))
-    stop = threading.Event()
-    interval = settings.scan.interval
-    sources = Sources(store, platform, ask, analyst, publisher)
-    refresher = StoreRefresher(follower, analyst, publisher, stop, running)
-    loops = [
-        *reading_loops(sources, interval, stop),
-        Loop("reading the store", refresher, interval, stop),
-        stall_loop(store, running, stop),
-        *_census_loops(sources, settings, stop),
-    ]
-    app = create_app(
-        exposition,
-        store=store.location,
-        is_working=lambda: all(loop.is_alive() for loop in loops),
-        read_progress=lambda: running.progress,
-        guards=access.guards,
-        read_stall=lambda: running.still_seconds,
-    )
-    return Service(store, loops, stop, follower.close, app, listener, bounds, access)
+def external_path(web: WebSettings) -> str:
+    """Return the path of the address under which the exporter is reached from outside."""
+    return urlsplit(web.external_url or "").path
 
 
-def _census_loops(sources: "Sources", settings: Settings, stop: threading.Event) -> list["Loop"]:
-    """Return the loop that takes censuses of the disk, unless that is switched off."""
-    from exporter.serve.census import MAX_OPS_PER_SECOND, CensusPlan, CensusTaker
-    from exporter.serve.census_file import CensusFile
-    from exporter.serve.loop import Loop
-
-    interval, cache = settings.scan.census_interval, _cache_path(settings)
-    if interval == 0:
-        return []
-    path = None if cache is None else cache.with_suffix(_CENSUS_SUFFIX)
-    limit = min(settings.scan.max_ops_per_second or MAX_OPS_PER_SECOND, MAX_OPS_PER_SECOND)
-    file, plan = CensusFile(path, sources.store), CensusPlan(interval, limit)
-    job = CensusTaker(sources.store, file, sources.analyst, sources.publisher, plan, stop)
-    return [Loop("taking a census of the disk", job, interval, stop)]
-
-
-def _cache_path(settings: Settings) -> Path | None:
+def cache_path(settings: Settings) -> Path | None:
+    """Return the file that keeps what a scan knows; None if nothing says where it may be."""
     return settings.cache.path or state_file(_CACHE_NAME, os.environ)
-
-
-def _follow_options(settings: Settings, instruments: "CollectorRegistry") -> FollowOptions:
-    from exporter.metrics.instruments import CacheInstruments, WatchInstruments
-
-    watching = WatchInstruments(instruments)
-    path = _cache_path(settings)
-    if path is None:
-        _log.warning(
-            "nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is set; "
-            "give a --cache.path"
-        )
-    return FollowOptions(
-        interval=settings.scan.interval,
-        max_ops_per_second=settings.scan.max_ops_per_second,
-        watching=watching if settings.scan.watch else None,
-        cache_path=path,
-        caching=CacheInstruments(instruments),
-    )
-
-
-def _bounds(web: WebSettings) -> "Bounds":
-    from exporter.web.server.connections import Bounds, most_connections
-
-    most = most_connections(web.max_connections)
-    return Bounds(most, web.request_timeout, web.response_timeout, web.max_header_bytes)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from html import escape
 from pathlib import Path
 
 import httpx
@@ -20,7 +19,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
-from exporter import __version__
 from tests.exporter_process import STOPPED_WITHIN_SECONDS, Exporter, Metrics, run_exporter
 from tests.monitoring import Prometheus
 from tests.servers import require
@@ -196,30 +194,16 @@ def test_it_reports_that_it_is_healthy_and_ready(exporter: Exporter) -> None:
         assert (answer.status_code, answer.text) == (httpx.codes.OK, f"{page}\n")
 
 
-def test_the_landing_page_shows_version_store_and_last_scan(
-    exporter: Exporter, store: StoreBuilder
+def test_without_the_explorer_the_first_page_has_links_and_no_figures(
+    store: StoreBuilder,
 ) -> None:
-    answer = exporter.get("/")
-    scanned_at = exporter.value("docker_registry_scan_last_success_timestamp_seconds")
-    assert scanned_at is not None
-    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(scanned_at))
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    for text in (__version__, str(store.root), moment, 'href="/metrics"'):
-        assert text in answer.text
-
-
-def test_the_landing_page_escapes_foreign_text(tmp_path: Path) -> None:
-    hostile = tmp_path / "<script>alert('&\")"
-    with watch(hostile, until_ready=False) as exporter:
-        exporter.wait_for(lambda metrics: metrics.value("docker_registry_scan_success") == 0)
-        failed = exporter.get("/").text
-        build_store(hostile)
-        exporter.wait_for(lambda metrics: metrics.value("docker_registry_scan_success") == 1)
-        scanned = exporter.get("/").text
-    assert f"<td>{escape(f'{hostile} does not exist')}" in failed
-    for page in (failed, scanned):
-        assert f"<td>{escape(str(hostile))}</td>" in page
-        assert "<script" not in page
+    with watch(store.root, "--no-web.explorer") as exporter:
+        page = exporter.get("/")
+        missing = [exporter.get(path).status_code for path in ("/repositories", "/static/x.css")]
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'href="/metrics"' in page.text
+    assert str(store.root) not in page.text
+    assert missing == [httpx.codes.NOT_FOUND] * 2
 
 
 def test_promtool_accepts_the_metrics(exporter: Exporter) -> None:
@@ -309,7 +293,7 @@ def test_a_failed_scan_keeps_the_last_good_values_and_their_timestamp(
         later = exporter.wait_for(
             lambda page: (page.value("docker_registry_scan_failures_total") or 0) >= failures + 2
         )
-        ready, landing_page = exporter.get("/-/ready"), exporter.get("/").text
+        ready, overview = exporter.get("/-/ready"), exporter.get("/").text
         (tmp_path / "away").rename(own_store.root)
         again = exporter.wait_for(lambda page: page.value("docker_registry_scan_success") == 1)
         log = exporter.log
@@ -320,7 +304,7 @@ def test_a_failed_scan_keeps_the_last_good_values_and_their_timestamp(
     assert failed[last_success, frozenset()] < again[last_success, frozenset()]
     assert of_the_store(again) == of_the_store(before)
     assert ready.status_code == httpx.codes.OK
-    assert "Last failure" in landing_page
+    assert "The last scan failed" in overview
     assert "reading the store failed" in log
     assert "Traceback" not in log
 

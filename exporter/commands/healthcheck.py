@@ -15,8 +15,10 @@ _TLS_HANDSHAKE = b"\x16"
 """First byte of a record that belongs to a handshake (RFC 8446, 5.1)."""
 
 
-def ask_health(address: ListenAddress, web_config: Path | None = None) -> str:
-    """Ask ``/-/healthy`` of the exporter that listens on ``address``.
+def ask_health(
+    address: ListenAddress, web_config: Path | None = None, route_prefix: str = ""
+) -> str:
+    """Ask ``/-/healthy``, below ``route_prefix``, of the exporter that listens on ``address``.
 
     ``web_config`` is the file that says whether connections are encrypted. It may have become
     invalid: the exporter continues with what it read before. The certificate is not verified. If
@@ -26,7 +28,7 @@ def ask_health(address: ListenAddress, web_config: Path | None = None) -> str:
     loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect
     target = ListenAddress(loopback.get(address.host, address.host), address.port)
     is_tls = web_config is not None and _answers_handshake(target)
-    url = f"{'https' if is_tls else 'http'}://{target}/-/healthy"
+    url = f"{'https' if is_tls else 'http'}://{target}{route_prefix}/-/healthy"
     if is_tls and web_config is not None and _demands_certificate(web_config):
         return "healthy, as far as can be seen without a client certificate\n"
     try:

@@ -8,6 +8,7 @@
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
+    ├── NotReadYetError           a page needs a scan, and none has succeeded yet
     ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
     ├── PlanRefusedError          no deletions can be planned; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
@@ -48,6 +49,10 @@ class ConfigurationError(ExporterError):
 
 class StoreUnreadableError(ExporterError):
     """The store's root or one of its main directories cannot be read."""
+
+
+class NotReadYetError(ExporterError):
+    """No scan of the store has succeeded yet."""
 
 
 class ManifestUnreadableError(ExporterError):

@@ -21,3 +21,8 @@ def first_of(names: Sequence[str]) -> str:
     """Return some names and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun: ``1 tag``, ``2,000 tags``."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

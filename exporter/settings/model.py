@@ -24,6 +24,7 @@ from exporter.settings.value_types import (
     ImagePrefix,
     NamePatterns,
     Operations,
+    RoutePrefix,
     SettingsGroup,
     Size,
     Url,
@@ -150,6 +151,15 @@ class WebSettings(SettingsGroup):
         ListenAddress("", 10996), description="where to serve, e.g. 127.0.0.1:10996"
     )
     config: WebConfigSettings = WebConfigSettings()
+    explorer: bool = Field(default=True, description="serve the pages for people and /api/v1")
+    external_url: Url | None = Field(
+        None,
+        description="the address under which the exporter can be reached from outside, e.g. "
+        "https://example.com/registry-storage; its path is the default of web.route-prefix",
+    )
+    route_prefix: RoutePrefix | None = Field(
+        None, description="path before that of each page, e.g. /registry-storage"
+    )
     max_connections: Connections = Field(
         256, description="connections at a time; a new one closes the oldest idle one"
     )

@@ -30,6 +30,7 @@ _MOST_TAGS = 10**9
 _MOST_OPERATIONS = 10**9
 _LEAST_HEADER, _MOST_HEADER = 1024, 1024 * 1024
 _MOST_CONNECTIONS = 100_000
+_ROUTE_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _PREFIX = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
 
 
@@ -143,6 +144,15 @@ def _image_prefix(value: object) -> object:
     return value
 
 
+def _route_prefix(value: object) -> object:
+    """Accept a path with or without slashes around it, as Prometheus does."""
+    path = value.strip("/") if isinstance(value, str) else None
+    prefix = f"/{path}" if path else ""
+    if path is None or not _ROUTE_PREFIX.fullmatch(prefix):
+        raise ValueError("is not a path; write e.g. /registry-storage")
+    return prefix
+
+
 Dialect = Annotated[Literal[2, 3], BeforeValidator(_dialect)]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_counts)]
 NamePattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
@@ -174,5 +184,6 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(_path_texts)]
+RoutePrefix = Annotated[str, BeforeValidator(_route_prefix)]
 Url = Annotated[str, BeforeValidator(_url)]
 Address = Annotated[ListenAddress, BeforeValidator(_address), PlainSerializer(str)]

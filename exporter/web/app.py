@@ -1,19 +1,22 @@
 """The web application: the pages, and what each answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from email.utils import formatdate
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.domain.scan_progress import ScanProgress
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
+from exporter.web.explorer.links import Links
+from exporter.web.explorer.routes import Answer, Explorer
 from exporter.web.landing import landing_page
 
 _SLICE_BYTES = 64 * 1024
@@ -21,20 +24,41 @@ _PAGES_AT_A_TURN = 4
 _STALLED_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the pages are.
+
+    Attributes:
+        prefix: what comes before the path of each page here: empty, or a path without a slash at
+            its end.
+        links: writes the addresses as clients know them, which a reverse proxy may have changed.
+
+    """
+
+    prefix: str = ""
+    links: Links = field(default_factory=Links)
+
+
+NO_PREFIX = Addresses()
+"""Each page at its own path."""
+
+
 def create_app(
     exposition: Exposition,
     *,
-    store: str,
     is_working: Callable[[], bool],
     read_progress: Callable[[], ScanProgress | None] = lambda: None,
     guards: Sequence[Middleware] = (),
     read_stall: Callable[[], float] = lambda: 0.0,
+    explorer: Explorer | None = None,
+    addresses: Addresses = Addresses(),
 ) -> Starlette:
     """Return the application.
 
-    ``store`` is the store's location, for display; ``is_working`` returns whether the background
-    loops are alive, ``read_progress`` the progress of the running full scan, ``read_stall`` the
-    seconds since a scan last made progress. ``guards`` are applied to all pages.
+    ``is_working`` returns whether the background loops are alive, ``read_progress`` the progress
+    of the running full scan, ``read_stall`` the seconds since a scan last made progress.
+    ``guards`` are applied to all pages. ``explorer`` answers for the pages for people, if they are
+    switched on.
     """
     turns = _Turns(_PAGES_AT_A_TURN)
 
@@ -69,25 +93,35 @@ def create_app(
             )
         return PlainTextResponse(f"not ready: {reason}\n", 503)
 
-    def landing(_: Request) -> Response:
-        return HTMLResponse(landing_page(exposition.snapshot, store, read_progress()))
-
+    pages: list[tuple[str, Answer]] = [
+        ("/metrics", metrics),
+        ("/-/healthy", _answer_inline(healthy)),
+        ("/-/ready", _answer_inline(ready)),
+    ]
     app = Starlette(
-        routes=[
-            Route("/", _answer_inline(landing)),
-            Route("/metrics", metrics),
-            Route("/-/healthy", _answer_inline(healthy)),
-            Route("/-/ready", _answer_inline(ready)),
-        ],
+        routes=_routes([*pages, *_pages_for_people(explorer, addresses.links)], addresses),
         middleware=[Middleware(_Dated), *guards],
+        exception_handlers={} if explorer is None else {404: explorer.not_found},
     )
     app.router.redirect_slashes = False  # /metrics/ is not a page
     return app
 
 
-def _answer_inline(
-    handler: Callable[[Request], Response],
-) -> Callable[[Request], Awaitable[Response]]:
+def _pages_for_people(explorer: Explorer | None, links: Links) -> list[tuple[str, Answer]]:
+    if explorer is not None:
+        return explorer.pages()
+    return [("/", _answer_inline(lambda _: HTMLResponse(landing_page(links))))]
+
+
+def _routes(pages: Sequence[tuple[str, Answer]], addresses: Addresses) -> list[Route]:
+    routes = [Route(f"{addresses.prefix}{path}", answer) for path, answer in pages]
+    if addresses.prefix:
+        to_root = _answer_inline(lambda _: RedirectResponse(addresses.links.to("/"), 302))
+        routes += [Route(path, to_root) for path in ("/", addresses.prefix)]
+    return routes
+
+
+def _answer_inline(handler: Callable[[Request], Response]) -> Answer:
     """Answer on the event loop: everything is in memory, and a thread would only have to wait."""
 
     async def endpoint(request: Request) -> Response:

@@ -11,17 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from exporter.web.access.live_config import LiveWebConfig
 from exporter.web.access.passwords import PasswordChecker, TooManyChecksError
 
-_OPEN_PATHS = frozenset({"/-/healthy"})
-"""Open paths: a supervisor asks for them without a password, and they reveal nothing."""
-
 _CHALLENGE = 'Basic realm="registry-storage-exporter", charset="UTF-8"'
 
 
 class Guard:
     """Refuses clients that do not log in if a login is required; adds the configured headers."""
 
-    def __init__(self, app: ASGIApp, live: LiveWebConfig, passwords: PasswordChecker) -> None:
+    def __init__(
+        self, app: ASGIApp, live: LiveWebConfig, passwords: PasswordChecker, open_path: str
+    ) -> None:
+        """Guard ``app``; anybody may see ``open_path``."""
         self._app = app
+        self._open_path = open_path
         self._live = live
         self._passwords = passwords
 
@@ -35,7 +36,7 @@ class Guard:
             await send(message)
 
         refusal = None
-        if config.users and scope["path"] not in _OPEN_PATHS:
+        if config.users and scope["path"] != self._open_path:
             refusal = await self._refuse(scope, config.users)
         await (refusal or self._app)(scope, receive, send_with_headers)
 

@@ -25,8 +25,11 @@ class Access:
     close: Callable[[], None] = lambda: None
 
 
-def access_by(file: Path | None) -> Access:
-    """Return the access that a file configures. Raises ConfigurationError with every problem."""
+def access_by(file: Path | None, open_path: str = "/-/healthy") -> Access:
+    """Return the access that a file configures. Raises ConfigurationError with every problem.
+
+    A supervisor asks for ``open_path`` without a password; it reveals nothing.
+    """
     if file is None:
         return Access()
     from exporter.web.access.guard import Guard  # noqa: PLC0415 - most do without
@@ -34,5 +37,5 @@ def access_by(file: Path | None) -> Access:
     from exporter.web.access.passwords import PasswordChecker  # noqa: PLC0415 - the same
 
     live, passwords = LiveWebConfig(file), PasswordChecker()
-    guard = Middleware(Guard, live=live, passwords=passwords)
+    guard = Middleware(Guard, live=live, passwords=passwords, open_path=open_path)
     return Access((guard,), lambda: live.context, passwords.close)

@@ -1,0 +1,188 @@
+"""The table of repositories: searched, filtered, sorted, and cut into pages."""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.domain.snapshot import RepositoryFigures
+from exporter.domain.uses import Use
+from exporter.views.snapshot_view import SnapshotView
+
+PAGE_ROWS = 50
+"""Rows of one page."""
+
+_STRENGTH = {use: place for place, use in enumerate(Use)}
+
+
+class RepositorySort(enum.StrEnum):
+    """A column to sort by."""
+
+    NAME = "name"
+    SIZE = "size"
+    EXCLUSIVE = "exclusive"
+    TAGS = "tags"
+    MANIFESTS = "manifests"
+    UNTAGGED = "untagged"
+    LAST_PUSH = "last-push"
+    GROWTH = "growth"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryQuery:
+    """What to show of the table.
+
+    Attributes:
+        search: part of a name, or of an app's; empty for all.
+        use: only repositories with this strongest use; None for all.
+        sort: the column to sort by.
+        descending: the direction.
+        page: from 1; a page after the last one is empty.
+
+    """
+
+    search: str = ""
+    use: Use | None = None
+    sort: RepositorySort = RepositorySort.SIZE
+    descending: bool = True
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRow:
+    """One repository.
+
+    Attributes:
+        figures: its figures.
+        owner: the app that it belongs to; None if it belongs to none.
+        use: the strongest use of its tags; None without a platform or without tags.
+        uses: how many tags by use.
+        growth_bytes: how much its exclusive bytes grew in the last 7 days; None if unknown.
+
+    """
+
+    figures: RepositoryFigures
+    owner: str | None
+    use: Use | None
+    uses: Mapping[Use, int]
+    growth_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryTotals:
+    """What the filter leaves, added up.
+
+    Attributes:
+        repositories: how many.
+        tags: of them.
+        manifests: of them.
+        untagged_manifests: of them.
+        exclusive_bytes: each blob that only one repository references counts once; blobs that
+            several of them share are in none.
+        growth_bytes: None if unknown.
+
+    """
+
+    repositories: int
+    tags: int
+    manifests: int
+    untagged_manifests: int
+    exclusive_bytes: int
+    growth_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryTable:
+    """One page of the table.
+
+    Attributes:
+        query: what was asked for.
+        rows: those of this page.
+        totals: of all pages.
+        pages: how many there are; at least 1.
+
+    """
+
+    query: RepositoryQuery
+    rows: tuple[RepositoryRow, ...]
+    totals: RepositoryTotals
+    pages: int
+
+
+def repository_table(view: SnapshotView, query: RepositoryQuery) -> RepositoryTable:
+    """Return a page of the table. Raises NotReadYetError."""
+    chosen = _sorted(view, _filtered(view, query), query)
+    first = (query.page - 1) * PAGE_ROWS
+    return RepositoryTable(
+        query,
+        tuple(repository_row(view, each) for each in chosen[first : first + PAGE_ROWS]),
+        _totals(view, chosen),
+        max(1, -(-len(chosen) // PAGE_ROWS)),
+    )
+
+
+def repository_row(view: SnapshotView, figures: RepositoryFigures) -> RepositoryRow:
+    """Return the row of one repository."""
+    uses = view.snapshot.uses
+    counts = {} if uses is None else uses.repositories[figures.name].count()
+    ordered = {use: counts[use] for use in Use if counts.get(use)}
+    return RepositoryRow(
+        figures,
+        view.owner_of(figures.name),
+        next(iter(ordered), None),
+        ordered,
+        view.growth.get(figures.name),
+    )
+
+
+def _filtered(view: SnapshotView, query: RepositoryQuery) -> list[RepositoryFigures]:
+    repositories: Iterable[RepositoryFigures] = view.reading.figures.repositories
+    if query.search:
+        wanted = query.search.lower()
+        repositories = [each for each in repositories if _matches(view, each.name, wanted)]
+    if query.use is not None:
+        repositories = [each for each in repositories if _use_of(view, each.name) is query.use]
+    return list(repositories)
+
+
+def _matches(view: SnapshotView, name: str, wanted: str) -> bool:
+    return wanted in name or wanted in (view.owner_of(name) or "")
+
+
+def _use_of(view: SnapshotView, name: str) -> Use | None:
+    uses = view.snapshot.uses
+    counts = () if uses is None else uses.repositories[name].count()
+    return min(counts, key=_STRENGTH.__getitem__, default=None)
+
+
+def _sorted(
+    view: SnapshotView, repositories: list[RepositoryFigures], query: RepositoryQuery
+) -> Sequence[RepositoryFigures]:
+    growth = view.growth
+    keys: Mapping[RepositorySort, Callable[[RepositoryFigures], float]] = {
+        RepositorySort.SIZE: lambda each: each.referenced_bytes,
+        RepositorySort.EXCLUSIVE: lambda each: each.exclusive_bytes,
+        RepositorySort.TAGS: lambda each: each.tags,
+        RepositorySort.MANIFESTS: lambda each: each.manifests,
+        RepositorySort.UNTAGGED: lambda each: each.untagged_manifests,
+        RepositorySort.LAST_PUSH: lambda each: each.last_push_at or 0.0,
+        RepositorySort.GROWTH: lambda each: growth.get(each.name, 0),
+    }
+    repositories.sort(key=lambda each: each.name)  # decides between equal ones
+    key = keys.get(query.sort)
+    if key is not None:
+        repositories.sort(key=key, reverse=query.descending)
+    elif query.descending:
+        repositories.reverse()
+    return repositories
+
+
+def _totals(view: SnapshotView, repositories: Sequence[RepositoryFigures]) -> RepositoryTotals:
+    growth = view.growth
+    return RepositoryTotals(
+        len(repositories),
+        sum(each.tags for each in repositories),
+        sum(each.manifests for each in repositories),
+        sum(each.untagged_manifests for each in repositories),
+        sum(each.exclusive_bytes for each in repositories),
+        sum(growth.get(each.name, 0) for each in repositories) if growth else None,
+    )

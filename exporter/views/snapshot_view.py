@@ -1,0 +1,157 @@
+"""A snapshot as its readers see it, with what takes long to compute kept while it is current."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from exporter.analysis.analyst import AnalysisOptions
+from exporter.domain.alert_threshold import AlertThreshold
+from exporter.domain.errors import NotReadYetError
+from exporter.domain.model import Inventory
+from exporter.domain.scan_progress import ScanProgress
+from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
+from exporter.store.port import Store
+from exporter.views.action import CommandLines
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """What does not change while the exporter runs.
+
+    Attributes:
+        store: the store, to read manifests and configurations from.
+        analysis: how it is analysed.
+        commands: what its operator runs.
+        storage_limit: a budget for the store in bytes; None without one.
+        thresholds: those of the alerts.
+
+    """
+
+    store: Store
+    analysis: AnalysisOptions
+    commands: CommandLines
+    storage_limit: int | None = None
+    thresholds: tuple[AlertThreshold, ...] = ()
+
+    def threshold(self, alert: str, severity: str) -> float | None:
+        """Return a threshold by the alert's name; None if there is none."""
+        found = (
+            each.value
+            for each in self.thresholds
+            if (each.alert, each.severity) == (alert, severity)
+        )
+        return next(found, None)
+
+
+class Memo:
+    """Computes each value once, however many threads ask for it, and keeps the last ones used."""
+
+    def __init__(self, size: int = 64) -> None:
+        """Keep ``size`` values."""
+        self._size = size
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return the value of a key, computed when it is first asked for."""
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            if len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if not entry.is_known:
+                entry.value, entry.is_known = compute(), True
+            return cast("Result", entry.value)
+
+
+class _Entry:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_known = False
+        self.value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotView:
+    """One snapshot, and what was computed from it.
+
+    Attributes:
+        snapshot: what is known.
+        options: what does not change.
+        progress: of the full scan that runs now; None if none runs.
+        memo: keeps what was computed from the store and its uses.
+
+    """
+
+    snapshot: Snapshot
+    options: ViewOptions
+    progress: ScanProgress | None = None
+    memo: Memo = field(default_factory=Memo)
+
+    @property
+    def reading(self) -> StoreReading:
+        """The last scan that succeeded. Raises NotReadYetError before there is one."""
+        if self.snapshot.store is None:
+            raise NotReadYetError(self.snapshot.scan.failure or "the first scan is not done yet")
+        return self.snapshot.store
+
+    @property
+    def inventory(self) -> Inventory:
+        """What that scan found. Raises NotReadYetError."""
+        return self.reading.inventory
+
+    @property
+    def figures(self) -> Mapping[str, RepositoryFigures]:
+        """The figures of each repository, by its name, largest first. Raises NotReadYetError."""
+        repositories = self.reading.figures.repositories
+        return self.memo.get("figures", lambda: {each.name: each for each in repositories})
+
+    @property
+    def growth(self) -> Mapping[str, int]:
+        """Bytes by which the exclusive bytes of repositories grew in the last 7 days, by name.
+
+        Without those whose past is unknown.
+        """
+        return {}
+
+    def owner_of(self, repository: str) -> str | None:
+        """Return the app that a repository belongs to; None if it belongs to none."""
+        ownership = self.options.analysis.ownership
+        return None if ownership is None else ownership.owner_of(repository)
+
+
+class Viewer:
+    """Returns views of the current snapshot; they share what was computed while it is current."""
+
+    def __init__(
+        self,
+        read_snapshot: Callable[[], Snapshot],
+        options: ViewOptions,
+        read_progress: Callable[[], ScanProgress | None] = lambda: None,
+    ) -> None:
+        self._read_snapshot = read_snapshot
+        self._options = options
+        self._read_progress = read_progress
+        self._lock = threading.Lock()
+        self._basis: tuple[object, ...] = ()
+        self._memo = Memo()
+
+    def view(self) -> SnapshotView:
+        """Return a view of the current snapshot."""
+        snapshot = self._read_snapshot()
+        # a new reading of the disk's space, for one, changes nothing that is kept
+        images = None if snapshot.platform is None else snapshot.platform.images
+        basis = (snapshot.store, snapshot.uses, images)
+        with self._lock:
+            is_same = len(basis) == len(self._basis) and all(
+                a is b for a, b in zip(basis, self._basis, strict=True)
+            )
+            if not is_same:
+                self._basis, self._memo = basis, Memo()
+            memo = self._memo
+        return SnapshotView(snapshot, self._options, self._read_progress(), memo)

@@ -1,0 +1,1 @@
+"""The explorer: pages for people, made from the published snapshot alone."""

@@ -1,0 +1,53 @@
+"""Parameters of an address, checked."""
+
+import enum
+from collections.abc import Mapping
+from typing import TypeVar
+
+Choice = TypeVar("Choice", bound=enum.StrEnum)
+
+_MAX_TEXT = 300
+_MAX_PAGE = 1_000_000
+
+
+class BadParameterError(Exception):
+    """A parameter of the address has a value that it cannot have."""
+
+
+class Parameters:
+    """Reads parameters. Each method raises BadParameterError for a wrong value."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+
+    def text(self, name: str) -> str:
+        """Return a text without spaces around it; empty if it is not given."""
+        value = self._given.get(name, "").strip()
+        if len(value) > _MAX_TEXT:
+            raise BadParameterError(f"{name} is longer than {_MAX_TEXT} characters")
+        return value
+
+    def choice(self, name: str, choices: type[Choice]) -> Choice | None:
+        """Return one of some names; None if it is not given."""
+        value = self.text(name)
+        try:
+            return choices(value) if value else None
+        except ValueError as error:
+            names = ", ".join(choices)
+            raise BadParameterError(f"{name} is none of: {names}") from error
+
+    def number(self, name: str, default: int, *, least: int = 1, most: int = _MAX_PAGE) -> int:
+        """Return a whole number between two bounds."""
+        value = self.text(name)
+        if not value:
+            return default
+        if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
+            raise BadParameterError(f"{name} is not a whole number from {least} to {most}")
+        return int(value)
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return whether something is switched on: ``1`` or ``0``."""
+        value = self.text(name)
+        if value not in ("", "0", "1"):
+            raise BadParameterError(f"{name} is neither 0 nor 1")
+        return default if not value else value == "1"

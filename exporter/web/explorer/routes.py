@@ -1,0 +1,91 @@
+"""The explorer's addresses, and how each is answered."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from exporter.domain.errors import NotReadYetError
+from exporter.views.snapshot_view import SnapshotView, Viewer
+from exporter.web.explorer.pages import overview, repositories
+from exporter.web.explorer.parameters import BadParameterError, Parameters
+from exporter.web.explorer.question import NothingThereError, PageMaker, Question
+from exporter.web.explorer.rendering import Page, Renderer
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+_THREADS = 2
+"""Pages made at the same time: more would only compete for the interpreter with scrapes."""
+
+
+PAGES: Mapping[str, PageMaker] = {
+    "/": overview.make,
+    "/repositories": repositories.make,
+}
+"""Every page, by its address."""
+
+
+class Explorer:
+    """Answers requests for pages."""
+
+    def __init__(self, viewer: Viewer, renderer: Renderer, location: str) -> None:
+        """Show what ``viewer`` sees; ``location`` is the store's, for display."""
+        self._viewer = viewer
+        self._renderer = renderer
+        self._location = location
+        self._limiter = CapacityLimiter(_THREADS)
+
+    def pages(self) -> list[tuple[str, Answer]]:
+        """Return the path of each page and of the files that they load, and what answers it."""
+        pages = [(path, self._endpoint(make)) for path, make in PAGES.items()]
+        return [*pages, ("/static/{name}", self._static)]
+
+    async def not_found(self, request: Request, _: Exception) -> Response:
+        """Answer a request for an address that does not exist."""
+
+        def answer() -> Response:
+            text = "there is no such page"
+            return self._respond(request, self._viewer.view(), _missing(text), time.time())
+
+        return await to_thread.run_sync(answer, limiter=self._limiter)
+
+    async def _static(self, request: Request) -> Response:
+        answer = self._renderer.respond_static(request, request.path_params["name"])
+        return answer or Response(status_code=404)
+
+    def _endpoint(self, make: PageMaker) -> Answer:
+        async def endpoint(request: Request) -> Response:
+            return await to_thread.run_sync(self._answer, request, make, limiter=self._limiter)
+
+        return endpoint
+
+    def _answer(self, request: Request, make: PageMaker) -> Response:
+        view, now = self._viewer.view(), time.time()
+        try:
+            parameters, links = Parameters(request.query_params), self._renderer.links
+            page = make(Question(view, request.path_params, parameters, links, now))
+        except NotReadYetError as error:
+            page = Page("starting.html", "Starting", {"reason": str(error)}, 503)
+        except NothingThereError as error:
+            page = _missing(str(error), error.suggestions)
+        except BadParameterError as error:
+            page = Page("problem.html", "Wrong address", {"reason": str(error)}, 400)
+        return self._respond(request, view, page, now)
+
+    def _respond(self, request: Request, view: SnapshotView, page: Page, now: float) -> Response:
+        frame = {
+            "path": request.url.path,
+            "now": now,
+            "scan": view.snapshot.scan,
+            "progress": view.progress,
+            "location": self._location,
+        }
+        whole = Page(page.template, page.title, {**frame, **page.values}, page.status)
+        return self._renderer.respond(request, whole)
+
+
+def _missing(reason: str, suggestions: Mapping[str, str] | None = None) -> Page:
+    values = {"reason": reason, "suggestions": suggestions or {}}
+    return Page("missing.html", "Not found", values, 404)
