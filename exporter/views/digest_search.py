@@ -1,11 +1,13 @@
 """Find the blobs that a digest, or the beginning of a digest, names."""
 
 import re
-from collections.abc import Mapping
+from binascii import unhexlify
+from collections.abc import Iterable, Mapping
 
-from exporter.domain.digests import BlobNumber, DigestTable, format_digest
+from exporter.domain.digests import BlobNumber, Digest, DigestTable, format_digest, is_sha256
 
 _PREFIX = re.compile(r"(?:[a-z0-9]+(?:[.+_-][a-z0-9]+)*:)?[0-9a-f]{6,}")
+_SHA256 = "sha256:"
 
 PREFIX_FORM = "sha256: and hexadecimal digits, or at least 6 of the digits alone"
 """What :func:`parse_prefix` accepts, for messages."""
@@ -19,10 +21,23 @@ def parse_prefix(text: str) -> str | None:
 
 def find_blobs(digests: DigestTable, prefix: str) -> Mapping[str, BlobNumber]:
     """Return all digests that begin with ``prefix``, with or without their algorithm, sorted."""
-    names_algorithm = ":" in prefix
-    found = {
-        text: number
-        for number, text in enumerate(map(format_digest, digests))
-        if (text if names_algorithm else text.partition(":")[2]).startswith(prefix)
-    }
+    _, colon, encoded = prefix.rpartition(":")
+    found: dict[str, BlobNumber] = {}
+    for digest in _candidates(digests, prefix, encoded):
+        text, number = format_digest(digest), digests.find(digest)
+        begins = (text if colon else text.partition(":")[2]).startswith(prefix)
+        if begins and number is not None:
+            found[text] = number
     return dict(sorted(found.items()))
+
+
+def _candidates(digests: DigestTable, prefix: str, encoded: str) -> Iterable[Digest]:
+    """Return digests that may match: compared packed, because a store may have a million."""
+    if ":" in prefix and not prefix.startswith(_SHA256):
+        return [each for each in digests if not is_sha256(each)]
+    packed = unhexlify(encoded[: len(encoded) // 2 * 2])
+    length = len(packed)
+    found = [each for each in digests if each[:length] == packed]
+    if ":" not in prefix:
+        found += [each for each in digests if not is_sha256(each)]
+    return found

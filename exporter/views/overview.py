@@ -225,6 +225,6 @@ def _deletables(view: SnapshotView, figures: StoreFigures) -> Iterator[Deletable
     )
     if view.inventory.is_cache:  # it answers 405 to every deletion
         return
-    yield Deletable("untagged", snapshot.untagged_reclaimable_bytes)
+    yield Deletable("untagged", snapshot.untagged_reclaimable_bytes, blocked)
     for policy in snapshot.policies or ():
-        yield Deletable(policy.policy, policy.reclaimable_bytes)
+        yield Deletable(policy.policy, policy.reclaimable_bytes, blocked)

@@ -22,13 +22,15 @@ class Problem:
         alert: the name of that alert, without ``DockerRegistry``; it has a runbook.
         text: what is wrong.
         page: the address of the page that shows more, below the explorer's root.
+        section: the part of that page; empty for all of it.
 
     """
 
     severity: Severity
     alert: str
     text: str
-    page: str
+    page: str = "/issues"
+    section: str = ""
 
 
 def problems_of(view: SnapshotView) -> list[Problem]:
@@ -44,19 +46,19 @@ def _of_sources(snapshot: Snapshot) -> Iterator[Problem]:
     scan, api, platform = snapshot.scan, snapshot.api, snapshot.platform
     if scan.failure is not None:
         text = f"the last scan failed: {scan.failure}"
-        yield Problem(Severity.WARNING, "ScanFailing", text, "/issues")
+        yield Problem(Severity.WARNING, "ScanFailing", text)
     if platform is not None and platform.failure is not None:
         text = f"{platform.name}'s configuration was not read: {platform.failure}"
-        yield Problem(Severity.WARNING, "ScanFailing", text, "/issues")
+        yield Problem(Severity.WARNING, "ScanFailing", text)
     if api is not None and api.failure is not None:
         text = f"the registry's API gave no complete answer: {api.failure}"
-        yield Problem(Severity.CRITICAL, "APIDown", text, "/issues")
+        yield Problem(Severity.CRITICAL, "APIDown", text)
     if snapshot.tag_differences:
         text = f"only one of disk and API has {plural(snapshot.tag_differences, 'tag')}"
-        yield Problem(Severity.WARNING, "APIDisagrees", text, "/issues")
+        yield Problem(Severity.WARNING, "APIDisagrees", text)
     if snapshot.filesystem is not None and snapshot.filesystem.readonly:
         text = "the filesystem is read-only: nothing can be pushed"
-        yield Problem(Severity.CRITICAL, "FilesystemReadOnly", text, "/issues")
+        yield Problem(Severity.CRITICAL, "FilesystemReadOnly", text)
 
 
 def _of_images(snapshot: Snapshot) -> Iterator[Problem]:
@@ -64,29 +66,29 @@ def _of_images(snapshot: Snapshot) -> Iterator[Problem]:
     missing = 0 if uses is None else uses.missing_images.get(Use.RUNNING, 0)
     if missing:
         text = f"apps run {plural(missing, 'image')} that this store cannot serve"
-        yield Problem(Severity.CRITICAL, "ImagesBroken", text, "/issues")
+        yield Problem(Severity.CRITICAL, "ImagesBroken", text)
     if integrity is None:
         return
     if integrity.broken_tags:
         names = first_of([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
         text = f"{plural(len(integrity.broken_tags), 'tag')} cannot be pulled: {printable(names)}"
-        yield Problem(Severity.CRITICAL, "ImagesBroken", text, "/issues")
+        yield Problem(Severity.CRITICAL, "ImagesBroken", text, section="broken-tags")
     if integrity.partial_tags:
         text = f"{plural(len(integrity.partial_tags), 'tag')} can be pulled for some platforms only"
-        yield Problem(Severity.WARNING, "ImagesPartial", text, "/issues")
+        yield Problem(Severity.WARNING, "ImagesPartial", text, section="partial-tags")
 
 
 def _of_store(figures: StoreFigures) -> Iterator[Problem]:
     unread = sum(figures.issues[cause] for cause in LEAVES_UNREAD)
     if not figures.complete:
         text = f"{plural(unread, 'part')} of the store could not be read: figures may be too low"
-        yield Problem(Severity.WARNING, "ScanFailing", text, "/issues")
+        yield Problem(Severity.WARNING, "ScanFailing", text, section="scan-issues")
     runs = figures.collector
     if runs is not None:
         blockers = runs[GcMode.DEFAULT].blockers
         if blockers:
             text = f"garbage collection aborts on {plural(len(blockers), 'obstacle')}"
-            yield Problem(Severity.WARNING, "GarbageCollectionBlocked", text, "/issues")
+            yield Problem(Severity.WARNING, "GarbageCollectionBlocked", text, section="blockers")
         endangered = runs[GcMode.DELETE_UNTAGGED].endangered
         if endangered:
             tags = plural(len(endangered), "tag")
@@ -96,4 +98,4 @@ def _of_store(figures: StoreFigures) -> Iterator[Problem]:
         text = (
             f"the registry never purges {plural(figures.uploads.unpurgeable, 'unfinished upload')}"
         )
-        yield Problem(Severity.WARNING, "UploadsAbandoned", text, "/issues")
+        yield Problem(Severity.WARNING, "UploadsAbandoned", text, section="uploads")

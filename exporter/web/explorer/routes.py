@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from exporter.domain.errors import NotReadYetError
 from exporter.views.snapshot_view import SnapshotView, Viewer
-from exporter.web.explorer.pages import overview, repositories
+from exporter.web.explorer.pages import issues, overview, repositories, search
 from exporter.web.explorer.parameters import BadParameterError, Parameters
 from exporter.web.explorer.question import NothingThereError, PageMaker, Question
 from exporter.web.explorer.rendering import Page, Renderer
@@ -23,6 +23,8 @@ _THREADS = 2
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.make,
     "/repositories": repositories.make,
+    "/issues": issues.make,
+    "/search": search.make,
 }
 """Every page, by its address."""
 

@@ -62,7 +62,7 @@ def percent(ratio: float) -> str:
     """Return a share, 0 to 1, as ``12 %``; never 0 or 100 for what only nearly is."""
     if 0 < ratio < 0.001:  # noqa: PLR2004 - a tenth of a per cent
         return "< 0.1 %"
-    if ratio < 0.1 or 0.99 < ratio < 1:  # noqa: PLR2004 - where a whole number says little
+    if 0 < ratio < 0.1 or 0.99 < ratio < 1:  # noqa: PLR2004 - where a whole number says little
         return f"{min(100 * ratio, 99.9) if ratio < 1 else 100:.1f} %"
     return f"{100 * ratio:.0f} %"
 
