@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+from anyio import CapacityLimiter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from exporter.analysis.analyst import Analyst
@@ -45,6 +46,7 @@ from exporter.support.stop_signals import StopWish
 from exporter.views.action import CommandLines
 from exporter.views.snapshot_view import Viewer, ViewOptions
 from exporter.web.access.policy import access_by
+from exporter.web.api.routes import Api
 from exporter.web.app import Addresses, create_app
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.rendering import Renderer
@@ -55,6 +57,9 @@ _log = logging.getLogger(__name__)
 
 _CENSUS_SUFFIX = ".census.json"  # beside the cache
 
+
+_PAGE_THREADS = 2
+"""Pages made at the same time: more would only compete for the interpreter with scrapes."""
 
 _SWITCH_SECONDS = 0.0005
 """How long a scrape waits beside a scan each time it needs the interpreter's lock: with the usual
@@ -110,7 +115,8 @@ def _service(settings: Settings, program: str) -> Service:
     )
     viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress)
     links = _links(settings.web, prefix)
-    explorer = Explorer(viewer, Renderer(links), store.location)
+    limiter = CapacityLimiter(_PAGE_THREADS)
+    explorer = Explorer(viewer, Renderer(links), store.location, limiter)
     app = create_app(
         exposition,
         is_working=lambda: all(loop.is_alive() for loop in loops),
@@ -118,6 +124,7 @@ def _service(settings: Settings, program: str) -> Service:
         guards=access.guards,
         read_stall=lambda: running.still_seconds,
         explorer=explorer if settings.web.explorer else None,
+        api=Api(viewer, links, limiter),
         addresses=Addresses(prefix, links),
     )
     return Service(store, loops, stop, follower.close, app, listener, bounds, access)

@@ -96,6 +96,7 @@ class Overview:
     """The store at a glance.
 
     Attributes:
+        scanned_at: when the last scan that succeeded ended, Unix seconds.
         disk: how full the filesystem is; None if unknown.
         inodes: likewise; None where the filesystem has no fixed number of them.
         budget: how full the configured budget is; None without one.
@@ -111,6 +112,7 @@ class Overview:
 
     """
 
+    scanned_at: float | None
     disk: Level | None
     inodes: Level | None
     budget: Level | None
@@ -131,6 +133,7 @@ def overview(view: SnapshotView) -> Overview:
     of_store = tuple(_parts(view, figures))
     store_bytes = sum(each.bytes for each in of_store)
     return Overview(
+        scanned_at=view.snapshot.scan.last_success_at,
         disk=_disk(view, filesystem),
         inodes=_inodes(view, filesystem),
         budget=_budget(view, figures),

@@ -46,6 +46,11 @@ class RepositoryQuery:
     descending: bool = True
     page: int = 1
 
+    @property
+    def is_name_descending(self) -> bool:
+        """Whether names decide, from the last to the first."""
+        return self.sort is RepositorySort.NAME and self.descending
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoryRow:
@@ -110,14 +115,21 @@ class RepositoryTable:
 
 def repository_table(view: SnapshotView, query: RepositoryQuery) -> RepositoryTable:
     """Return a page of the table. Raises NotReadYetError."""
-    chosen = _sorted(view, _filtered(view, query), query)
+    chosen = chosen_repositories(view, query)
     first = (query.page - 1) * PAGE_ROWS
     return RepositoryTable(
         query,
         tuple(repository_row(view, each) for each in chosen[first : first + PAGE_ROWS]),
-        _totals(view, chosen),
+        repository_totals(view, chosen),
         max(1, -(-len(chosen) // PAGE_ROWS)),
     )
+
+
+def chosen_repositories(view: SnapshotView, query: RepositoryQuery) -> Sequence[RepositoryFigures]:
+    """Return what the filter leaves, sorted. Raises NotReadYetError."""
+    chosen = _filtered(view, query)
+    chosen.sort(key=sort_key(view, query), reverse=query.is_name_descending)
+    return chosen
 
 
 def repository_row(view: SnapshotView, figures: RepositoryFigures) -> RepositoryRow:
@@ -154,11 +166,16 @@ def _use_of(view: SnapshotView, name: str) -> Use | None:
     return min(counts, key=_STRENGTH.__getitem__, default=None)
 
 
-def _sorted(
-    view: SnapshotView, repositories: list[RepositoryFigures], query: RepositoryQuery
-) -> Sequence[RepositoryFigures]:
+def sort_key(
+    view: SnapshotView, query: RepositoryQuery
+) -> Callable[[RepositoryFigures], tuple[float, str]]:
+    """Return what repositories are sorted by: a number, then the name.
+
+    If they are sorted by name alone, in descending order, the whole order is reversed.
+    """
     growth = view.growth
-    keys: Mapping[RepositorySort, Callable[[RepositoryFigures], float]] = {
+    values: Mapping[RepositorySort, Callable[[RepositoryFigures], float]] = {
+        RepositorySort.NAME: lambda _: 0,
         RepositorySort.SIZE: lambda each: each.referenced_bytes,
         RepositorySort.EXCLUSIVE: lambda each: each.exclusive_bytes,
         RepositorySort.TAGS: lambda each: each.tags,
@@ -167,16 +184,14 @@ def _sorted(
         RepositorySort.LAST_PUSH: lambda each: each.last_push_at or 0.0,
         RepositorySort.GROWTH: lambda each: growth.get(each.name, 0),
     }
-    repositories.sort(key=lambda each: each.name)  # decides between equal ones
-    key = keys.get(query.sort)
-    if key is not None:
-        repositories.sort(key=key, reverse=query.descending)
-    elif query.descending:
-        repositories.reverse()
-    return repositories
+    value, sign = values[query.sort], -1 if query.descending else 1
+    return lambda each: (sign * value(each), each.name)
 
 
-def _totals(view: SnapshotView, repositories: Sequence[RepositoryFigures]) -> RepositoryTotals:
+def repository_totals(
+    view: SnapshotView, repositories: Sequence[RepositoryFigures]
+) -> RepositoryTotals:
+    """Return the figures of some repositories, added up."""
     growth = view.growth
     return RepositoryTotals(
         len(repositories),

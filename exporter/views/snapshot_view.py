@@ -85,6 +85,7 @@ class SnapshotView:
         options: what does not change.
         progress: of the full scan that runs now; None if none runs.
         memo: keeps what was computed from the store and its uses.
+        revision: a number that differs from one snapshot to the next.
 
     """
 
@@ -92,6 +93,7 @@ class SnapshotView:
     options: ViewOptions
     progress: ScanProgress | None = None
     memo: Memo = field(default_factory=Memo)
+    revision: int = 0
 
     @property
     def reading(self) -> StoreReading:
@@ -140,6 +142,8 @@ class Viewer:
         self._lock = threading.Lock()
         self._basis: tuple[object, ...] = ()
         self._memo = Memo()
+        self._snapshot: Snapshot | None = None
+        self._revision = 0
 
     def view(self) -> SnapshotView:
         """Return a view of the current snapshot."""
@@ -153,5 +157,7 @@ class Viewer:
             )
             if not is_same:
                 self._basis, self._memo = basis, Memo()
-            memo = self._memo
-        return SnapshotView(snapshot, self._options, self._read_progress(), memo)
+            if snapshot is not self._snapshot:
+                self._snapshot, self._revision = snapshot, self._revision + 1
+            memo, revision = self._memo, self._revision
+        return SnapshotView(snapshot, self._options, self._read_progress(), memo, revision)

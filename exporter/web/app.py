@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.domain.scan_progress import ScanProgress
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
+from exporter.web.api.routes import Api
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.routes import Answer, Explorer
 from exporter.web.landing import landing_page
@@ -51,14 +52,15 @@ def create_app(
     guards: Sequence[Middleware] = (),
     read_stall: Callable[[], float] = lambda: 0.0,
     explorer: Explorer | None = None,
+    api: Api | None = None,
     addresses: Addresses = Addresses(),
 ) -> Starlette:
     """Return the application.
 
     ``is_working`` returns whether the background loops are alive, ``read_progress`` the progress
     of the running full scan, ``read_stall`` the seconds since a scan last made progress.
-    ``guards`` are applied to all pages. ``explorer`` answers for the pages for people, if they are
-    switched on.
+    ``guards`` are applied to all pages. ``explorer`` and ``api`` answer for the pages for people
+    and programs, if they are switched on.
     """
     turns = _Turns(_PAGES_AT_A_TURN)
 
@@ -99,7 +101,7 @@ def create_app(
         ("/-/ready", _answer_inline(ready)),
     ]
     app = Starlette(
-        routes=_routes([*pages, *_pages_for_people(explorer, addresses.links)], addresses),
+        routes=_routes([*pages, *_pages_of(explorer, api, addresses.links)], addresses),
         middleware=[Middleware(_Dated), *guards],
         exception_handlers={} if explorer is None else {404: explorer.not_found},
     )
@@ -107,10 +109,10 @@ def create_app(
     return app
 
 
-def _pages_for_people(explorer: Explorer | None, links: Links) -> list[tuple[str, Answer]]:
-    if explorer is not None:
-        return explorer.pages()
-    return [("/", _answer_inline(lambda _: HTMLResponse(landing_page(links))))]
+def _pages_of(explorer: Explorer | None, api: Api | None, links: Links) -> list[tuple[str, Answer]]:
+    if explorer is None:
+        return [("/", _answer_inline(lambda _: HTMLResponse(landing_page(links))))]
+    return [*(() if api is None else api.pages()), *explorer.pages()]
 
 
 def _routes(pages: Sequence[tuple[str, Answer]], addresses: Addresses) -> list[Route]:

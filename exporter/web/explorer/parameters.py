@@ -6,8 +6,11 @@ from typing import TypeVar
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
-_MAX_TEXT = 300
-_MAX_PAGE = 1_000_000
+MAX_TEXT = 300
+"""Characters of a parameter."""
+
+MAX_PAGE = 1_000_000
+"""Largest number of a page."""
 
 
 class BadParameterError(Exception):
@@ -23,8 +26,8 @@ class Parameters:
     def text(self, name: str) -> str:
         """Return a text without spaces around it; empty if it is not given."""
         value = self._given.get(name, "").strip()
-        if len(value) > _MAX_TEXT:
-            raise BadParameterError(f"{name} is longer than {_MAX_TEXT} characters")
+        if len(value) > MAX_TEXT:
+            raise BadParameterError(f"{name} is longer than {MAX_TEXT} characters")
         return value
 
     def choice(self, name: str, choices: type[Choice]) -> Choice | None:
@@ -36,7 +39,7 @@ class Parameters:
             names = ", ".join(choices)
             raise BadParameterError(f"{name} is none of: {names}") from error
 
-    def number(self, name: str, default: int, *, least: int = 1, most: int = _MAX_PAGE) -> int:
+    def number(self, name: str, default: int, *, least: int = 1, most: int = MAX_PAGE) -> int:
         """Return a whole number between two bounds."""
         value = self.text(name)
         if not value:

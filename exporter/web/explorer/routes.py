@@ -16,10 +16,6 @@ from exporter.web.explorer.rendering import Page, Renderer
 
 Answer = Callable[[Request], Awaitable[Response]]
 
-_THREADS = 2
-"""Pages made at the same time: more would only compete for the interpreter with scrapes."""
-
-
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.make,
     "/repositories": repositories.make,
@@ -32,12 +28,14 @@ PAGES: Mapping[str, PageMaker] = {
 class Explorer:
     """Answers requests for pages."""
 
-    def __init__(self, viewer: Viewer, renderer: Renderer, location: str) -> None:
-        """Show what ``viewer`` sees; ``location`` is the store's, for display."""
+    def __init__(
+        self, viewer: Viewer, renderer: Renderer, location: str, limiter: CapacityLimiter
+    ) -> None:
+        """Show what ``viewer`` sees, in the threads of ``limiter``; ``location`` is the store's."""
         self._viewer = viewer
         self._renderer = renderer
         self._location = location
-        self._limiter = CapacityLimiter(_THREADS)
+        self._limiter = limiter
 
     def pages(self) -> list[tuple[str, Answer]]:
         """Return the path of each page and of the files that they load, and what answers it."""
