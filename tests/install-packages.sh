@@ -11,6 +11,7 @@ declare -A packages=(
   [amtool]=prometheus-alertmanager
   [skopeo]=skopeo
   [htpasswd]=apache2-utils
+  [chromium]=chromium
   [curl]=curl
   [openssl]=openssl
   [buildah]=buildah

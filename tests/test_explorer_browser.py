@@ -1,0 +1,136 @@
+"""The explorer in a real browser: its looks are seen by people, its promises are checked here."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from demo.sample import build_sample, write_captain_config
+from tests.browser import WIDTHS, running_browser, sheet
+from tests.exporter_process import Exporter
+
+PAGES = (
+    "/",
+    "/repositories",
+    "/repositories?q=shop&sort=name",
+    "/issues",
+    "/search?q=shop",
+    "/search?q=",
+    "/nothing",
+)
+"""Addresses on the sample store."""
+
+
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    directory: Path = tmp_path_factory.mktemp("browser")
+    now = time.time()
+    build_sample(directory / "registry", now)
+    write_captain_config(directory / "captain", now)
+    with Exporter(
+        *("--storage.root", directory / "registry"),
+        *("--caprover.config-dir", directory / "captain"),
+        *("--retention.keep-last", "5", "--storage.limit", "200MB"),
+    ) as exporter:
+        yield exporter
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_fit_every_screen_load_nothing_from_elsewhere_and_log_no_error(
+    browser: Browser, exporter: Exporter, width: int
+) -> None:
+    with sheet(browser, exporter.url, viewport={"width": width, "height": 900}) as opened:
+        for path in PAGES:
+            assert opened.open(path).overflow == 0, path
+        # the browser itself reports the page that is not there
+        known = [each for each in opened.complaints if "404 (Not Found)" not in each]
+        assert known == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, exporter: Exporter, scheme: str) -> None:
+    with sheet(browser, exporter.url, color_scheme=scheme) as opened:
+        found = {path: opened.open(path).violations() for path in PAGES}
+    assert {path: each for path, each in found.items() if each} == {}
+
+
+def test_axe_would_find_something(browser: Browser, exporter: Exporter) -> None:
+    """Else the test before could not fail."""
+    with sheet(browser, exporter.url) as opened:
+        opened.open("/").page.evaluate(
+            "document.querySelector('main').append(document.createElement('button'))"
+        )
+        found = opened.violations()
+    assert [each.partition(":")[0] for each in found] == ["button-name"]
+
+
+def test_the_slash_key_goes_to_the_search_and_enter_searches(
+    browser: Browser, exporter: Exporter
+) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/").page
+        page.keyboard.press("/")
+        page.keyboard.type("old-shop")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search?q=old-shop")
+        heading = page.inner_text("h1")
+    assert heading == "Search: old-shop"
+
+
+def test_everything_can_be_reached_with_the_keyboard_alone(
+    browser: Browser, exporter: Exporter
+) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/repositories").page
+        focused = []
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            focused.append(page.evaluate("document.activeElement.textContent.trim()"))
+            assert page.evaluate(
+                "getComputedStyle(document.activeElement).outlineStyle != 'none'"
+                " || document.activeElement == document.body"
+            ), focused[-1]
+    assert focused[0] == "Skip to content"
+    for name in ("Overview", "Exclusive", "captain/img-captain-shop"):
+        assert name in focused
+
+
+def test_pages_work_without_javascript(browser: Browser, exporter: Exporter) -> None:
+    with sheet(browser, exporter.url, java_script_enabled=False) as opened:
+        page = opened.open("/repositories").page
+        page.select_option("select[name=use]", "orphaned")
+        page.click("form.filters button")
+        names = page.locator("tbody th a").all_inner_texts()
+        page.click("thead a:has-text('Tags')")
+        address = page.url
+    assert names == ["captain/img-captain-old-shop"]
+    assert re.search(r"use=orphaned&sort=tags$", address)
+
+
+def test_a_choice_in_a_filter_is_applied_at_once(browser: Browser, exporter: Exporter) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/repositories").page
+        page.select_option("select[name=use]", "unmanaged")
+        page.wait_for_url("**use=unmanaged**")
+        names = page.locator("tbody th a").all_inner_texts()
+    assert names == ["tools/backup"]
+
+
+def test_printed_pages_show_the_content_alone(browser: Browser, exporter: Exporter) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/").page
+        page.emulate_media(media="print")
+        shown = {
+            name: page.locator(selector).first.is_visible()
+            for name, selector in (("search", ".search"), ("menu", "nav"), ("bar", "svg.bar"))
+        }
+    assert shown == {"search": False, "menu": False, "bar": True}
