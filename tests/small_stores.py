@@ -423,6 +423,46 @@ _variants(
 _variants(_bad_tag_link, {f"tag link: {k}": (v,) for k, v in _BAD_LINKS.items()})
 
 
+def _bad_layer_link(tag: str | None, content: bytes | None, store: StoreBuilder) -> None:
+    """Push an image whose layer link holds other content, or is gone."""
+    layer = noise("damaged", 200)
+    store.image(APP, "1")
+    store.image(APP, tag, [layer])
+    link = store.layer_link(APP, digest_of(layer))
+    if content is None:
+        link.unlink()
+    else:
+        link.write_bytes(content)
+
+
+_BAD_LAYER_LINKS = {
+    **_BAD_LINKS,
+    "gone": None,
+    "zeros": bytes(len(UNUSED)),
+    "sha512": f"sha512:{'f' * 128}".encode(),
+}
+_variants(_bad_layer_link, {f"layer link: {k}": ("2", v) for k, v in _BAD_LAYER_LINKS.items()})
+_variants(
+    _bad_layer_link,
+    {f"untagged image's layer link: {k}": (None, v) for k, v in _BAD_LAYER_LINKS.items()},
+)
+
+
+@_store
+def empty_layer_link_without_a_directory_of_manifests(store: StoreBuilder) -> None:
+    store.image(OTHER, "1")
+    _bad_layer_link("2", b"", store)
+    shutil.rmtree(store.repository_path(APP) / "_manifests")
+
+
+@_store
+def empty_link_to_a_layer_that_nothing_needs(store: StoreBuilder) -> None:
+    store.image(APP, "1")
+    link = store.layer_link(APP, UNUSED)
+    link.parent.mkdir(parents=True)
+    link.write_bytes(b"")
+
+
 @_store
 def bad_tag_link_and_no_manifest(store: StoreBuilder) -> None:
     store.image(OTHER, "1")

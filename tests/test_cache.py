@@ -526,7 +526,7 @@ def test_a_cache_of_another_program_or_store_is_rebuilt_and_logged_once(
     "content",
     [
         *(b"\x00", b"garbage", msgspec.msgpack.encode({"digests": 1})),
-        msgspec.msgpack.encode({"format": 3, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
+        msgspec.msgpack.encode({"format": 4, "program": "x"}).replace(b"\xa1x", b"\xa1\xff"),
         b"\x81\xa6format" + b"\x91" * 20_000,
     ],
     ids=["number", "garbage", "field", "text", "depth"],
@@ -618,10 +618,10 @@ INVALID_CONTENT: list[tuple[str, Callable[[dict[str, object]], object]]] = [
     ),
     ("something that is not a tag", lambda c: set_tag(c, "name", "a\0b")),
     ("something that is not a tag", lambda c: set_tag(c, "name", "../../b")),
-    (NO_NUMBER, lambda c: rest_of(c).update(broken_layer_links={"app": [10**6]})),
+    (NO_NUMBER, lambda c: rest_of(c).update(broken_layer_links={"app": {10**6: "unusable"}})),
     (
         "something that is not a repository name",
-        lambda c: rest_of(c).update(broken_layer_links={"..": [0]}),
+        lambda c: rest_of(c).update(broken_layer_links={"..": {0: "unusable"}}),
     ),
     ("a time that is not a number", lambda c: set_tag(c, "updated_at", float("nan"))),
 ]

@@ -28,6 +28,7 @@ from tests.servers import (
     OCI_INDEX,
     OCI_MANIFEST,
     DockerRegistry,
+    GarbageCollector,
     RegistryClient,
     require,
     require_registry,
@@ -154,6 +155,28 @@ def test_only_verify_finds_a_link_that_holds_the_digest_of_another_blob(
     assert summary.endswith("0 corrupt, 0 unreadable, 1 wrong links")
     link.write_text(digest_of(LAYER))
     assert run_command(*verify).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut off", "with a newline"])
+def test_only_the_collector_of_version_3_aborts_on_a_damaged_link(
+    tmp_path: Path, damage: str
+) -> None:
+    store = StoreBuilder(tmp_path / "store")
+    store.image("app", "1", [LAYER])
+    store.image("app", "2", [noise("next", 300)])
+    DAMAGE[damage](store.layer_link("app", digest_of(LAYER)))
+    for dialect in (2, 3):
+        freed = GarbageCollector(require_registry(dialect)).run(store.root)
+        plan = run_command(
+            *("plan", "--storage.root", store.root, "--match", "app:2"),
+            *("--registry.gc-dialect", str(dialect)),
+        )
+        aborts = dialect == 3 and damage != "gone"
+        assert (freed is None) is aborts
+        path = store.layer_link("app", digest_of(LAYER)).relative_to(store.version_path)
+        assert (f"the collector aborts on {path} (does not hold a digest)" in plan.output) is aborts
+        figures = collect(store.root, "--registry.gc-dialect", str(dialect))
+        assert figures.value("docker_registry_gc_blockers") == aborts
 
 
 class Served:

@@ -78,7 +78,8 @@ def described(inventory: Inventory) -> dict[str, Any]:
             )
         ],
         "layer links": {
-            name: {names[n] for n in each} for name, each in inventory.broken_layer_links.items()
+            name: {names[n]: fault for n, fault in each.items()}
+            for name, each in inventory.broken_layer_links.items()
         },
         "misfits": {names[n]: [names[p] for p in parts] for n, parts in inventory.misfits.items()},
     }

@@ -17,6 +17,7 @@ from tests.runbook_shop import (
     BLOCKED,
     BLOG,
     BROKEN_TAGS,
+    GARBAGE,
     OWN,
     SHOP,
     Cached,
@@ -25,7 +26,15 @@ from tests.runbook_shop import (
     blocks,
     run_shell,
 )
-from tests.servers import DockerRegistry, RegistryClient, digest_of, image_config, require
+from tests.servers import (
+    DockerRegistry,
+    GarbageCollector,
+    RegistryClient,
+    digest_of,
+    image_config,
+    require,
+    require_registry,
+)
 
 BROKEN = "ImagesBroken"
 UNSAFE = "GarbageCollectionUnsafe"
@@ -61,6 +70,27 @@ def test_restoring_an_emptied_manifest_link_lets_the_collector_free_the_simulate
     shop.assert_collector_frees_reclaimable()
     assert shop.broken_tags() == 0
     assert shop.client.tags(SHOP) == ["5", "6", "7"]
+
+
+def test_writing_damaged_layer_links_again_lets_the_collector_of_version_3_run(shop: Shop) -> None:
+    collector = GarbageCollector(require_registry(3))
+    digests = [digest_of(each) for each in (BASE, GARBAGE, OWN[6])]
+    layers = shop.store / "repositories" / SHOP / "_layers"
+    links = [layers / each.replace(":", "/") / "link" for each in digests]
+    links[1].parent.mkdir(parents=True)
+    for link, content in zip(links, (b"", b"garbage", bytes(71)), strict=True):
+        link.write_bytes(content)
+    assert collector.run(shop.registry.root) is None
+    version = ("--registry.gc-dialect", "3")
+    assert collect(shop.registry.root, *version).value("docker_registry_gc_blockers") == 1
+    fill, look = block(BLOCKED, "Mitigation"), block(BLOCKED, "The link of a layer")
+    named = {str(link.relative_to(shop.store)) for link in links}
+    assert {*shop.run(fill, look).splitlines()} == named
+    there, rest = look.rsplit('echo "$LINK"', 1)
+    shop.run(fill, f'{there}printf %s "$DIGEST" > "$LINK"{rest}')
+    assert [link.read_text() for link in links] == digests
+    assert collector.run(shop.registry.root) is not None
+    assert collect(shop.registry.root, *version).value("docker_registry_gc_blockers") == 0
 
 
 def test_restoring_the_link_of_a_lost_manifest_unblocks_the_collector_and_leaves_one_broken_tag(

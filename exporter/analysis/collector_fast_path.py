@@ -8,9 +8,11 @@ link by link, and names the source of the rules.
 
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain
 
 from exporter.analysis.reachability import Reaches, RepositoryReach, referenced_by
 from exporter.domain.digests import BlobNumber
+from exporter.domain.layer_links import LayerLinkFault
 from exporter.domain.model import (
     ALL_DIRECTORIES,
     Inventory,
@@ -40,6 +42,7 @@ def is_orderly(inventory: Inventory, reaches: Reaches) -> bool:
     return (
         not inventory.layout.misplaced
         and not inventory.layout.walk_ends
+        and not has_links_without_digest(inventory)
         and all(map(is_plain, inventory.repositories, reaches, [odd] * len(reaches)))
     )
 
@@ -51,8 +54,15 @@ def has_oddities(inventory: Inventory) -> bool:
         inventory.layout.walk_ends,
         inventory.unreadable,
         inventory.unusual,
+        has_links_without_digest(inventory),
     )
     return any(odd)
+
+
+def has_links_without_digest(inventory: Inventory) -> bool:
+    """Return whether version 3 aborts on a layer link of a repository."""
+    faults = chain.from_iterable(each.values() for each in inventory.broken_layer_links.values())
+    return LayerLinkFault.NO_DIGEST in faults
 
 
 def names_over_untagged(

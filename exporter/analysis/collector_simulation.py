@@ -7,7 +7,9 @@ where it has ``_manifests``, not ``_layers``. What each aborts on was tried on 2
 In a plain repository (every link is correct, every manifest that another lists is linked in it) the
 marks follow from what it reaches; only other repositories are walked link by link.
 
-Not simulated: version 3 aborts on a damaged link below ``_layers``, which is not read here.
+Version 3 also reads every link below ``_layers`` and aborts on one that holds no digest. Only links
+to blobs that tags need are looked at, and only those of an unusual size are read: others are not
+simulated.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from exporter.analysis.collector_fast_path import is_plain
 from exporter.analysis.reachability import Reaches, RepositoryReach, referenced_by
 from exporter.domain.digests import BlobNumber, Digest, format_digest
+from exporter.domain.layer_links import LayerLinkFault
 from exporter.domain.model import (
     ABSENT,
     LAYERS,
@@ -32,11 +35,13 @@ from exporter.store.format.layout import (
     TAGS,
     blob_directory,
     is_storage_name,
+    layer_link,
     revision_link,
     tag_directory,
 )
 
 _SENSELESS = "the registry cannot make sense of this place"
+_NO_DIGEST = "does not hold a digest"
 _LOST_COPY = "a copy of a blob that is gone: the registry cannot delete it"
 
 
@@ -89,8 +94,21 @@ def mark(
     if dialect != VERSION_2:
         for name, revisions in marks.removed.items():
             marks.removed[name] = revisions - marks.blobs
+        _mark_layer_links(inventory, marks)
     _mark_misplaced(inventory, marks, dialect)
     return marks
+
+
+def _mark_layer_links(inventory: Inventory, marks: Marks) -> None:
+    """Record the layer links on which version 3 aborts, in the repositories that it looks at."""
+    for repository in inventory.repositories:
+        faults = inventory.broken_layer_links.get(repository.name)
+        if faults is None or MANIFESTS not in repository.layout.directories:
+            continue
+        for number, fault in faults.items():
+            if fault is LayerLinkFault.NO_DIGEST:
+                path = layer_link(repository.name, format_digest(inventory.digests[number]))
+                marks.blockers[path] = _NO_DIGEST
 
 
 def _mark_misplaced(inventory: Inventory, marks: Marks, dialect: Dialect) -> None:
@@ -208,7 +226,7 @@ class _Walk:
             named = self._links[revision]
             if named is None:
                 path = revision_link(self._repository.name, format_digest(digests[revision]))
-                self._block(path, "does not hold a digest")
+                self._block(path, _NO_DIGEST)
             elif self._content(named) is not None or self._is_layer(named):
                 yield named
 
@@ -237,7 +255,7 @@ class _Walk:
         for tag in repository.tags:
             if tag.target is None and tag.updated_at is not None:
                 path = f"{tag_directory(repository.name, tag.name)}/current/link"
-                self._block(path, "does not hold a digest")
+                self._block(path, _NO_DIGEST)
         for name in repository.layout.tag_obstacles:
             self._block(tag_directory(repository.name, printable(name)), _reason_of_obstacle(name))
         targets = {tag.target for tag in repository.tags}

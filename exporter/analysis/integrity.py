@@ -196,7 +196,7 @@ class PullCheck:
         unlinked = self._unlinked.get(repository.name)
         if unlinked is None:
             return set()
-        return linked_parts(manifest).intersection(unlinked)
+        return linked_parts(manifest) & unlinked.keys()
 
     def _leads_on(
         self,

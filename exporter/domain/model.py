@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from exporter.domain.digests import BlobNumber, Digest, DigestTable
+from exporter.domain.layer_links import LayerLinkFaults
 
 ABSENT = -1
 """Stands in :attr:`Inventory.sizes` for a digest that has no blob on disk."""
@@ -266,7 +267,8 @@ class Inventory:
         senseless: manifests with references that are not digests; no registry follows those.
         misfits: manifests that state a size which a blob on disk does not have, with those blobs.
         broken_layer_links: blobs that a repository's tags need and that it has no usable link to
-            below ``_layers``, by the name of the repository; only those with such blobs.
+            below ``_layers``, with the reason, by the name of the repository; only those with such
+            blobs.
         layout: where its files differ from the registry's layout.
         is_cache: whether the registry is a pull-through cache of another one.
         all_measured: whether it is known that no size is :data:`ABSENT` or :data:`UNKNOWN`.
@@ -286,7 +288,7 @@ class Inventory:
     with_subject: frozenset[BlobNumber] = frozenset()
     senseless: frozenset[BlobNumber] = frozenset()
     misfits: Mapping[BlobNumber, tuple[BlobNumber, ...]] = field(default_factory=dict)
-    broken_layer_links: Mapping[str, frozenset[BlobNumber]] = field(default_factory=dict)
+    broken_layer_links: Mapping[str, LayerLinkFaults] = field(default_factory=dict)
     layout: StoreLayout = StoreLayout()
     is_cache: bool = False
     all_measured: bool = False

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exporter.domain.digests import BlobNumber
 from exporter.domain.errors import ScanCancelledError, StoreUnreadableError
+from exporter.domain.layer_links import LayerLinkFaults
 from exporter.domain.model import (
     Inventory,
     IssueCause,
@@ -143,7 +144,7 @@ class _Scan:
             self._table, self._continues = self._blobs.table, self._blobs.continues
             self._scan_repositories(partial(advance.report, "repositories"))
             walk = None
-            broken: Mapping[str, frozenset[BlobNumber]] = {}
+            broken: Mapping[str, LayerLinkFaults] = {}
             if not self._nothing_changed(layer_links):
                 walk = self._read_manifests(partial(advance.report, "manifests"))
                 broken = self._look_at_layer_links(walk.manifests, layer_links)
@@ -229,7 +230,7 @@ class _Scan:
 
     def _look_at_layer_links(
         self, manifests: Manifests, report: Callable[[int, int], None]
-    ) -> Mapping[str, frozenset[BlobNumber]]:
+    ) -> Mapping[str, LayerLinkFaults]:
         if not self._looks_at_layer_links:
             return {}
         walk = LayerLinkWalk(

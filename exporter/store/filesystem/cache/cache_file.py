@@ -40,7 +40,7 @@ from exporter.support.logs import fields
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 3
+_FORMAT = 4
 """To be raised whenever the meaning of the content changes."""
 
 _APPLICATION = 0x52535843

@@ -4,7 +4,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from exporter.domain.digests import BlobNumber
-from exporter.domain.model import LAYERS, Inventory, Manifest, Repository, linked_parts
+from exporter.domain.layer_links import LayerLinkFault, LayerLinkFaults
+from exporter.domain.model import (
+    LAYERS,
+    Inventory,
+    Manifest,
+    Repository,
+    linked_parts,
+)
 from exporter.store.filesystem.readers.layer_link_reader import LayerLinks, look_at_layer_links
 from exporter.store.filesystem.readers.link_reader import PATIENCE_SECONDS
 from exporter.store.filesystem.readers.safe_files import IssueLog
@@ -17,7 +24,7 @@ Manifests = Mapping[BlobNumber, Manifest]
 _LISTINGS = 2
 """``_layers`` and ``_layers/sha256``."""
 _FIRST_PAUSE = 0.001
-_NONE: frozenset[BlobNumber] = frozenset()
+_NONE: LayerLinkFaults = {}
 
 
 class LayerLinkWalk:
@@ -38,8 +45,8 @@ class LayerLinkWalk:
         self._before = {each.name: each for each in previous.repositories}
         self._unknown = set(_with_issues(previous))
         self._broken_before = {
-            name: numbers if continues else self._renumbered(numbers, previous)
-            for name, numbers in previous.broken_layer_links.items()
+            name: faults if continues else self._renumbered(faults, previous)
+            for name, faults in previous.broken_layer_links.items()
         }
 
     def run(
@@ -50,8 +57,8 @@ class LayerLinkWalk:
         issues: IssueLog,
         workers: Workers,
         report: Callable[[int, int], None],
-    ) -> Mapping[str, frozenset[BlobNumber]]:
-        """Return the blobs that a repository needs and cannot serve, by its name.
+    ) -> Mapping[str, LayerLinkFaults]:
+        """Return the blobs that a repository needs and cannot serve, with the fault, by its name.
 
         ``unchanged`` are the repositories that are as in the previous scan. ``report`` is called
         with the number of repositories done, and of all.
@@ -65,17 +72,18 @@ class LayerLinkWalk:
         due = [
             each for each in repositories if self._is_due(each, is_unchanged=each.name in unchanged)
         ]
-        broken: dict[str, set[BlobNumber]] = {}
+        broken: dict[str, dict[BlobNumber, LayerLinkFault]] = {}
         short: dict[str, set[BlobNumber]] = {}
         looks = workers.map(look, due, lambda _, links: _LISTINGS + links.looked_at)
         for done, (repository, links) in enumerate(looks, 1):
             issues.merge(links.issues)
             known = self._broken_before.get(repository.name, _NONE)
-            broken[repository.name] = links.broken | (links.unknown & known)
-            short[repository.name] = links.short - known
+            unknown = {number: known[number] for number in links.unknown & known.keys()}
+            broken[repository.name] = links.broken | unknown
+            short[repository.name] = links.short - known.keys()
             report(done, len(due))
         self._look_again(broken, short)
-        return {name: frozenset(numbers) for name, numbers in broken.items() if numbers}
+        return {name: faults for name, faults in broken.items() if faults}
 
     def _is_due(self, repository: Repository, *, is_unchanged: bool) -> bool:
         if LAYERS not in repository.layout.directories:
@@ -91,7 +99,7 @@ class LayerLinkWalk:
         needed_by = _reached(repository, manifests)
         if self._is_full or name in self._unknown or not (is_unchanged or self._continues):
             return _parts(needed_by, manifests)
-        again = self._broken_before.get(name, _NONE)
+        again = {*self._broken_before.get(name, _NONE)}
         if again:
             again &= _parts(needed_by, manifests)
         if is_unchanged or name not in self._before:
@@ -106,7 +114,9 @@ class LayerLinkWalk:
         return look_at_layer_links(self._store, repository, numbers, self._table.digests)
 
     def _look_again(
-        self, broken: Mapping[str, set[BlobNumber]], short: Mapping[str, set[BlobNumber]]
+        self,
+        broken: Mapping[str, dict[BlobNumber, LayerLinkFault]],
+        short: Mapping[str, set[BlobNumber]],
     ) -> None:
         """Look again at links that are too short: the registry writes them in place.
 
@@ -119,15 +129,16 @@ class LayerLinkWalk:
             waited, pause = waited + pause, 2 * pause
             for name, numbers in list(pending.items()):
                 links = self._look(name, numbers)
-                broken[name].difference_update(numbers - links.broken)
+                for number in numbers:
+                    del broken[name][number]
+                broken[name].update(links.broken)
                 pending[name] = links.short
             pending = {name: numbers for name, numbers in pending.items() if numbers}
 
-    def _renumbered(
-        self, numbers: Iterable[BlobNumber], previous: Inventory
-    ) -> frozenset[BlobNumber]:
-        found = (self._table.digests.find(previous.digests[number]) for number in numbers)
-        return frozenset(number for number in found if number is not None)
+    def _renumbered(self, faults: LayerLinkFaults, previous: Inventory) -> LayerLinkFaults:
+        find = self._table.digests.find
+        found = ((find(previous.digests[number]), fault) for number, fault in faults.items())
+        return {number: fault for number, fault in found if number is not None}
 
 
 def _with_issues(inventory: Inventory) -> Iterator[str]:
