@@ -30,7 +30,7 @@ def _quantile(share: float) -> Query:
     buckets = series("api_request_duration_seconds_bucket")
     return Query(
         f"histogram_quantile({share}, rate({buckets}[$__rate_interval]))",
-        f"p{share * 100:.0f} {{{{endpoint}}}} {{{{instance}}}}",
+        f"p{share * 100:.0f} {{{{endpoint}}}} {{{{$legend}}}}",
     )
 
 
@@ -142,12 +142,10 @@ _SCANS = Band(
             description="Scans that ended per minute, and how many of them failed. With "
             "scan.watch, each change in the store starts a scan.",
             queries=(
-                Query(
-                    f"60 * rate({series('scans_total')}[$__rate_interval])", "ended {{instance}}"
-                ),
+                Query(f"60 * rate({series('scans_total')}[$__rate_interval])", "ended {{$legend}}"),
                 Query(
                     f"60 * rate({series('scan_failures_total')}[$__rate_interval])",
-                    "failed {{instance}}",
+                    "failed {{$legend}}",
                 ),
             ),
             unit="opm",
@@ -158,7 +156,7 @@ _SCANS = Band(
             title="Scan issues",
             description="Parts of the store that are unreadable or invalid, by cause. The "
             "exporter's log names each of them.",
-            queries=(Query(series("scan_issues"), "{{cause}} {{instance}}"),),
+            queries=(Query(series("scan_issues"), "{{cause}} {{$legend}}"),),
             unit="short",
             width=5,
             decimals=0,
@@ -179,7 +177,7 @@ _API = Band(
             queries=(
                 Query(
                     f"rate({series('api_requests_total')}[$__rate_interval])",
-                    "{{endpoint}} {{code}} {{instance}}",
+                    "{{endpoint}} {{code}} {{$legend}}",
                 ),
             ),
             unit="reqps",
@@ -200,9 +198,9 @@ _API = Band(
             "and tag that only one of them has. Lasting differences mean that the exporter and the "
             "registry do not see the same store.",
             queries=(
-                Query(series("tags"), "disk {{instance}}"),
-                Query(series("api_tags"), "API {{instance}}"),
-                Query(series("api_tag_differences"), "differences {{instance}}"),
+                Query(series("tags"), "disk {{$legend}}"),
+                Query(series("api_tags"), "API {{$legend}}"),
+                Query(series("api_tag_differences"), "differences {{$legend}}"),
             ),
             unit="short",
             width=6,

@@ -6,10 +6,17 @@ joins name only labels of the exporter's own metrics, so that this holds with an
 operator gives to targets, even if only one of those tells two exporters apart.
 """
 
+import re
+from collections.abc import Mapping
+
+from alerts.rules import read_rules
 from exporter.metrics.catalogue import PREFIX
 
 CHOSEN = 'job=~"$job",instance=~"$instance"'
 MATCHING_REPOSITORY = 'repository="$repository"'
+
+_SECONDS_TO_FULL = "instance:docker_registry_filesystem_avail_bytes:secondstofull"
+_NAME = re.compile(rf"\b(?:instance:[a-z0-9_:]+|{PREFIX}[a-z0-9_]+)")
 
 
 def selector(name: str, *matchers: str) -> str:
@@ -66,16 +73,27 @@ def repository_growth(*matchers: str) -> str:
 
 
 def seconds_to_full(most: int) -> str:
-    """Return the seconds until the filesystem is full at the growth of the last 6 hours.
+    """Return the seconds until the filesystem is full, as StorageFillingUp estimates them.
 
-    The result is at most ``most``. It is ``most`` if nothing grows, so that the series does not
-    come and go, and 0 if the filesystem is already full.
+    The result is at most ``most``. It is ``most`` if nothing fills lastingly, so that the series
+    does not come and go, and 0 if the filesystem is already full.
     """
-    available = series("filesystem_avail_bytes")
-    share_a_second = f"-deriv({available}[6h]) / {available}"
+    estimate = _chosen(_SECONDS_TO_FULL, read_rules().recordings())
     return (
-        f"1 / clamp_min({share_a_second}, 1 / {most}) and {available} > 0 or 0 * ({available} == 0)"
+        f"clamp_max({estimate}, {most}) or {most} * ({series('filesystem_avail_bytes')} > bool 0)"
     )
+
+
+def _chosen(name: str, recordings: Mapping[str, str]) -> str:
+    """Return a series of the alert rules for the chosen exporters, without the rules themselves.
+
+    A Prometheus need not have loaded the rules.
+    """
+    if name not in recordings:
+        return selector(name)
+    expr = " ".join(recordings[name].split()).replace("( ", "(").replace(" )", ")")
+    expr = _NAME.sub(lambda found: _chosen(found[0], recordings), expr)
+    return expr if name == _SECONDS_TO_FULL else f"({expr})"
 
 
 def largest_repositories(count: int) -> str:

@@ -22,12 +22,13 @@ class Query:
 
     Attributes:
         expr: the expression, which may use the dashboard's variables.
-        legend: the name of its series; ``{{label}}`` stands for a label's value.
+        legend: the name of its series; ``{{label}}`` stands for a label's value, ``{{$legend}}``
+            for that of the label chosen at the top of the dashboard.
 
     """
 
     expr: str
-    legend: str = "{{instance}}"
+    legend: str = "{{$legend}}"
 
     def to_json(self, ref: str, *, instant: bool, form: str) -> JsonObject:
         """Return the query as target ``ref`` of a panel.

@@ -91,6 +91,27 @@ JOB = Variable("job", "docker_registry_exporter_build_info")
 INSTANCE = Variable("instance", 'docker_registry_exporter_build_info{job=~"$job"}')
 ONE_REPOSITORY = Variable("repository", series("repository_tags"), several=False)
 
+_TARGETS = f"query_result({series('exporter_build_info')})"
+_LEGEND: JsonObject = {
+    "current": {"selected": True, "text": "instance", "value": "instance"},
+    "datasource": DATASOURCE,
+    "definition": _TARGETS,
+    "hide": 0,
+    "includeAll": False,
+    "label": "Legend",
+    "multi": False,
+    "name": "legend",
+    "options": [],
+    "query": {"query": _TARGETS, "refId": "variable-legend"},
+    "refresh": 2,
+    # the names of all labels of the exporters' targets, whatever they are
+    "regex": r'/\b(?!version=|python_version=)(\w+)="/g',
+    "skipUrlSync": False,
+    "sort": 1,
+    "type": "query",
+}
+"""The label that legends show: two exporters may differ only by a label that an operator added."""
+
 _CHOOSE_DATASOURCE: JsonObject = {
     "current": {},
     "hide": 0,
@@ -116,7 +137,7 @@ class Dashboard:
         description: the question it answers.
         bands: from top to bottom.
         file: the name of its JSON file.
-        variables: all variables except the data source.
+        variables: all variables except the data source and the legend's label.
         since: the initial time range, up to now, such as ``7d``.
 
     """
@@ -134,7 +155,8 @@ class Dashboard:
 
     def to_json(self) -> JsonObject:
         """Return the dashboard as Grafana imports it."""
-        variables = [_CHOOSE_DATASOURCE, *(each.to_json() for each in self.variables)]
+        chosen = [each.to_json() for each in self.variables]
+        variables = [_CHOOSE_DATASOURCE, *chosen, _LEGEND]
         return {
             "annotations": {"list": []},
             "description": self.description,

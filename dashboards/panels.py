@@ -228,7 +228,7 @@ class TimeSeries(Panel):
             Query(
                 "max without (alert) "
                 f"({series('alert_threshold', alert=self.alert, severity=severity)})",
-                f"{severity} {{{{instance}}}}",
+                f"{severity} {{{{$legend}}}}",
             )
             for severity in self._severities()
             if self.alert is not None

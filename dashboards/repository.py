@@ -104,8 +104,8 @@ _COURSE = Band(
             description="Tags on disk, and tags that the registry's API lists. Dashed: threshold "
             "of TagCountHigh.",
             queries=(
-                Query(_TAGS, "on disk {{instance}}"),
-                Query(_API_TAGS, "API {{instance}}"),
+                Query(_TAGS, "on disk {{$legend}}"),
+                Query(_API_TAGS, "API {{$legend}}"),
             ),
             alert="TagCountHigh",
             unit="short",
@@ -119,8 +119,8 @@ _COURSE = Band(
             description="Bytes of the blobs that its manifests reference, and bytes of the blobs "
             "that no other repository references.",
             queries=(
-                Query(_REFERENCED, "referenced {{instance}}"),
-                Query(_EXCLUSIVE, "exclusive {{instance}}"),
+                Query(_REFERENCED, "referenced {{$legend}}"),
+                Query(_EXCLUSIVE, "exclusive {{$legend}}"),
             ),
             unit="bytes",
             width=12,
@@ -155,8 +155,8 @@ _CHANGES = Band(
             description="All manifests of the repository, and those that none of its tags reaches. "
             "An index and each of its images count separately.",
             queries=(
-                Query(_own("manifests"), "all {{instance}}"),
-                Query(_own("untagged_manifests"), "untagged {{instance}}"),
+                Query(_own("manifests"), "all {{$legend}}"),
+                Query(_own("untagged_manifests"), "untagged {{$legend}}"),
             ),
             unit="short",
             decimals=0,

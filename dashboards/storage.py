@@ -66,8 +66,9 @@ _NUMBERS = Band(
         ),
         Stat(
             title="Full in",
-            description="Time until the filesystem is full if it continues to fill as in the last "
-            "6 hours. With less than 6 hours of data, the estimate uses the data there is.",
+            description="Time until the filesystem is full if it continues to fill, as "
+            "StorageFillingUp estimates it: from the growth of the last 6 hours if that lasts. A "
+            "single push does not count, and neither does growth in the first hours of data.",
             queries=(Query(seconds_to_full(_NEVER_SECONDS)),),
             unit="s",
             decimals=1,
@@ -79,8 +80,8 @@ _NUMBERS = Band(
             description="Bytes of all blobs and unfinished uploads, each blob once, and their "
             "share of what is used on the filesystem. If that is small, something else fills it.",
             queries=(
-                Query(store_bytes(), "bytes {{instance}}"),
-                Query(store_share(), "of what is used {{instance}}"),
+                Query(store_bytes(), "bytes {{$legend}}"),
+                Query(store_share(), "of what is used {{$legend}}"),
             ),
             unit="bytes",
             overrides=(Override("byFrameRefID", "B", {"unit": "percentunit", "decimals": 0}),),
@@ -110,15 +111,15 @@ _NUMBERS = Band(
             "run it with --delete-untagged, and see the runbook of "
             "DockerRegistryGarbageCollectionUnsafe.",
             queries=(
-                Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{instance}}"),
+                Query(series("gc_reclaimable_bytes", mode="default"), "plain run {{$legend}}"),
                 Query(
                     series("gc_reclaimable_bytes", mode="delete_untagged"),
-                    "--delete-untagged {{instance}}",
+                    "--delete-untagged {{$legend}}",
                 ),
-                Query(series("untagged_reclaimable_bytes"), "after plan --untagged {{instance}}"),
+                Query(series("untagged_reclaimable_bytes"), "after plan --untagged {{$legend}}"),
                 Query(
                     f"max without (mode) ({series('gc_endangered_tags')})",
-                    "tags at risk {{instance}}",
+                    "tags at risk {{$legend}}",
                 ),
             ),
             unit="bytes",
@@ -148,9 +149,9 @@ _NUMBERS = Band(
             "but this store cannot serve, and partial tags: those that can be pulled for some "
             "platforms, and not for others.",
             queries=(
-                Query(series("broken_tags"), "tags {{instance}}"),
-                Query(f"sum without (use) ({series('missing_images')})", "images {{instance}}"),
-                Query(series("partial_tags"), "partial tags {{instance}}"),
+                Query(series("broken_tags"), "tags {{$legend}}"),
+                Query(f"sum without (use) ({series('missing_images')})", "images {{$legend}}"),
+                Query(series("partial_tags"), "partial tags {{$legend}}"),
             ),
             unit="short",
             past=False,
@@ -177,9 +178,9 @@ _COURSE = Band(
         ),
         TimeSeries(
             title="Time until full",
-            description="Time until full at the growth of the 6 hours before each point, at most "
-            "30 days. Dashed: thresholds of StorageFillingUp, which fires only if less than 40 % "
-            "is left and the growth lasts: a single push lowers this line, but does not fire.",
+            description="Time until full as StorageFillingUp estimates it from growth that lasts, "
+            "at most 30 days; a single push does not count. Dashed: the thresholds of that alert, "
+            "which fires below them after 30 minutes if less than 40 % is left.",
             queries=(Query(seconds_to_full(_SOON_SECONDS)),),
             alert="StorageFillingUp",
             unit="s",
@@ -194,9 +195,9 @@ _COURSE = Band(
             queries=(
                 Query(
                     f"sum without () ({series('blob_bytes')})",
-                    "{{state}} {{instance}}",
+                    "{{state}} {{$legend}}",
                 ),
-                Query(series("upload_bytes"), "uploads {{instance}}"),
+                Query(series("upload_bytes"), "uploads {{$legend}}"),
             ),
             unit="bytes",
             width=6,
@@ -210,7 +211,7 @@ _COURSE = Band(
             "Rollback: versions to roll back to. Superseded: older versions. Unmanaged: "
             "repositories that never belonged to an app. Orphaned: apps CapRover does not know. "
             "Empty without caprover.config-dir.",
-            queries=(Query(series("use_bytes"), "{{use}} {{instance}}"),),
+            queries=(Query(series("use_bytes"), "{{use}} {{$legend}}"),),
             unit="bytes",
             width=6,
             least=0,
@@ -274,7 +275,7 @@ _WHOSE = Band(
             queries=(
                 Query(
                     f"topk(10, sum without () ({repository_growth()}) > 0)",
-                    "{{repository}} {{instance}}",
+                    "{{repository}} {{$legend}}",
                 ),
             ),
             unit="bytes",

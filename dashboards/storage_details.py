@@ -53,7 +53,7 @@ _WHAT_CAN_GO = Band(
             queries=(
                 Query(
                     f"{series('gc_reclaimable_bytes')} / ignoring (mode) group_left () {_BLOBS}",
-                    "{{mode}} {{instance}}",
+                    "{{mode}} {{$legend}}",
                 ),
             ),
             alert="ReclaimableHigh",
@@ -66,8 +66,8 @@ _WHAT_CAN_GO = Band(
             description="Blockers: links and manifests that make a run abort and free nothing. At "
             "risk: tags that can be pulled now but not after a run in that mode.",
             queries=(
-                Query(series("gc_blockers"), "blockers {{instance}}"),
-                Query(series("gc_endangered_tags"), "at risk, {{mode}} {{instance}}"),
+                Query(series("gc_blockers"), "blockers {{$legend}}"),
+                Query(series("gc_endangered_tags"), "at risk, {{mode}} {{$legend}}"),
             ),
             unit="short",
             width=6,
@@ -140,13 +140,13 @@ _LIMITS = Band(
             "Unfinished uploads that the registry never purges. Files that are not part of the "
             "registry's layout. Read-only: 1 if the filesystem is read-only.",
             queries=(
-                Query(series("broken_tags"), "broken tags {{instance}}"),
-                Query(series("partial_tags"), "partial tags {{instance}}"),
-                Query(series("missing_blobs"), "missing blobs {{instance}}"),
-                Query(series("missing_images"), "missing images, {{use}} {{instance}}"),
-                Query(series("unpurgeable_uploads"), "unpurgeable uploads {{instance}}"),
-                Query(series("stray_files"), "stray files {{instance}}"),
-                Query(series("filesystem_readonly"), "read-only {{instance}}"),
+                Query(series("broken_tags"), "broken tags {{$legend}}"),
+                Query(series("partial_tags"), "partial tags {{$legend}}"),
+                Query(series("missing_blobs"), "missing blobs {{$legend}}"),
+                Query(series("missing_images"), "missing images, {{use}} {{$legend}}"),
+                Query(series("unpurgeable_uploads"), "unpurgeable uploads {{$legend}}"),
+                Query(series("stray_files"), "stray files {{$legend}}"),
+                Query(series("filesystem_readonly"), "read-only {{$legend}}"),
             ),
             unit="short",
             decimals=0,
@@ -166,7 +166,7 @@ _DISK = Band(
             "directory, counted once a day. Links, history and directories that grow while blobs "
             "do not are left over: report --disk says what they are. Empty before the first "
             "census.",
-            queries=(Query(series("disk_allocated_bytes"), "{{kind}} {{instance}}"),),
+            queries=(Query(series("disk_allocated_bytes"), "{{kind}} {{$legend}}"),),
             unit="bytes",
             width=24,
             least=0,

@@ -8,10 +8,11 @@ is in the middle of its first scan. Queries that need a day of history run in pr
 
 import json
 import math
+import re
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ import pytest
 import trustme
 
 import dashboards
+from alerts.rules import RULES as RULE_FILE
 from dashboards.__main__ import DIRECTORY
 from demo.child_process import wait_until
 from demo.sample import build_sample, write_captain_config
@@ -29,13 +31,15 @@ from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter
 from tests.monitoring import Prometheus
 from tests.servers import DockerRegistry, RegistryClient, require
+from tests.test_filling_up import MINUTES, ONSET, Course, hourly, ramp, steps
 
 JOB = "registry-storage"
 REPOSITORY = "captain/img-captain-shop"
 PUSHED_BYTES = 300_000
 NOT_AFTER = datetime(2040, 2, 3, 4, 5, 6, tzinfo=UTC)
 DATA_SECONDS = 60.0
-HOUR = 3600
+HOUR = 60
+"""In minutes."""
 
 RULES = """
 groups:
@@ -191,14 +195,31 @@ def test_a_chosen_instance_is_the_only_one_shown(scene: Scene) -> None:
             assert {each["metric"]["instance"] for each in vector} <= {chosen}, query[:3]
 
 
+def labels_offered(scene: Scene, variable: Mapping[str, str]) -> set[str]:
+    """Return the labels that a pattern finds in the result of a query, as Grafana writes it."""
+    selector = variable["definition"].removeprefix("query_result(").removesuffix(")")
+    pattern, flags = variable["regex"].removeprefix("/").rsplit("/", 1)
+    assert flags == "g"
+    found = set()
+    for each in scene.prometheus.query(PanelQuery("", "", "", selector).substituted()):
+        labels = each["metric"]
+        name = labels.pop("__name__")
+        written = ",".join(f'{label}="{value}"' for label, value in labels.items())
+        found |= set(re.findall(pattern, f"{name}{{{written}}} {each['value'][1]} 1760000000000"))
+    return found
+
+
 def test_variables_offer_the_existing_values(scene: Scene) -> None:
-    offered = {}
+    offered: dict[str, set[str]] = {}
     for variable in rendered()["repository.json"]["templating"]["list"]:
-        if variable["type"] == "query":
+        if variable["name"] == "legend":
+            offered["legend"] = labels_offered(scene, variable)
+        elif variable["type"] == "query":
             call = variable["definition"].removeprefix("label_values(").removesuffix(")")
             selector, _, label = call.rpartition(", ")
             vector = scene.prometheus.query(PanelQuery("", "", "", selector).substituted())
             offered[variable["name"]] = {each["metric"][label] for each in vector}
+    assert offered["legend"] == {"job", "instance"}
     assert offered["job"] == {JOB}
     everyone = (scene.sample, scene.other, scene.slow)
     assert offered["instance"] == {each.address for each in everyone}
@@ -260,9 +281,6 @@ HISTORY = {
     'upload_bytes{instance="long"}': "0x28 7x1",
     'blob_bytes{instance="short",state="tagged"}': "_x27 40x3",
     'upload_bytes{instance="short"}': "_x27 0x3",
-    'filesystem_avail_bytes{instance="long"}': "720000000-7200000x30",
-    'filesystem_avail_bytes{instance="short"}': "_x27 5000+1000x3",
-    'filesystem_avail_bytes{instance="full"}': "0x30",
 }
 AT = "30h"
 
@@ -320,18 +338,77 @@ def test_growth_of_the_store_counts_blobs_and_uploads(tmp_path: Path) -> None:
     )
 
 
-def test_the_time_until_full_uses_the_growth_of_the_last_six_hours(tmp_path: Path) -> None:
-    # One has 504 MB left and loses 2,000 bytes each second, one gains space, one is already full.
-    assert_samples(
-        tmp_path,
-        query_of("registry-storage.json", "Full in"),
-        of_exporters(long=504_000_000 / 2000, short=5 * 365 * 24 * HOUR, full=0),
-    )
-    assert_samples(
-        tmp_path,
-        query_of("registry-storage.json", "Time until full"),
-        of_exporters(long=504_000_000 / 2000, short=30 * 24 * HOUR, full=0),
-    )
+# Space that is lost in the ways that StorageFillingUp distinguishes
+
+SPACE = {
+    "steady": (ramp(1), 10),
+    "begins now": (ramp(4, MINUTES - 2 * HOUR), 12),
+    "every hour": (hourly(0.5), 15),
+    "one push": (steps(5, MINUTES - HOUR), 30),
+    "a step each day": (steps(1, 3 * HOUR), 30),
+    "gains": (ramp(-0.5), 20),
+    "full": (ramp(0), 0),
+    "young": (ramp(5, MINUTES - 30), 40),
+}
+NEVER, MONTH = 5 * 365 * 24 * 3600, 30 * 24 * 3600
+
+
+def space_series() -> list[dict[str, str]]:
+    found = []
+    for instance, (used, free) in SPACE.items():
+        young = frozenset(range(MINUTES - 40)) if instance == "young" else frozenset[int]()
+        values = Course(instance, free, used, young).samples()
+        labels = f'{{job="{JOB}",instance="{instance}"}}'
+        found.append(
+            {"series": f"docker_registry_filesystem_avail_bytes{labels}", "values": values}
+        )
+    return found
+
+
+def query_at_the_end(tmp_path: Path, expr: str, samples: list[dict[str, Any]]) -> str:
+    """Run a query after ``SPACE`` with the recording rules; return what promtool complains of."""
+    at = f"{MINUTES - 1}m"
+    test = {
+        "interval": "1m",
+        "input_series": space_series(),
+        "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": samples}],
+    }
+    document = {"rule_files": [str(RULE_FILE)], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yml").write_text(json.dumps(document))
+    command = [require("promtool"), "test", "rules", str(tmp_path / "test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+PANELS = pytest.mark.parametrize(
+    ("panel", "most"), [("Full in", NEVER), ("Time until full", MONTH)]
+)
+
+
+@PANELS
+def test_the_time_until_full_is_the_estimate_of_the_alert(
+    tmp_path: Path, panel: str, most: int
+) -> None:
+    shown = query_of("registry-storage.json", panel).substituted()
+    recorded = "instance:docker_registry_filesystem_avail_bytes:secondstofull"
+    assert not query_at_the_end(tmp_path, f"({shown}) != clamp_max({recorded}, {most})", [])
+    without = f"({shown}) unless {recorded}"
+    rest = {"one push": most, "a step each day": most, "gains": most, "full": 0, "young": most}
+    samples = [{"labels": name, "value": value} for name, value in of_exporters(**rest).items()]
+    assert not query_at_the_end(tmp_path, without, samples)
+
+
+@PANELS
+def test_steady_growth_is_extrapolated_until_the_disk_is_full(
+    tmp_path: Path, panel: str, most: int
+) -> None:
+    shown = query_of("registry-storage.json", panel).substituted("steady|full")
+    lost = (MINUTES - 1 - ONSET) / HOUR
+    expected = of_exporters(steady=round((10 - lost) * 3600), full=0)
+    samples = [{"labels": name, "value": value} for name, value in expected.items()]
+    rounded = f"round({shown})"
+    assert most > expected[f'{{job="{JOB}",instance="steady"}}']
+    assert not query_at_the_end(tmp_path, rounded, samples)
 
 
 def of_exporters(**values: float) -> dict[str, float]:

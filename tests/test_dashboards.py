@@ -56,7 +56,8 @@ _WINDOW = re.compile(r"\[([^\]]+)\]")
 _THRESHOLD = re.compile(r'alert="(\w+)",severity="(\w+)"')
 _LINK = re.compile(r"^/d/([a-z-]+)(\?|$)")
 _FUNCTIONS = {"sum", "max", "topk", "rate", "delta", "deriv", "changes", "time", "clamp_min",
-              "clamp_max", "histogram_quantile", "and", "or", "unless", "offset", "d"}  # fmt: skip
+              "clamp_max", "histogram_quantile", "and", "or", "unless", "offset", "d", "m", "h",
+              "bool", "label_replace"}  # fmt: skip
 
 
 def panels(dashboard: Json) -> list[Json]:
@@ -174,11 +175,20 @@ def test_job_and_instance_are_variables_at_the_top(dashboard: Json, name: str) -
     assert variable["refresh"] == 2  # refresh when the time range changes
 
 
+@every_dashboard
+def test_legends_show_the_instance_until_another_label_is_chosen(dashboard: Json) -> None:
+    variable = variables(dashboard)["legend"]
+    assert (variable["label"], variable["current"]["value"]) == ("Legend", "instance")
+    assert not variable["multi"]
+    assert not variable["includeAll"]
+
+
 def test_variables_query_the_series_of_the_exporters() -> None:
     build_info = "docker_registry_exporter_build_info"
     expected = {
         "job": f"label_values({build_info}, job)",
         "instance": f'label_values({build_info}{{job=~"$job"}}, instance)',
+        "legend": f'query_result({build_info}{{job=~"$job",instance=~"$instance"}})',
         "repository": 'label_values(docker_registry_repository_tags{job=~"$job",'
         'instance=~"$instance"}, repository)',
     }
@@ -257,7 +267,7 @@ def test_a_legend_names_the_exporter_of_each_line(panel: Json) -> None:
         assert "instance" in organize["options"]["indexByName"]
         assert not organize["options"]["excludeByName"].get("instance")
     else:
-        assert all("{{instance}}" in target["legendFormat"] for target in panel["targets"])
+        assert all("{{$legend}}" in target["legendFormat"] for target in panel["targets"])
 
 
 @every_panel
@@ -302,6 +312,7 @@ def test_every_metric_exists(expr: str) -> None:
     assert named <= OURS | NOT_OURS
     # Nothing is selected without braces, because there would be no place for a matcher.
     rest = _GROUPING.sub("", re.sub(r"\[[^\]]*\]", "", _SELECTOR.sub("", expr)))
+    rest = re.sub(r'"[^"]*"', "", rest)
     assert set(_WORD.findall(rest)) <= _FUNCTIONS
 
 
@@ -322,7 +333,8 @@ def test_counters_are_only_used_as_rates_over_the_rate_interval(expr: str) -> No
 
 @every_expression
 def test_other_windows_are_those_of_the_alerts_and_titles(expr: str) -> None:
-    assert set(_WINDOW.findall(expr)) <= {"$__rate_interval", "1h", "6h", "1d"}
+    estimate = {"105m", "75m", "31m"}  # of StorageFillingUp
+    assert set(_WINDOW.findall(expr)) <= {"$__rate_interval", "1h", "1d"} | estimate
 
 
 @every_expression
