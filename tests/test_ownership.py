@@ -1,5 +1,6 @@
 """The use of each tag according to CapRover, and the missing images of its apps."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,78 @@ def test_an_image_that_a_user_pushed_is_unmanaged(store: StoreBuilder, repositor
     figures = uses(store, apps="other")
     assert figures.repositories[repository] == {"1": Use.UNMANAGED}
     assert figures.orphaned_repositories == set()
+
+
+def signed(store: StoreBuilder, image: str, suffix: str = ".sig") -> str:
+    """Push a signature of an image; return its tag."""
+    tag = f"{image.replace(':', '-')}{suffix}"
+    store.image(BLOG, tag, [noise(f"{suffix} of {image}", 100)])
+    return tag
+
+
+def test_a_signature_has_the_use_of_its_image(store: StoreBuilder) -> None:
+    one, two, three = (store.image(BLOG, tag, [noise(tag, 500)]) for tag in "123")
+    tags = [signed(store, each) for each in (one, two, three)]
+    figures = uses(store, running=(image(BLOG, "3"),), rollback=(image(BLOG, "2"),))
+    found = [figures.repositories[BLOG][tag] for tag in tags]
+    assert found == [Use.SUPERSEDED, Use.ROLLBACK, Use.RUNNING]
+    assert {use: total.tags for use, total in figures.totals.items() if total.tags} == {
+        Use.RUNNING: 2, Use.ROLLBACK: 2, Use.SUPERSEDED: 2,
+    }  # fmt: skip
+    seen: set[str] = set()
+    for use, image_tag, tag in zip(reversed(found), "321", reversed(tags), strict=True):
+        blobs = blobs_of(store, image_tag) | blobs_of(store, tag)
+        own = sum(store.blob_path(each).stat().st_size for each in blobs - seen)
+        assert figures.totals[use].bytes == own
+        seen |= blobs
+
+
+def blobs_of(store: StoreBuilder, tag: str) -> set[str]:
+    digest = store.tag_link(BLOG, tag).read_text()
+    content = json.loads(store.blob_path(digest).read_bytes())
+    return {digest, content["config"]["digest"], *(each["digest"] for each in content["layers"])}
+
+
+def test_a_signature_has_the_strongest_use_of_an_image_with_several_tags_or_platforms(
+    store: StoreBuilder,
+) -> None:
+    shared = store.image(BLOG, "1", [noise("shared", 500)])
+    store.tag(BLOG, "2", shared)
+    index, platform, _ = two_platforms(store, BLOG, "3")
+    store.index(BLOG, "4", [index])
+    tags = [signed(store, each) for each in (shared, index, platform)]
+    tags.append(signed(store, store.tag_link(BLOG, tags[0]).read_text()))
+    figures = uses(store, running=(image(BLOG, "2"),), rollback=(image(BLOG, "4"),))
+    found = [figures.repositories[BLOG][tag] for tag in tags]
+    assert found == [Use.RUNNING, Use.ROLLBACK, Use.ROLLBACK, Use.RUNNING]
+
+
+def test_a_list_of_artifacts_has_the_use_of_its_image(store: StoreBuilder) -> None:
+    running = store.image(BLOG, "1")
+    tag = running.replace(":", "-")
+    store.index(BLOG, tag, [store.image(BLOG, None, [noise("sbom", 100)])])
+    assert uses(store, running=(image(BLOG, "1"),)).repositories[BLOG][tag] is Use.RUNNING
+
+
+def test_a_signature_of_an_image_that_runs_under_its_digest_is_running(store: StoreBuilder) -> None:
+    untagged = store.image(BLOG, None, [noise("untagged", 500)])
+    tag = signed(store, untagged)
+    store.image(BLOG, "1")
+    named = ImageName(BLOG, None, parse_digest(untagged), is_local=True)
+    figures = uses(store, running=(image(BLOG, "1"), named))
+    assert figures.repositories[BLOG][tag] is Use.RUNNING
+
+
+def test_a_signature_keeps_its_own_use_if_its_image_has_none_or_an_app_names_it(
+    store: StoreBuilder,
+) -> None:
+    superseded, untagged = store.image(BLOG, "1"), store.image(BLOG, None, [noise("old", 500)])
+    gone = f"sha256:{'0' * 64}"
+    named, *rest = (signed(store, each) for each in (superseded, untagged, gone))
+    figures = uses(store, running=(image(BLOG, named),))
+    assert figures.repositories[BLOG] == {
+        "1": Use.SUPERSEDED, named: Use.RUNNING, **dict.fromkeys(rest, Use.SUPERSEDED),
+    }  # fmt: skip
 
 
 def test_an_app_that_names_no_image_leaves_its_repository_unmanaged(store: StoreBuilder) -> None:

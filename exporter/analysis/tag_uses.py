@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from exporter.analysis.blob_sizes import BytesOnDisk
+from exporter.analysis.deletion.artifacts import artifacts_of, names_artifacts
 from exporter.analysis.integrity import PullCheck, serves, sound_links
 from exporter.analysis.reachability import Reaches, RepositoryReach, reached_by_many, with_listed
 from exporter.domain.digests import BlobNumber, Digest
@@ -50,7 +51,7 @@ def uses_of_tags(
     pinned: dict[str, Mapping[BlobNumber, Use]] = {}
     orphaned = set()
     lacking = {}
-    for repository in inventory.repositories:
+    for repository, reach in zip(inventory.repositories, reaches, strict=True):
         otherwise = _otherwise(repository.name, named, images.apps, rules)
         names = named.get(repository.name)
         digests = {} if names is None else _numbered(names.digests, inventory)
@@ -62,7 +63,13 @@ def uses_of_tags(
         by_name = _uses(repository, names, digests, otherwise, inventory)
         if read_at is not None and is_recent and otherwise is Use.SUPERSEDED:
             by_name |= _too_new(repository, by_name, read_at)
-        uses[repository.name] = TagUses(repository.tags, by_name, otherwise)
+        found = TagUses(repository.tags, by_name, otherwise)
+        if names_artifacts(repository):
+            attached = artifacts_of(inventory, repository, reach).tags
+            followed = by_name | _followed(repository, attached, found, digests, inventory)
+            by_name = {name: use for name, use in followed.items() if use is not otherwise}
+            found = TagUses(repository.tags, by_name, otherwise)
+        uses[repository.name] = found
         if otherwise is Use.ORPHANED:
             orphaned.add(repository.name)
         if names is not None and served.has_partial_tags(repository.name):
@@ -153,6 +160,33 @@ def _uses(
             if use is not otherwise:
                 uses[tag.name] = use
     return uses
+
+
+def _followed(
+    repository: Repository,
+    attached: Mapping[str, BlobNumber | None],
+    uses: TagUses,
+    pinned: Mapping[BlobNumber, Use],
+    inventory: Inventory,
+) -> dict[str, Use]:
+    """Return the uses of artifacts' tags whose image has a use, unless an app names the tag.
+
+    ``attached`` are the images of the artifacts' tags, ``uses`` those of the tags themselves.
+    """
+    needed: dict[Use, set[BlobNumber]] = {use: set() for use in Use}
+    for number, use in pinned.items():
+        needed[use].add(number)
+    for tag in repository.tags:
+        if tag.name not in attached and tag.target is not None:
+            needed[uses[tag.name]].add(tag.target)
+    images: dict[BlobNumber, Use] = {}
+    for use, targets in needed.items():  # the strongest first
+        images = dict.fromkeys(with_listed(inventory, targets), use) | images
+    return {
+        name: images[image]
+        for name, image in attached.items()
+        if image in images and uses[name] not in _NAMED
+    }
 
 
 _STRENGTH = {use: place for place, use in enumerate(Use)}

@@ -40,15 +40,16 @@ GROUP = metric_group(
         Metric(
             "docker_registry_use_bytes",
             "Bytes of the blobs that tags reach, by what the platform's apps use the tags for; "
-            "each blob once, for the strongest of running, rollback, unmanaged, superseded, "
-            "orphaned; they add up to the tagged bytes.",
+            "signatures and the like count as their image; each blob once, for the strongest of "
+            "running, rollback, unmanaged, superseded, orphaned; they add up to the tagged bytes.",
             _by_use(lambda total: total.bytes),
             ("use",),
         ),
         Metric(
             "docker_registry_use_tags",
             "Tags by what the platform's apps use them for; a tag that was pushed after the "
-            "configuration was read, and that no app named then, counts as unmanaged.",
+            "configuration was read, and that no app named then, counts as unmanaged. The tag of a "
+            "signature or the like counts as its image, if that is there.",
             _by_use(lambda total: total.tags),
             ("use",),
         ),
