@@ -8,13 +8,15 @@ of cosign's ``SIGNATURE_SPEC``.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from exporter.analysis.reachability import Reaches, RepositoryReach
+from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
 from exporter.domain.artifacts import ArtifactFigures
 from exporter.domain.digests import BlobNumber, Digest, format_digest, parse_digest
-from exporter.domain.model import Inventory, Repository
+from exporter.domain.model import Inventory, Repository, Tag
 
 _ALGORITHMS = ("sha256-", "sha512-")
 _TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\.[\w.-]+)?")
@@ -40,6 +42,9 @@ class Artifacts:
 
 
 NO_ARTIFACTS = Artifacts()
+
+Images = Mapping[BlobNumber, AbstractSet[BlobNumber]]
+"""By artifact, the images that it belongs to."""
 
 
 def names_artifacts(repository: Repository) -> bool:
@@ -114,6 +119,41 @@ def _root(
         seen.add(subject)
         subject = subjects[subject]
     return subject
+
+
+def images_by_artifact(repository: Repository, artifacts: Artifacts) -> Images:
+    """Return the images of artifacts, and of the indexes that list them, if they are there."""
+    found = defaultdict[BlobNumber, set[BlobNumber]](set)
+    for number, image in artifacts.manifests.items():
+        if image is not None and image != number:
+            found[number].add(image)
+    for tag in repository.tags if artifacts.tags else ():
+        image = artifacts.tags.get(tag.name)
+        if image is not None and tag.target is not None and image != tag.target:
+            found[tag.target].add(image)
+    return found
+
+
+def followers(
+    inventory: Inventory,
+    repository: Repository,
+    artifacts: Artifacts,
+    images: AbstractSet[BlobNumber],
+    detached: Collection[Tag] = (),
+) -> tuple[Sequence[Tag], set[BlobNumber]]:
+    """Return the tags and the manifests of the artifacts that go with images, or are ``detached``.
+
+    Something that stays may need some of the manifests too.
+    """
+    tags = [tag for tag in repository.tags if artifacts.tags.get(tag.name) in images]
+    tags += detached
+    found = {number for number, image in artifacts.manifests.items() if image in images}
+    return tags, found | with_listed(inventory, targets_of(tags))
+
+
+def targets_of(tags: Iterable[Tag]) -> set[BlobNumber]:
+    """Return the manifests that tags point to."""
+    return {tag.target for tag in tags if tag.target is not None}
 
 
 def count_artifacts(

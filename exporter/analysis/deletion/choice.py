@@ -1,10 +1,15 @@
 """From tags that are to go to manifests that can be deleted, without anything that stays."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
+from exporter.analysis.deletion.artifacts import (
+    Artifacts,
+    artifacts_of,
+    followers,
+    targets_of,
+)
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
 from exporter.domain.digests import BlobNumber
@@ -113,20 +118,17 @@ class Chooser:
         inventory, (going, staying) = self.inventory, parts
         sound = sound_links(repository, reach)
         running = running_manifests(self.uses, repository.name)
-        kept = with_listed(inventory, _targets(staying) | running)
-        tagged = (_targets(going) & sound) - kept
+        kept = with_listed(inventory, targets_of(staying) | running)
+        tagged = (targets_of(going) & sound) - kept
         children = self._children(reach, tagged, sound, running)
         if not artifacts:
             return RepositoryDeletion(len(going), tagged, children, staying=kept)
         images = tagged | children if self.include_children else tagged
-        following = [tag for tag in repository.tags if artifacts.tags.get(tag.name, None) in images]
-        following += detached
+        following, own = followers(inventory, repository, artifacts, images, detached)
         names = {tag.name for tag in following}
         others = [t for t in repository.tags if t.name in artifacts.tags and t.name not in names]
-        kept |= with_listed(inventory, _targets(others))
-        tagged = ((tagged | _targets(following)) & sound) - kept
-        own = {number for number, image in artifacts.manifests.items() if image in images}
-        own |= with_listed(inventory, _targets(following) - kept)
+        kept |= with_listed(inventory, targets_of(others))
+        tagged = ((tagged | targets_of(following)) & sound) - kept
         own = (own & sound) - kept - tagged - children
         return RepositoryDeletion(len(going) + len(following), tagged, children - kept, own, kept)
 
@@ -144,7 +146,3 @@ class Chooser:
         below = (with_listed(self.inventory, indexes) & sound) - indexes
         kept = (reach.targets | reach.held) - going - (below - reach.targets)
         return below - with_listed(self.inventory, kept | running) - going
-
-
-def _targets(tags: Iterable[Tag]) -> set[BlobNumber]:
-    return {tag.target for tag in tags if tag.target is not None}

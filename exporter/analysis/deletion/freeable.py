@@ -12,8 +12,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
+from exporter.analysis.deletion.artifacts import (
+    Artifacts,
+    Images,
+    artifacts_of,
+    images_by_artifact,
+)
 from exporter.analysis.deletion.protection import NOTHING_PROTECTED, Protected
+from exporter.analysis.deletion.untagged import without_needed
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import RepositoryReach, with_listed
 from exporter.domain.digests import BlobNumber
@@ -122,7 +128,7 @@ def freeable(
     """Return what may go from one repository."""
     artifacts = artifacts_of(inventory, repository, reach)
     places, staying = _divide(repository, artifacts, needs)
-    images = _images(repository, artifacts)
+    images = images_by_artifact(repository, artifacts)
     going = sound_links(repository, reach) - with_listed(
         inventory, set[BlobNumber]().union(*staying.values())
     )
@@ -131,15 +137,13 @@ def freeable(
         listed = with_listed(inventory, places)
         listed |= {number for number, found in images.items() if not found.isdisjoint(listed)}
         going &= with_listed(inventory, listed)
-    going = _without_needed(inventory, reach, images, going)
+    going = without_needed(inventory, reach, images, going)
     if not going:
         return Freeable((), staying)
     return Freeable(_in_order(inventory, repository, going, places, images), staying)
 
 
 Places = dict[BlobNumber, Place]
-Images = Mapping[BlobNumber, set[BlobNumber]]
-"""By artifact, the images that it belongs to."""
 
 
 def _divide(
@@ -185,32 +189,6 @@ def _written(repository: Repository, manifests: AbstractSet[BlobNumber]) -> dict
         for each in (repository.revisions if manifests else ())
         if each.manifest in manifests
     }
-
-
-def _images(repository: Repository, artifacts: Artifacts) -> Images:
-    found = defaultdict[BlobNumber, set[BlobNumber]](set)
-    for number, image in artifacts.manifests.items():
-        if image is not None and image != number:
-            found[number].add(image)
-    for tag in repository.tags if artifacts.tags else ():
-        image = artifacts.tags.get(tag.name)
-        if image is not None and tag.target is not None and image != tag.target:
-            found[tag.target].add(image)
-    return found
-
-
-def _without_needed(
-    inventory: Inventory, reach: RepositoryReach, images: Images, going: set[BlobNumber]
-) -> set[BlobNumber]:
-    """Leave out what a manifest that stays lists, and the artifacts of images that stay."""
-    while going:
-        staying = (reach.held | reach.targets) - going
-        needed = going & with_listed(inventory, staying)
-        needed |= {each for each in images.keys() & going if not images[each].isdisjoint(staying)}
-        if not needed:
-            break
-        going = going - needed
-    return going
 
 
 def _in_order(

@@ -2,7 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
+from exporter.analysis.deletion.artifacts import (
+    Images,
+    artifacts_of,
+    followers,
+    images_by_artifact,
+    targets_of,
+)
 from exporter.analysis.integrity import sound_links
 from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
 from exporter.domain.digests import BlobNumber
@@ -48,37 +54,26 @@ def untagged_manifests(
         if not chosen:
             continue
         artifacts = artifacts_of(inventory, repository, reach)
-        chosen = _without_needed(inventory, reach, artifacts, chosen)
-        if chosen:
-            following = _following(inventory, repository, artifacts, chosen) & sound
-            found[repository.name] = chosen | (following - kept)
+        tags, following = followers(inventory, repository, artifacts, chosen)
+        names = {tag.name for tag in tags}
+        others = targets_of(tag for tag in repository.tags if tag.name not in names)
+        going = chosen | ((following & sound) - kept - with_listed(inventory, others))
+        images = images_by_artifact(repository, artifacts)
+        going = without_needed(inventory, reach, images, going)
+        if going:
+            found[repository.name] = going
     return found
 
 
-def _without_needed(
-    inventory: Inventory, reach: RepositoryReach, artifacts: Artifacts, chosen: set[BlobNumber]
+def without_needed(
+    inventory: Inventory, reach: RepositoryReach, images: Images, going: set[BlobNumber]
 ) -> set[BlobNumber]:
-    """Leave out what a manifest that stays lists, and the artifacts of images that stay."""
-    images = artifacts.manifests
-    while chosen:
-        # an artifact that has a tag of its own follows its image, and keeps nothing
-        staying = {each for each in reach.held - chosen if images.get(each) not in chosen}
-        needed = chosen & with_listed(inventory, staying)
-        needed |= {number for number in chosen if images.get(number) in staying}
+    """Leave out what a manifest that stays lists, and the artifacts of ``images`` that stay."""
+    while going:
+        staying = (reach.held | reach.targets) - going
+        needed = going & with_listed(inventory, staying)
+        needed |= {each for each in images.keys() & going if not images[each].isdisjoint(staying)}
         if not needed:
             break
-        chosen = chosen - needed
-    return chosen
-
-
-def _following(
-    inventory: Inventory, repository: Repository, artifacts: Artifacts, chosen: set[BlobNumber]
-) -> set[BlobNumber]:
-    """Return the artifacts of the chosen images, without those that another tag needs."""
-    names = {name for name, image in artifacts.tags.items() if image in chosen}
-    own, others = set[BlobNumber](), set[BlobNumber]()
-    for tag in repository.tags:
-        if tag.target is not None:
-            (own if tag.name in names else others).add(tag.target)
-    following = {number for number, image in artifacts.manifests.items() if image in chosen}
-    return (following | with_listed(inventory, own)) - with_listed(inventory, others)
+        going = going - needed
+    return going
