@@ -140,6 +140,7 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         CommandLines(plan_command(settings, PROGRAM), scanned.operator),
         scanned.subject.storage_limit,
         now=time.time(),
+        least_available=settings.alerts.storage_almost_full.warning,
     )
     report(source, request, output)
     return _DONE

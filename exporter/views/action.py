@@ -9,6 +9,7 @@ from exporter.domain.text import first_of
 from exporter.platforms.port import STANDALONE, OperatorCommands
 
 UNTAGGED = "untagged"
+SPACE = "free-space"
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 QUIET = "nobody may push while the collector runs; stop deploys first"
 UNKNOWN = "unknown: a part of the store could not be read"
@@ -25,9 +26,9 @@ class Action:
     """Something an operator can do.
 
     Attributes:
-        action: ``garbage-collect``, ``garbage-collect --delete-untagged``, ``untagged``,
-            ``detached``, the name of a policy, ``orphaned`` for all orphaned repositories if there
-            are several, and ``orphaned`` with the name of each.
+        action: ``garbage-collect``, ``garbage-collect --delete-untagged``, ``free-space``,
+            ``untagged``, ``detached``, the name of a policy, ``orphaned`` for all orphaned
+            repositories if there are several, and ``orphaned`` with the name of each.
         frees_bytes: what its commands free; None if unknown. An action after the
             collector's own: beyond what a collector run frees anyway.
         commands: what to run, in this order.

@@ -23,6 +23,7 @@ from exporter.views.action import (
     CommandWriter,
 )
 from exporter.views.collector_actions import collector_actions, untagged_images
+from exporter.views.space_action import space_action
 
 _MAY_BE_PULLED = (
     "only the configured {platform} was checked: other hosts, base images and compose files may "
@@ -36,9 +37,16 @@ _UNORDERED = (
 
 
 def actions_of(
-    reading: StoreReading, snapshot: Snapshot, options: AnalysisOptions, commands: CommandLines
+    reading: StoreReading,
+    snapshot: Snapshot,
+    options: AnalysisOptions,
+    commands: CommandLines,
+    least_available: float = 0.0,
 ) -> tuple[Action, ...]:
-    """Return all actions: the collector in both modes, each policy, each orphaned repository."""
+    """Return all actions: the collector in both modes, each policy, each orphaned repository.
+
+    ``least_available`` is the share of the filesystem below which space must be freed.
+    """
     write = CommandWriter(reading, options, commands, snapshot.integrity)
     uses = snapshot.uses
     pinned = () if uses is None else untagged_images(reading.inventory, uses)
@@ -47,6 +55,7 @@ def actions_of(
     untagged = tuple(_without_tags(snapshot, price, write))
     return (
         *collector_actions(reading, reaches, options, write, tuple(pinned), untagged),
+        *space_action(reading, snapshot, reaches, options, write, least_available),
         *untagged,
         *_policies(snapshot, write),
         *_orphaned(reading, snapshot, price, write),

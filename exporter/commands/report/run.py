@@ -73,6 +73,7 @@ class ReportSource:
         commands: what an operator runs here.
         storage_limit: the configured budget in bytes; None without one.
         now: Unix seconds; ages are counted from it.
+        least_available: the share of the filesystem below which space must be freed.
 
     """
 
@@ -82,6 +83,7 @@ class ReportSource:
     commands: CommandLines
     storage_limit: int | None
     now: float
+    least_available: float = 0.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +164,7 @@ def _report_store(
         output.write(report_csv(repositories))
         return
     actions: tuple[Action, ...] = actions_of(
-        reading, source.snapshot, source.options, source.commands
+        reading, source.snapshot, source.options, source.commands, source.least_available
     )
     content = StoreReport(
         source.store.location,
