@@ -37,7 +37,8 @@ RUNBOOKS = (
 """The address of the pages that explain what to do about each alert."""
 
 _TO_REPOSITORY = (
-    f"/d/{REPOSITORY}?${{datasource:queryparam}}&var-job=${{__data.fields.job}}"
+    f"/d/{REPOSITORY}?${{datasource:queryparam}}&${{legend:queryparam}}"
+    "&var-job=${__data.fields.job}"
     "&var-instance=${__data.fields.instance}&var-repository=${__data.fields.repository}"
     "&${__url_time_range}"
 )

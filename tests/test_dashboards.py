@@ -403,5 +403,11 @@ def test_links_of_values_lead_to_a_dashboard_or_a_runbook() -> None:
     (runbook,) = (url for url in urls if not url.startswith("/d/"))
     assert runbook == f"{RUNBOOKS}/${{__value.text}}.md"
     (repository,) = (url for url in urls if url.startswith("/d/registry-repository?"))
-    for kept in ("var-job=", "var-instance=", "var-repository=", "${__url_time_range}"):
+    for kept in (
+        "${legend:queryparam}",
+        "var-job=",
+        "var-instance=",
+        "var-repository=",
+        "${__url_time_range}",
+    ):
         assert kept in repository
