@@ -8,8 +8,8 @@ from exporter.domain.model import FilesystemUsage
 from exporter.domain.snapshot import BlobState, GcMode, StoreFigures
 from exporter.domain.text import plural
 from exporter.domain.uses import Use
-from exporter.views.problems import Problem, problems_of
-from exporter.views.severity import Severity
+from exporter.views.health.problems import Problem, problems_of
+from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from exporter.domain.uses import Use
-from exporter.views.findings import FindingKind, Findings, findings
+from exporter.views.health.findings import FindingKind, Findings, findings
 from exporter.views.overview import Overview, overview
 from exporter.views.repository_table import (
     RepositoryRow,

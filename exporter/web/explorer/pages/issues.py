@@ -1,6 +1,6 @@
 """The page ``/issues``: what is wrong, where, and what to do."""
 
-from exporter.views.findings import FindingKind, findings
+from exporter.views.health.findings import FindingKind, findings
 from exporter.web.explorer.question import Question
 from exporter.web.explorer.rendering import Page
 from exporter.web.explorer.tables import pager

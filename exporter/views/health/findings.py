@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.domain.model import LEAVES_UNREAD, Strays
 from exporter.domain.snapshot import GcMode
-from exporter.views.problems import Problem, problems_of
+from exporter.views.health.problems import Problem, problems_of
 from exporter.views.snapshot_view import SnapshotView
 
 PAGE_ROWS = 50

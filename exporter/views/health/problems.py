@@ -7,7 +7,7 @@ from exporter.domain.model import LEAVES_UNREAD
 from exporter.domain.snapshot import GcMode, Snapshot, StoreFigures
 from exporter.domain.text import first_of, plural, printable
 from exporter.domain.uses import Use
-from exporter.views.severity import Severity
+from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
 
 _ORDER = list(Severity)
