@@ -13,7 +13,7 @@ SOURCES := exporter tests demo benchmarks alerts dashboards requirements
 TOOLS := .tools
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test check format lock docs alerts dashboards bench bench-analysis bench-rules reliability fuzz soak sbom audit packages clean
+.PHONY: help demo test check format lock docs alerts dashboards pictures bench bench-analysis bench-rules reliability fuzz soak sbom audit packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -44,6 +44,9 @@ docs: $(VENV)/.runtime ## write docs/metrics.md from the catalogue of metrics
 
 dashboards: $(VENV)/.runtime ## write the dashboards' JSON from their builder
 	$(BIN)/python -m dashboards
+
+pictures: packages $(VENV)/.test ## take the pictures of the explorer that the README shows
+	$(BIN)/python -m tests.explorer_pictures
 
 alerts: $(VENV)/.runtime ## write Grafana's rules and the PrometheusRule from the alert rules
 	$(BIN)/python -m alerts

@@ -23,7 +23,8 @@ EXPECTED_ALERT = "DockerRegistryStorageLimitApproaching"
 READY_SECONDS = 15.0
 
 _LOOK_AT = """\
-Open http://{host}:{port}/ for the page, http://{host}:{port}/metrics for the metrics. Look at
+Open http://{host}:{port}/ in a browser: what fills the disk, whose it is, what can go.
+http://{host}:{port}/metrics has the metrics. Look at
   docker_registry_blob_bytes{{state="unreferenced"}}   what the next garbage collection frees
   docker_registry_repository_exclusive_bytes         what deleting each repository would free
   docker_registry_unpurgeable_uploads                uploads that the registry never cleans up

@@ -96,7 +96,7 @@ def test_it_announces_the_alert_and_where_to_see_it(demo: Demo) -> None:
     before, _, _ = demo.output.partition("Firing:")
     assert f"Within a minute {ALERT} (critical) fires" in before
     assert f"docs/runbooks/{ALERT}.md" in before
-    assert f"Open http://127.0.0.1:{demo.exporter}/ for the page" in before
+    assert f"Open http://127.0.0.1:{demo.exporter}/ in a browser" in before
     assert f"http://127.0.0.1:{demo.prometheus}/" in before
     assert f"http://127.0.0.1:{demo.alertmanager}/" in before
     assert str(demo.directory / "stack") in before

@@ -14,6 +14,7 @@ from exporter.settings.sources import (
     setting_paths,
     variable_name,
 )
+from exporter.web.explorer.routes import PAGES as EXPLORER_PAGES
 from tests.exporter_process import REPOSITORY
 from tests.in_process import run_command
 from tests.runbook_pages import blocks_of
@@ -221,3 +222,11 @@ def test_every_question_leads_to_a_file() -> None:
         (first, *others) = re.findall(r"`([\w/]+\.py)`", answer)
         for path in (first, *others):
             assert (REPOSITORY / path).is_file(), question
+
+
+def test_the_page_about_the_explorer_lists_every_page_of_it() -> None:
+    listed = re.findall(
+        r"^\| `(/[^`]*)` \|", (DOCS / "explorer.md").read_text("utf-8"), re.MULTILINE
+    )
+    places = [re.sub(r"\{(\w+)(?::path)?\}", r"<\1>", path) for path in EXPLORER_PAGES]
+    assert [each.partition("?")[0] for each in listed] == places
