@@ -12,21 +12,9 @@ from exporter.domain.errors import (
     CacheUnusableError,
     remedy_for,
 )
+from exporter.support.sqlite_faults import SqliteFault, fault_of
 
 ELSEWHERE = "give another --cache.path"
-
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SURROUNDINGS = frozenset(
-    {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""Errors that are not the file's fault."""
 
 
 @contextmanager
@@ -41,14 +29,11 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _meaning_of(error: sqlite3.Error, path: Path) -> CacheDamagedError | CacheUnusableError:
-    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    code = extended & 0xFF
-    if code in _LOCKED:
+    fault = fault_of(error, path)
+    if fault is SqliteFault.LOCKED:
         remedy = f"if that lasts, {ELSEWHERE}"
         return CacheUnusableError(f"another process has locked it; {remedy}")
-    # if the system allows writing, the file says that only a newer SQLite may write it
-    is_newer = extended == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK, effective_ids=True)
-    if code in _SURROUNDINGS and not is_newer:
+    if fault is SqliteFault.SURROUNDINGS:
         remedy = f"is there room in its directory, and may uid {os.geteuid()} write to it?"
         return CacheUnusableError(f"{error}; {remedy}")
     return CacheDamagedError(str(error))
