@@ -32,11 +32,13 @@ from exporter.support.terminal_progress import terminal_progress
 
 if TYPE_CHECKING:
     from exporter.domain.census import Census
+    from exporter.history.port import History
     from exporter.registry.http import RegistryEndpoint, RequestObserver
 
 _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
+_HISTORY_NAME = "history.sqlite"  # beside the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,23 @@ def route_prefix(web: WebSettings) -> str:
 def external_path(web: WebSettings) -> str:
     """Return the path of the address under which the exporter is reached from outside."""
     return urlsplit(web.external_url or "").path
+
+
+def history_of(settings: Settings) -> tuple["History | None", str]:
+    """Return what ``serve`` records of the store, and where; None if no history is kept."""
+    from exporter.history.reader import HistoryReader
+
+    path = history_path(settings)
+    history = None if path is None else HistoryReader(path, open_store(settings).identity)
+    return history, printable(str(path))
+
+
+def history_path(settings: Settings) -> Path | None:
+    """Return the file that keeps figures over time; None if that is switched off."""
+    cache = cache_path(settings)
+    if cache is None or not settings.history.max_size:
+        return None
+    return cache.with_name(_HISTORY_NAME)
 
 
 def cache_path(settings: Settings) -> Path | None:

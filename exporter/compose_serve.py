@@ -14,6 +14,7 @@ from exporter.compose import (
     analysis_options,
     cache_path,
     external_path,
+    history_path,
     open_platform,
     open_store,
     plan_command,
@@ -23,6 +24,7 @@ from exporter.compose import (
 )
 from exporter.domain.scan_progress import RunningScan
 from exporter.domain.snapshot import Snapshot
+from exporter.history.recorder import HistoryFile
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import (
     ApiInstruments,
@@ -34,6 +36,7 @@ from exporter.metrics.instruments import (
 from exporter.platforms.port import STANDALONE
 from exporter.serve.census import MAX_OPS_PER_SECOND, CensusPlan, CensusTaker
 from exporter.serve.census_file import CensusFile
+from exporter.serve.history import RECORD_SECONDS, HistoryRecorder
 from exporter.serve.loop import Loop
 from exporter.serve.loops import Sources, reading_loops, stall_loop
 from exporter.serve.publisher import Publisher
@@ -104,6 +107,7 @@ def _service(settings: Settings, program: str) -> Service:
         Loop("reading the store", refresher, interval, stop),
         stall_loop(store, running, stop),
         *_census_loops(sources, settings, stop),
+        *_history_loops(sources, settings, stop),
     ]
     operator = STANDALONE if platform is None else platform.commands
     view_options = ViewOptions(
@@ -145,6 +149,16 @@ def _census_loops(sources: Sources, settings: Settings, stop: threading.Event) -
     file, plan = CensusFile(path, sources.store), CensusPlan(interval, limit)
     job = CensusTaker(sources.store, file, sources.analyst, sources.publisher, plan, stop)
     return [Loop("taking a census of the disk", job, interval, stop)]
+
+
+def _history_loops(sources: Sources, settings: Settings, stop: threading.Event) -> list[Loop]:
+    """Return the loop that records the history, unless that is switched off."""
+    path = history_path(settings)
+    if path is None:
+        return []
+    file = HistoryFile(path, sources.store.identity, settings.history.max_size)
+    job = HistoryRecorder(file, sources.store, sources.publisher)
+    return [Loop("recording the history", job, RECORD_SECONDS, stop)]
 
 
 def _follow_options(settings: Settings, instruments: CollectorRegistry) -> FollowOptions:

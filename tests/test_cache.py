@@ -916,7 +916,11 @@ def test_a_kill_during_a_write_loses_nothing(
 
 
 def state_variables(tmp_path: Path) -> dict[str, str]:
-    return {"XDG_STATE_HOME": str(tmp_path / "state")}
+    """Return variables that name a state directory, in which nothing but the cache is kept."""
+    return {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "REGISTRY_EXPORTER_HISTORY_MAX_SIZE": "0",
+    }
 
 
 def cache_path_in(tmp_path: Path) -> Path:

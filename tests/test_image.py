@@ -687,14 +687,20 @@ def test_it_serves_as_any_user_without_any_right(
     if keeps:
         assert problems == []
         files = {"inventory.sqlite", "inventory.census.json"}
-        assert writable == {STATE, *(f"{STATE}/{name}" for name in files)}
-        assert kept.keys() == files
+        recorded = {f"{STATE}/history.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
+        assert writable - recorded == {STATE, *(f"{STATE}/{name}" for name in files)}
+        assert kept.keys() == files | {"history.sqlite"}
         assert stat.S_IMODE(kept["inventory.sqlite"].st_mode) == 0o600
         assert kept["inventory.sqlite"].st_uid == STRANGER
-        wrote = f"wrote {kept['inventory.sqlite'].st_size} bytes to its state directory alone"
+        size = sum(each.st_size for each in kept.values())
+        wrote = f"wrote {size} bytes to its state directory alone"
     else:
         reason = f"Read-only file system; give a --cache.path that uid {STRANGER} may write to"
-        cache, census = problems
+        cache, history, census = sorted(problems)
+        assert history == (
+            f'"the history {STATE}/history.sqlite is not kept: Read-only file system; give a '
+            f'--cache.path in a directory that uid {STRANGER} may write to"'
+        )
         assert cache == f'"the cache {STATE}/inventory.sqlite is not used: {reason}"'
         assert census.startswith(f'"the kept census {STATE}/inventory.census.json is not kept: ')
         assert writable == set()

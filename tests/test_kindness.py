@@ -117,7 +117,7 @@ def test_an_interrupt_ends_work_at_low_priority() -> None:
     assert ended.wait(PATIENCE_SECONDS)
 
 
-def test_serve_scans_and_counts_at_low_priority_and_answers_at_its_usual_one(
+def test_serve_scans_counts_and_records_at_low_priority_and_answers_at_its_usual_one(
     store: StoreBuilder,
 ) -> None:
     flags = ("--storage.root", store.root, "--scan.max-ops-per-second", "1")
@@ -130,11 +130,11 @@ def test_serve_scans_and_counts_at_low_priority_and_answers_at_its_usual_one(
 
         exporter.wait_for(lambda page: page.value(SCAN_PROGRESS.name) is not None, "no scan begins")
         low = (max(usual[0], 5), IDLE)
-        # those of the scan and of the census, which is in no hurry to start
-        exporter.wait_for(lambda _: list(threads().values()).count(low) == 2, "priority is usual")
+        # those of the scan, of the census and of the history, which are in no hurry to start
+        exporter.wait_for(lambda _: list(threads().values()).count(low) == 3, "priority is usual")
         found = threads()
     assert found[process] == usual  # requests are answered there
-    assert sorted(each for each in found.values() if each != usual) == [low, low]
+    assert sorted(each for each in found.values() if each != usual) == [low] * 3
 
 
 # Rate

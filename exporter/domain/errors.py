@@ -14,6 +14,9 @@
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
     │   └── CacheDamagedError     it differs from what was written
     ├── CacheUnusableError        the cache file cannot be read or written
+    ├── HistoryUnusableError      the history cannot be read or written; `report --since`: code 1
+    │   └── HistoryDamagedError   its file differs from what was written; a new one begins
+    ├── HistoryTooShortError      the history does not reach back that far; exit code 1
     ├── ScanCancelledError        a scan was stopped
     └── OutputError               a result cannot be delivered; exit code 1
 
@@ -88,6 +91,21 @@ class CacheDamagedError(CacheUnfitError):
 
 class CacheUnusableError(ExporterError):
     """The cache file cannot be read or written, or belongs to another program."""
+
+
+class HistoryUnusableError(ExporterError):
+    """The history's file cannot be read or written, or belongs to something else."""
+
+
+class HistoryDamagedError(HistoryUnusableError):
+    """The content of the history's file differs from what was written."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"is damaged ({detail})")
+
+
+class HistoryTooShortError(ExporterError):
+    """Nothing is recorded of the time that was asked for."""
 
 
 class ScanCancelledError(ExporterError):

@@ -21,6 +21,7 @@ from exporter.settings.value_types import (
     FilePath,
     FilePaths,
     HeaderSize,
+    HistorySize,
     ImagePrefix,
     NamePatterns,
     Operations,
@@ -62,6 +63,14 @@ class CacheSettings(SettingsGroup):
         None,
         description="file that keeps what a scan knows "
         "(default: $XDG_STATE_HOME/registry-storage-exporter/inventory.sqlite)",
+    )
+
+
+class HistorySettings(SettingsGroup):
+    """Figures over time."""
+
+    max_size: HistorySize = Field(
+        50_000_000, description="keep figures over time in at most so much; 0 keeps none"
     )
 
 
@@ -189,6 +198,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     scan: ScanSettings = ScanSettings()
     cache: CacheSettings = CacheSettings()
+    history: HistorySettings = HistorySettings()
     registry: RegistrySettings = RegistrySettings()
     caprover: CaproverSettings = CaproverSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from exporter.settings.name_patterns import parse_name_pattern
 from exporter.support.quantities import (
@@ -26,6 +26,7 @@ class SettingsGroup(BaseModel):
 _NOT_A_URL = "is not a URL; write e.g. https://registry.example.com:996"
 _LONGEST_SECONDS = 366 * 86400.0
 _MOST_BYTES = 2**63
+_LEAST_HISTORY = 10_000_000
 _MOST_TAGS = 10**9
 _MOST_OPERATIONS = 10**9
 _LEAST_HEADER, _MOST_HEADER = 1024, 1024 * 1024
@@ -56,6 +57,12 @@ def _write_seconds(seconds: float) -> str:
 
 def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
+
+
+def _history_size(size: int) -> int:
+    if 0 < size < _LEAST_HISTORY:
+        raise ValueError("is too small; write at least 10MB, or 0 to keep no history")
+    return size
 
 
 def _path(value: object) -> object:
@@ -177,6 +184,9 @@ Seconds = Annotated[
     PlainSerializer(_write_seconds),
 ]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0, lt=_MOST_BYTES)]
+HistorySize = Annotated[
+    int, BeforeValidator(_size), Field(ge=0, lt=_MOST_BYTES), AfterValidator(_history_size)
+]
 HeaderSize = Annotated[int, BeforeValidator(_size), Field(ge=_LEAST_HEADER, le=_MOST_HEADER)]
 Connections = Annotated[int, Field(gt=0, le=_MOST_CONNECTIONS)]
 Operations = Annotated[int, Field(gt=0, le=_MOST_OPERATIONS)]

@@ -1,0 +1,1 @@
+"""Figures of the store over time, kept small in SQLite."""
