@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from exporter import __version__
 from exporter.domain.errors import ConfigurationError, ExporterError
 from exporter.settings.model import Settings
 from exporter.settings.sources import argument_parser, effective_configuration, load_settings
 from exporter.support.logs import set_up_logging
+
+if TYPE_CHECKING:
+    from exporter.commands.report.run import ReportRequest
 
 PROGRAM = "registry-storage-exporter"
 
@@ -132,6 +135,8 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         store, found = census(settings)
         report_disk(store, found, request.format, output)
         return _DONE
+    if request.since is not None:
+        return _report_since(settings, request, output)
     scanned = scan(settings)
     source = ReportSource(
         scanned.store,
@@ -143,6 +148,18 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         least_available=settings.alerts.storage_almost_full.warning,
     )
     report(source, request, output)
+    return _DONE
+
+
+def _report_since(settings: Settings, request: "ReportRequest", output: TextIO) -> int:
+    from exporter.commands.report.since import base_of, report_since
+    from exporter.compose import history_of, scan
+
+    history, place = history_of(settings)
+    base = base_of(history, place, request.since or 0.0, time.time())
+    scanned = scan(settings)
+    snapshot, location = scanned.subject.snapshot, scanned.store.location
+    report_since(snapshot, location, base, request.format, request.top, output)
     return _DONE
 
 

@@ -23,6 +23,7 @@ from exporter.domain.errors import ConfigurationError, StoreUnreadableError
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.domain.text import printable
 from exporter.store.port import Store
+from exporter.support.quantities import parse_duration
 from exporter.views.action import Action, CommandLines
 from exporter.views.actions import actions_of
 from exporter.views.blob_answer import answer_of
@@ -31,6 +32,7 @@ from exporter.views.image_platforms import read_all_platforms
 from exporter.views.tag_rows import TagRow, repository_named, tag_rows, targets_of
 
 _NEVER = 0.0
+_LONGEST_SPAN = 3650 * 86400.0
 _ORDERS: dict[str, Callable[[RepositoryFigures], tuple[float | str, ...]]] = {
     "size": lambda each: (-each.referenced_bytes, each.name),
     "exclusive": lambda each: (-each.exclusive_bytes, each.name),
@@ -51,6 +53,7 @@ class ReportRequest:
         top: how many repositories, tags or manifests to list; None for all.
         sort: order of the repositories.
         disk: whether to report what the disk is full of instead.
+        since: report what has changed in so many seconds instead; None for the present.
 
     """
 
@@ -60,6 +63,7 @@ class ReportRequest:
     top: int | None = None
     sort: str = "size"
     disk: bool = False
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--disk", action="store_true", help="count what the disk is full of instead"
     )
     parser.add_argument(
+        "--since",
+        metavar="SPAN",
+        type=_span,
+        help="report what has grown and what has gone instead, e.g. 7d",
+    )
+    parser.add_argument(
         "--top", metavar="N", type=_count, help="list only the first N repositories or tags"
     )
     parser.add_argument(
@@ -119,12 +129,24 @@ def request_of(parsed: argparse.Namespace) -> ReportRequest:
     """
     digest = None if parsed.digest is None else check_prefix(parsed.digest)
     request = ReportRequest(
-        parsed.format, parsed.repository, digest, parsed.top, parsed.sort, parsed.disk
+        parsed.format,
+        parsed.repository,
+        digest,
+        parsed.top,
+        parsed.sort,
+        parsed.disk,
+        parsed.since,
     )
     if request.disk and request != ReportRequest(request.format, disk=True):
         problem = (
-            "--disk: is about the whole store; --repository, --digest, --top and --sort do not go "
-            "with it"
+            "--disk: is about the whole store; --repository, --digest, --top, --sort and --since "
+            "do not go with it"
+        )
+        raise ConfigurationError([problem])
+    whole = ReportRequest(request.format, top=request.top, since=request.since)
+    if request.since is not None and request != whole:
+        problem = (
+            "--since: is about the whole store; --repository, --digest and --sort do not go with it"
         )
         raise ConfigurationError([problem])
     if digest is not None and parsed.format == "csv":
@@ -136,6 +158,16 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return int(text)
+
+
+def _span(text: str) -> float:
+    try:
+        span = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+    if not 0 < span <= _LONGEST_SPAN:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1s and 3650d")
+    return span
 
 
 def report(source: ReportSource, request: ReportRequest, output: TextIO) -> None:
