@@ -14,6 +14,7 @@ from exporter.compose import (
     analysis_options,
     cache_path,
     external_path,
+    history_of,
     history_path,
     open_platform,
     open_store,
@@ -116,8 +117,9 @@ def _service(settings: Settings, program: str) -> Service:
         CommandLines(plan_command(settings, program), operator),
         settings.storage.limit,
         subject.thresholds,
+        history_of(settings)[0],
     )
-    viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress)
+    viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress, time.time)
     links = _links(settings.web, prefix)
     limiter = CapacityLimiter(_PAGE_THREADS)
     explorer = Explorer(viewer, Renderer(links), store.location, limiter)

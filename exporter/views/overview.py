@@ -11,6 +11,7 @@ from exporter.domain.uses import Use
 from exporter.views.health.problems import Problem, problems_of
 from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
+from exporter.views.trend import Trend, trend
 
 
 class PartKind(enum.StrEnum):
@@ -109,6 +110,7 @@ class Overview:
         tags: how many.
         deletables: what would free space.
         problems: what is wrong, the worst first.
+        trend: how the store has grown, and when the disk is full.
 
     """
 
@@ -125,6 +127,7 @@ class Overview:
     tags: int
     deletables: tuple[Deletable, ...]
     problems: tuple[Problem, ...]
+    trend: Trend
 
 
 def overview(view: SnapshotView) -> Overview:
@@ -146,6 +149,7 @@ def overview(view: SnapshotView) -> Overview:
         tags=sum(each.tags for each in figures.repositories),
         deletables=tuple(_deletables(view, figures)),
         problems=tuple(problems_of(view)),
+        trend=trend(view),
     )
 
 

@@ -142,7 +142,7 @@ def repository_row(view: SnapshotView, figures: RepositoryFigures) -> Repository
         view.owner_of(figures.name),
         next(iter(ordered), None),
         ordered,
-        view.growth.get(figures.name),
+        None if view.growth is None else view.growth.get(figures.name, 0),
     )
 
 
@@ -173,7 +173,7 @@ def sort_key(
 
     If they are sorted by name alone, in descending order, the whole order is reversed.
     """
-    growth = view.growth
+    growth = view.growth or {}
     values: Mapping[RepositorySort, Callable[[RepositoryFigures], float]] = {
         RepositorySort.NAME: lambda _: 0,
         RepositorySort.SIZE: lambda each: each.referenced_bytes,
@@ -199,5 +199,5 @@ def repository_totals(
         sum(each.manifests for each in repositories),
         sum(each.untagged_manifests for each in repositories),
         sum(each.exclusive_bytes for each in repositories),
-        sum(growth.get(each.name, 0) for each in repositories) if growth else None,
+        None if growth is None else sum(growth.get(each.name, 0) for each in repositories),
     )

@@ -8,14 +8,21 @@ from typing import TypeVar, cast
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.domain.alert_threshold import AlertThreshold
-from exporter.domain.errors import NotReadYetError
+from exporter.domain.errors import HistoryUnusableError, NotReadYetError
 from exporter.domain.model import Inventory
 from exporter.domain.scan_progress import ScanProgress
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
+from exporter.history.port import DAY_SECONDS, History
 from exporter.store.port import Store
 from exporter.views.action import CommandLines
 
 Result = TypeVar("Result")
+
+GROWTH_SPAN = 7 * DAY_SECONDS
+"""Over which the growth of repositories is shown."""
+
+_GROWTH_SECONDS = 600.0
+"""How long it is kept while nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class ViewOptions:
         commands: what its operator runs.
         storage_limit: a budget for the store in bytes; None without one.
         thresholds: those of the alerts.
+        history: figures over time; None if none are kept.
 
     """
 
@@ -36,6 +44,7 @@ class ViewOptions:
     commands: CommandLines
     storage_limit: int | None = None
     thresholds: tuple[AlertThreshold, ...] = ()
+    history: History | None = None
 
     def threshold(self, alert: str, severity: str) -> float | None:
         """Return a threshold by the alert's name; None if there is none."""
@@ -86,6 +95,7 @@ class SnapshotView:
         progress: of the full scan that runs now; None if none runs.
         memo: keeps what was computed from the store and its uses.
         revision: a number that differs from one snapshot to the next.
+        now: Unix seconds.
 
     """
 
@@ -94,6 +104,7 @@ class SnapshotView:
     progress: ScanProgress | None = None
     memo: Memo = field(default_factory=Memo)
     revision: int = 0
+    now: float = 0.0
 
     @property
     def reading(self) -> StoreReading:
@@ -114,17 +125,28 @@ class SnapshotView:
         return self.memo.get("figures", lambda: {each.name: each for each in repositories})
 
     @property
-    def growth(self) -> Mapping[str, int]:
+    def growth(self) -> Mapping[str, int] | None:
         """Bytes by which the exclusive bytes of repositories grew in the last 7 days, by name.
 
-        Without those whose past is unknown.
+        Only those that are not 0, also those of repositories that are gone. None while the history
+        is shorter, or cannot be read.
         """
-        return {}
+        history, part = self.options.history, int(self.now // _GROWTH_SECONDS)
+        if history is None:
+            return None
+        return self.memo.get(("growth", part), lambda: _growth(history))
 
     def owner_of(self, repository: str) -> str | None:
         """Return the app that a repository belongs to; None if it belongs to none."""
         ownership = self.options.analysis.ownership
         return None if ownership is None else ownership.owner_of(repository)
+
+
+def _growth(history: History) -> Mapping[str, int] | None:
+    try:
+        return history.repositories_growth(GROWTH_SPAN)
+    except HistoryUnusableError:
+        return None
 
 
 class Viewer:
@@ -135,10 +157,13 @@ class Viewer:
         read_snapshot: Callable[[], Snapshot],
         options: ViewOptions,
         read_progress: Callable[[], ScanProgress | None] = lambda: None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Show what ``read_snapshot`` returns; ``clock`` returns Unix seconds."""
         self._read_snapshot = read_snapshot
         self._options = options
         self._read_progress = read_progress
+        self._clock = clock
         self._lock = threading.Lock()
         self._basis: tuple[object, ...] = ()
         self._memo = Memo()
@@ -160,4 +185,6 @@ class Viewer:
             if snapshot is not self._snapshot:
                 self._snapshot, self._revision = snapshot, self._revision + 1
             memo, revision = self._memo, self._revision
-        return SnapshotView(snapshot, self._options, self._read_progress(), memo, revision)
+        return SnapshotView(
+            snapshot, self._options, self._read_progress(), memo, revision, self._clock()
+        )

@@ -34,6 +34,8 @@ SECURITY_HEADERS = {
 }
 """Pages load nothing from elsewhere, run no inline script, and are shown in no frame."""
 
+_FILTERS = ("size", "growth", "count", "percent", "age", "duration", "moment", "day", "short")
+
 _STATIC_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "explorer.js": "text/javascript; charset=utf-8",
@@ -103,10 +105,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        filters: Mapping[str, Any] = {
-            name: getattr(wording, name)
-            for name in ("size", "growth", "count", "percent", "age", "moment", "day", "short")
-        }
+        filters: Mapping[str, Any] = {name: getattr(wording, name) for name in _FILTERS}
         self._environment.filters.update(filters)
         self._environment.globals.update(
             links=links,

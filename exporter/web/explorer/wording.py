@@ -75,6 +75,11 @@ def age(moment: float | None, now: float) -> str:
     return "just now" if seconds < 1 else f"{format_duration(seconds)} ago"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as ``24h`` or ``30d``."""
+    return format_duration(seconds)
+
+
 def moment(seconds: float | None) -> str:
     """Return a moment, in Unix seconds, as ``2026-11-29 10:21:09 UTC``."""
     if seconds is None:
