@@ -8,6 +8,7 @@ from exporter.domain.digests import BlobNumber, Digest, DigestTable, format_dige
 
 _PREFIX = re.compile(r"(?:[a-z0-9]+(?:[.+_-][a-z0-9]+)*:)?[0-9a-f]{6,}")
 _SHA256 = "sha256:"
+_PACKED_BYTES = 32  # of a sha256 digest; all others are longer
 
 PREFIX_FORM = "sha256: and hexadecimal digits, or at least 6 of the digits alone"
 """What :func:`parse_prefix` accepts, for messages."""
@@ -37,7 +38,6 @@ def _candidates(digests: DigestTable, prefix: str, encoded: str) -> Iterable[Dig
         return [each for each in digests if not is_sha256(each)]
     packed = unhexlify(encoded[: len(encoded) // 2 * 2])
     length = len(packed)
-    found = [each for each in digests if each[:length] == packed]
-    if ":" not in prefix:
-        found += [each for each in digests if not is_sha256(each)]
-    return found
+    if ":" in prefix:
+        return [each for each in digests if each[:length] == packed]
+    return [each for each in digests if each[:length] == packed or len(each) != _PACKED_BYTES]

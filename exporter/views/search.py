@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.views.digest_search import find_blobs, parse_prefix
@@ -87,9 +88,7 @@ def search(view: SnapshotView, query: str) -> SearchResult:
     names = [each for each in view.figures if wanted in each]
     names.sort(key=lambda each: (each != wanted, not each.endswith(f"/{wanted}"), each))
     tags = list(_tags(view, wanted))
-    tags.sort(
-        key=lambda hit: (wanted not in (hit[1].lower(), f"{hit[0]}:{hit[1].lower()}"), hit[:2])
-    )
+    first_tags = nsmallest(MOST_HITS, tags, key=lambda hit: (_is_other(hit, wanted), *hit[:2]))
     prefix = parse_prefix(wanted)
     digests = {} if prefix is None else find_blobs(inventory.digests, prefix)
     apps = _apps(view, wanted)
@@ -99,7 +98,7 @@ def search(view: SnapshotView, query: str) -> SearchResult:
         repositories_found=len(names),
         tags=tuple(
             TagHit(name, tag, None if target is None else format_digest(inventory.digests[target]))
-            for name, tag, target in tags[:MOST_HITS]
+            for name, tag, target in first_tags
         ),
         tags_found=len(tags),
         digests=tuple(_digest_hit(view, *each) for each in list(digests.items())[:MOST_HITS]),
