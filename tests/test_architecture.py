@@ -45,6 +45,7 @@ PURE = (
     "exporter.views.blob_answer",
     "exporter.views.digest_search",
     "exporter.views.tag_rows",
+    "exporter.views.treemap",
 )
 # Settings hold paths but never open them.
 NAMES_PATHS = ("exporter.settings.model", "exporter.settings.value_types")

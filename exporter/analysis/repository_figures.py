@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from exporter.analysis.collector_fast_path import is_plain, names_over_untagged
 from exporter.analysis.deletion.artifacts import names_artifacts
 from exporter.analysis.integrity import has_sound_links
-from exporter.analysis.reachability import RepositoryReach, reachable
+from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.snapshot import TagName
@@ -101,3 +101,42 @@ def logical_bytes_of(
         else:
             total += times * measure(reachable(manifests, (target,)))
     return total
+
+
+_UNTAGGED, _SHARED = -1, -2
+"""Owners of bytes that are no numbers of blobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryParts:
+    """What needs the bytes of one repository, wherever else they may be needed.
+
+    Together the parts are all that it reaches: its referenced bytes.
+
+    Attributes:
+        tagged: by what tags point to, bytes of the blobs that nothing else in the repository
+            needs; tags that point to the same need the same.
+        untagged: bytes that only untagged manifests need.
+        shared: bytes that several of these need.
+
+    """
+
+    tagged: Mapping[BlobNumber, int]
+    untagged: int
+    shared: int
+
+
+def parts_of(inventory: Inventory, repository: Repository) -> RepositoryParts:
+    """Return what needs the bytes of a repository."""
+    manifests = inventory.manifests
+    reach = reach_of(manifests, repository)
+    # one number for each blob takes less room than the set of each target
+    owners = dict.fromkeys(reach.untagged, _UNTAGGED)
+    for target in reach.targets:
+        for blob in reachable(manifests, (target,)):
+            owners[blob] = _SHARED if blob in owners else target
+    totals: Counter[BlobNumber] = Counter(dict.fromkeys(reach.targets, 0))
+    for blob, owner in owners.items():
+        totals[owner] += max(inventory.sizes[blob], 0)
+    untagged, shared = totals.pop(_UNTAGGED, 0), totals.pop(_SHARED, 0)
+    return RepositoryParts(dict(totals), untagged, shared)

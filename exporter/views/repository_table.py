@@ -146,24 +146,30 @@ def repository_row(view: SnapshotView, figures: RepositoryFigures) -> Repository
     )
 
 
+def use_of(view: SnapshotView, name: str) -> Use | None:
+    """Return the strongest use of a repository's tags; None without a platform or tags."""
+    uses = view.snapshot.uses
+    if uses is None:
+        return None
+    by_tag = uses.repositories[name]
+    found = set(by_tag.named.values())  # counting takes several times as long
+    if len(by_tag.tags) > len(by_tag.named):
+        found.add(by_tag.otherwise)
+    return min(found, key=_STRENGTH.__getitem__, default=None)
+
+
 def _filtered(view: SnapshotView, query: RepositoryQuery) -> list[RepositoryFigures]:
     repositories: Iterable[RepositoryFigures] = view.reading.figures.repositories
     if query.search:
         wanted = query.search.lower()
         repositories = [each for each in repositories if _matches(view, each.name, wanted)]
     if query.use is not None:
-        repositories = [each for each in repositories if _use_of(view, each.name) is query.use]
+        repositories = [each for each in repositories if use_of(view, each.name) is query.use]
     return list(repositories)
 
 
 def _matches(view: SnapshotView, name: str, wanted: str) -> bool:
     return wanted in name or wanted in (view.owner_of(name) or "")
-
-
-def _use_of(view: SnapshotView, name: str) -> Use | None:
-    uses = view.snapshot.uses
-    counts = () if uses is None else uses.repositories[name].count()
-    return min(counts, key=_STRENGTH.__getitem__, default=None)
 
 
 def sort_key(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from exporter.domain.errors import NotReadYetError
 from exporter.views.snapshot_view import SnapshotView, Viewer
 from exporter.web.explorer.pages import issues, overview, repositories, search
+from exporter.web.explorer.pages import map as store_map
 from exporter.web.explorer.parameters import BadParameterError, Parameters
 from exporter.web.explorer.question import NothingThereError, PageMaker, Question
 from exporter.web.explorer.rendering import Page, Renderer
@@ -18,6 +19,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.make,
+    "/map": store_map.make,
     "/repositories": repositories.make,
     "/issues": issues.make,
     "/search": search.make,
