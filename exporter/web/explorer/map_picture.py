@@ -111,7 +111,9 @@ def _texts(box: Box, lines: Sequence[str], letter: float = _LETTER) -> Iterator[
     if len(name) > letters:
         if letters < _LEAST_LETTERS:
             return
-        name = f"{name[: letters - 1]}…"
+        # the names of one namespace often begin alike
+        head = letters // 3
+        name = f"{name[:head]}…{name[head + 1 - letters :]}"
     y = box.y + _LINE - 1
     for line in (name, *lines[1:]):
         if y + _MARGIN > box.y + box.height:

@@ -136,6 +136,8 @@ class _Drawing:
             name = name.removeprefix(place)
         elif tile.kind is TileKind.SMALLER:
             name = name.removesuffix(f" in {place}")
+        elif tile.kind is TileKind.SHARED:
+            name = "shared"
         return name, wording.size(tile.bytes), self.describe(tile)
 
     def name(self, tile: Tile) -> str:
@@ -185,9 +187,14 @@ class _Drawing:
             return links.image(tile.digest)
         if tile.kind in _ELSEWHERE:
             return links.to(_ELSEWHERE[tile.kind])
+        return self.table()
+
+    def table(self) -> str:
+        """Return the address of the table that lists everything here."""
+        links, place = self.question.links, self.shown.place
         if self.shown.kind is PlaceKind.REPOSITORY:
-            return links.repository(self.shown.place)
-        return links.to("/repositories")
+            return links.repository(place)
+        return links.to("/repositories", {"q": place})
 
     def later(self) -> str:
         """Return the address of what is too small for this picture."""
