@@ -14,6 +14,9 @@ from tests.exporter_process import Exporter
 
 PAGES = (
     "/",
+    "/map",
+    "/map?in=captain/img-captain-shop&colour=age",
+    "/map?colour=growth",
     "/repositories",
     "/repositories?q=shop&sort=name",
     "/issues",
@@ -102,6 +105,39 @@ def test_everything_can_be_reached_with_the_keyboard_alone(
     assert focused[0] == "Skip to content"
     for name in ("Overview", "Exclusive", "captain/img-captain-shop"):
         assert name in focused
+
+
+def test_tiles_of_a_map_are_focused_in_their_order_of_size_and_open(
+    browser: Browser, exporter: Exporter
+) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/map").page
+        page.get_by_role("link", name="growth in 7 days").focus()
+        focused = []
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            focused.append(page.evaluate("document.activeElement.querySelector('title').innerHTML"))
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/map?in=captain%2F")
+    sizes = [re.findall(r"\(([\d,]+) bytes\)", each)[0].replace(",", "") for each in focused]
+    assert sorted(map(int, sizes), reverse=True) == list(map(int, sizes))
+    assert focused[0].startswith("captain/: 5 repositories")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1440, "wide"), (390, "narrow")])
+def test_a_map_is_drawn_for_the_screen_and_printed_wide(
+    browser: Browser, exporter: Exporter, width: int, shown: str
+) -> None:
+    with sheet(browser, exporter.url, viewport={"width": width, "height": 900}) as opened:
+        page = opened.open("/map").page
+        pictures = page.locator("svg.map:visible")
+        classes = pictures.evaluate_all("all => all.map(each => each.classList[1])")
+        page.emulate_media(media="print")
+        printed = pictures.evaluate_all("all => all.map(each => each.classList[1])")
+    assert (classes, printed) == ([shown], ["wide"])
 
 
 def test_pages_work_without_javascript(browser: Browser, exporter: Exporter) -> None:
