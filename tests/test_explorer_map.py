@@ -220,6 +220,20 @@ def test_colours_are_chosen_in_the_address_and_kept_by_links(
     assert any("pushed 1" in tile.title for tile in drawn(aged))
 
 
+@pytest.mark.parametrize("place", ["", "team/", "team/api"])
+def test_the_api_returns_what_the_page_draws(exporter: Exporter, place: str) -> None:
+    query = urlencode({"in": place})
+    answer = exporter.get(f"/api/v1/map?{query}").json()
+
+    def bytes_of(tiles: list[dict[str, Any]]) -> list[int]:
+        return [size for tile in tiles for size in (tile["bytes"], *bytes_of(tile["inner"]))]
+
+    shown = drawn(exporter.get(f"/map?{query}").text)
+    assert sorted(bytes_of(answer["tiles"])) == sorted(tile.bytes for tile in shown)
+    assert answer["place"] == place
+    assert answer["bytes"] == sum(tile["bytes"] for tile in answer["tiles"])
+
+
 @pytest.mark.parametrize(
     ("query", "status", "text"),
     [

@@ -94,6 +94,7 @@ class Endpoint:
         result: the type of that.
         answer: makes it. Raises NotReadYetError, NothingThereError or BadParameterError.
         parameters: those of its query.
+        names_a_place: whether a parameter names something that may not exist.
 
     """
 
@@ -102,3 +103,4 @@ class Endpoint:
     result: Any
     answer: Callable[[Question], object]
     parameters: tuple[Parameter, ...] = field(default=())
+    names_a_place: bool = False

@@ -15,8 +15,10 @@ from exporter.views.repository_table import (
     sort_key,
 )
 from exporter.views.search import SearchResult, search
+from exporter.views.treemap.store_map import StoreMap
 from exporter.web.api.endpoint import Endpoint, Number, OneOf, Text
 from exporter.web.api.paging import CURSOR, LIMIT, page_after
+from exporter.web.explorer.pages.map import read_map
 from exporter.web.explorer.pages.repositories import read_query
 from exporter.web.explorer.parameters import MAX_PAGE
 from exporter.web.explorer.question import Question
@@ -72,6 +74,19 @@ _QUERY = Text("q", "part of a name, `repository:tag`, or the beginning of a dige
 
 ENDPOINTS = (
     Endpoint("/overview", "The store at a glance", Overview, _overview),
+    Endpoint(
+        "/map",
+        "The store, a namespace or a repository as tiles",
+        StoreMap,
+        read_map,
+        (
+            Text(
+                "in", "a repository, or a namespace with a slash at its end; without it, the store"
+            ),
+            Number("rest", "how many of the largest parts to leave out", 0, 0, MAX_PAGE),
+        ),
+        names_a_place=True,
+    ),
     Endpoint(
         "/repositories",
         "Repositories, to filter and sort",

@@ -68,7 +68,8 @@ def _operation(endpoint: Endpoint, schema: Schema) -> Schema:
         }
         for each in endpoint.parameters
     ]
-    known = {code: text for code, text in _PROBLEMS.items() if places or code != "404"}
+    may_miss = places or endpoint.names_a_place
+    known = {code: text for code, text in _PROBLEMS.items() if may_miss or code != "404"}
     return {
         "summary": endpoint.summary,
         "operationId": "_".join(["get", *re.findall(r"\w+", _PLACE.sub("", endpoint.path))]),

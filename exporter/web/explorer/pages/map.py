@@ -50,14 +50,9 @@ _ELSEWHERE = {
 
 def make(question: Question) -> Page:
     """Return the map of the store, or of a namespace or repository."""
-    parameters, view = question.parameters, question.view
-    place, skipped = parameters.text("in"), parameters.number("rest", 0, least=0)
-    given = parameters.choice("colour", Colour)
-    shown = store_map(view, place, skipped)
-    if shown is None:
-        raise NothingThereError(
-            f"there is no repository or namespace {place}", _suggestions(question, place)
-        )
+    view = question.view
+    given = question.parameters.choice("colour", Colour)
+    shown = read_map(question)
     colour = given or (Colour.AGE if view.snapshot.uses is None else Colour.USE)
     drawing = _Drawing(question, shown, colour, given)
     pictures = drawing.pictures() if shown.tiles else []
@@ -81,6 +76,17 @@ def make(question: Question) -> Page:
             "has_growth": view.growth is not None,
         },
     )
+
+
+def read_map(question: Question) -> StoreMap:
+    """Return the map that the address asks for. Raises NothingThereError, BadParameterError."""
+    place = question.parameters.text("in")
+    shown = store_map(question.view, place, question.parameters.number("rest", 0, least=0))
+    if shown is None:
+        raise NothingThereError(
+            f"there is no repository or namespace {place}", _suggestions(question, place)
+        )
+    return shown
 
 
 def _coloured(pictures: Iterable[Picture]) -> Iterator[Tile]:
