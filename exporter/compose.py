@@ -100,6 +100,7 @@ def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
             settings.metrics.include_repositories,
             settings.metrics.exclude_repositories,
         ),
+        explorer_url=settings.web.external_url if settings.web.explorer else None,
     )
 
 

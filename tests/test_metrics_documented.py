@@ -77,6 +77,7 @@ def test_the_exposed_metrics_are_exactly_those_of_the_catalogue(tmp_path: Path) 
     with FakeServer(routes_of(app=["1"])) as server:
         arguments = ["--storage.limit", "1GiB", "--registry.url", server.url]
         arguments += ["--caprover.config-dir", str(captain), "--retention.keep-last", "1"]
+        arguments += ["--web.external-url", "https://example.com/registry"]
         outcome = run_command("collect", "--storage.root", store.root, *arguments)
     assert outcome.exit_code == 0
     exposed = {

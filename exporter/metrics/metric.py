@@ -26,6 +26,8 @@ class Subject:
         thresholds: those of the alerts, from the configuration.
         storage_limit: a budget for the store in bytes; None without one.
         selector: chooses the repositories that get series of their own.
+        explorer_url: the address of the pages for people, without a final slash; None if it is
+            not known, or if there are no such pages.
 
     """
 
@@ -33,6 +35,7 @@ class Subject:
     thresholds: tuple[AlertThreshold, ...] = ()
     storage_limit: int | None = None
     selector: RepositorySelector = field(default_factory=RepositorySelector)
+    explorer_url: str | None = None
 
     @property
     def repositories(self) -> tuple[RepositoryFigures, ...]:

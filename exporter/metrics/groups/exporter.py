@@ -18,6 +18,11 @@ def _build_info(_: Subject) -> Iterator[Sample]:
     yield (__version__, platform.python_version()), 1
 
 
+def _explorer_info(subject: Subject) -> Iterator[Sample]:
+    if subject.explorer_url is not None:
+        yield (subject.explorer_url,), 1
+
+
 GROUP = metric_group(
     SECTION,
     (
@@ -65,6 +70,13 @@ GROUP = metric_group(
             "Always 1; the versions of the exporter and of Python.",
             _build_info,
             ("version", "python_version"),
+        ),
+        Metric(
+            "docker_registry_explorer_info",
+            "Always 1; the address of the pages for people, without a final slash, to which alerts "
+            "and dashboards link. Absent without web.external-url, and without web.explorer.",
+            _explorer_info,
+            ("url",),
         ),
     ),
     depends_on=lambda snapshot: (snapshot.scan,),
