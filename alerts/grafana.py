@@ -1,8 +1,9 @@
 """The alerts as rules that Grafana (9.4 to 13) evaluates itself, for users without an Alertmanager.
 
 Three things differ from Prometheus. There are no recorded series, so their expressions are inlined.
-Annotations cannot query, so the parts that do are removed. A Grafana condition is true if it is a
-number other than zero; a Prometheus condition is true if there is a series at all.
+Annotations cannot query, so the parts that do are removed, and so is the link to the explorer. A
+Grafana condition is true if it is a number other than zero; a Prometheus condition is true if there
+is a series at all.
 
 In provisioning files ``$NAME`` is an environment variable and ``$$`` is a dollar sign; only in
 annotations, Grafana does not substitute (Grafana's pull request 54975).
@@ -28,6 +29,7 @@ _OWN = re.compile(r"\{\{ \$own := .*?\{\{ end \}\}\{\{ end -\}\}\s*", re.DOTALL)
 # True for every value, even 0 (up == 0) and infinity (division by zero).
 _ANY_VALUE = "is_number($$A) || is_inf($$A)"
 _LONGEST_UID = 40
+_ONLY_BY_QUERY = "explorer"
 
 
 def render_grafana_rules(file: RuleFile) -> str:
@@ -47,7 +49,11 @@ def render_grafana_rules(file: RuleFile) -> str:
 
 
 def _rule(alert: AlertingRule, recorded: dict[str, str], *, alone: bool) -> dict[str, Any]:
-    annotations = {name: _without_queries(text) for name, text in alert.annotations.items()}
+    annotations = {
+        name: _without_queries(text)
+        for name, text in alert.annotations.items()
+        if name != _ONLY_BY_QUERY
+    }
     return {
         "uid": _uid(alert),
         # Unique in its folder; notifications show it as alertname.

@@ -15,6 +15,8 @@ THRESHOLDS = tuple(AlertSettings().thresholds(scan_interval=300))
 SETTINGS = "exporter/settings/alert_thresholds.py"
 RULE_FILE = "alerts/registry-storage.rules.yml"
 INDEX = "docs/runbooks/README.md"
+WITHOUT_A_PAGE = {"ExporterDown"}
+"""Nothing serves the explorer then."""
 
 
 def uses(rule: AlertingRule, threshold: AlertThreshold) -> bool:
@@ -37,6 +39,8 @@ def missing_parts(
         named = rule.expr.count("docker_registry_alert_threshold{")
         if named != sum(uses(rule, each) for each in thresholds):
             yield f"{SETTINGS}: the threshold that {rule.short_name}, {rule.severity} uses"
+        if rule.short_name not in WITHOUT_A_PAGE and "explorer" not in rule.annotations:
+            yield f"{RULE_FILE}: the annotation explorer of {rule.short_name}, {rule.severity}"
     for name in dict.fromkeys(rule.short_name for rule in rules):
         files = {
             f"alerts/tests/{name}.test.yml": "promtool tests",
@@ -64,6 +68,7 @@ def test_each_part_that_a_new_alert_lacks_is_named_with_its_place() -> None:
     )
     assert list(missing_parts([*RULES, rule], THRESHOLDS)) == [
         "exporter/settings/alert_thresholds.py: the threshold that CacheCold, warning uses",
+        "alerts/registry-storage.rules.yml: the annotation explorer of CacheCold, warning",
         "alerts/tests/CacheCold.test.yml: promtool tests for CacheCold",
         "docs/runbooks/DockerRegistryCacheCold.md: a runbook for CacheCold",
         "docs/runbooks/README.md: a row for CacheCold",

@@ -18,6 +18,7 @@ from dashboards.storage import RUNBOOKS
 from exporter.metrics.documentation import EVERY_METRIC
 from exporter.settings.alert_thresholds import AlertSettings
 from tests.servers import require
+from tests.test_alert_parts import WITHOUT_A_PAGE
 
 FILE = read_rules()
 ALERTS = tuple(FILE.alerts())
@@ -114,6 +115,8 @@ def test_the_unit_tests_cover_silence_firing_and_annotations(name: str) -> None:
         each.severity for each in ALERTS if each.short_name == name
     }
     annotations = {"summary", "description", "dashboard", "runbook_url"}
+    if name not in WITHOUT_A_PAGE:
+        annotations.add("explorer")
     assert all(alert["exp_annotations"].keys() == annotations for alert in fired)
     assert len(silent) >= 2, "a healthy case and a case one step below the threshold"
     series = [each["series"] for group in unit_tests(name) for each in group["input_series"]]

@@ -24,6 +24,7 @@ ALERTS = tuple(read_rules().alerts())
 RECORDED = read_rules().recordings()
 NAMES = sorted({each.short_name for each in ALERTS})
 THRESHOLD = "docker_registry_alert_threshold"
+EXPLORER = "https://example.com/"
 LABEL = "team"
 OWN = "middle"
 TWINS = ("aaa", "", "zzz")
@@ -39,9 +40,15 @@ def groups_of(name: str) -> list[Group]:
 
 
 def labelled(series: str, value: str) -> str:
-    """Return a series with one more label."""
+    """Return a series with one more label, and with an explorer of its own."""
     assert series.endswith("}")
+    series = explorer_of(series, value)
     return f'{series[:-1]},{LABEL}="{value}"}}' if value else series
+
+
+def explorer_of(text: str, value: str) -> str:
+    """Return a text in which the explorers have the addresses of one registry."""
+    return text.replace(EXPLORER, f"{EXPLORER}{value or 'none'}/")
 
 
 def larger(values: str) -> str:
@@ -65,7 +72,10 @@ def expected_of(case: Mapping[str, Any], value: str) -> Iterator[dict[str, Any]]
         labels = alert["exp_labels"]
         if "instance" in labels:
             added = {LABEL: value} if value else {}
-            yield alert | {"exp_labels": labels | added}
+            own = {
+                each: explorer_of(text, value) for each, text in alert["exp_annotations"].items()
+            }
+            yield alert | {"exp_labels": labels | added, "exp_annotations": own}
         elif value == OWN:
             yield alert
 
