@@ -55,6 +55,13 @@ class Prometheus(Server):
         wait_until(lambda: bool(self.query(promql)), f"{promql} stays empty", seconds)
         return self.query(promql)
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the active alerts, with their labels and annotations."""
+        answer = httpx.get(f"{self.url}/api/v1/alerts", trust_env=False, timeout=10)
+        answer.raise_for_status()
+        alerts: list[dict[str, Any]] = answer.json()["data"]["alerts"]
+        return alerts
+
     def _configure(self, home: Path) -> None:  # noqa: ARG002 - its files are in config_dir
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
