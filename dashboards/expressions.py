@@ -96,6 +96,18 @@ def _chosen(name: str, recordings: Mapping[str, str]) -> str:
     return expr if name == _SECONDS_TO_FULL else f"({expr})"
 
 
+def tags_and_explorers() -> str:
+    """Return the tags of repositories, with the address of the explorer as the label ``url``.
+
+    Without an address, that label is absent.
+    """
+    tags = series("repository_tags")
+    explorer = series("explorer_info")
+    return (
+        f"{tags} * ignoring (repository, url) group_left (url) {explorer} or ignoring (url) {tags}"
+    )
+
+
 def largest_repositories(count: int) -> str:
     """Return the repositories with the most exclusive bytes."""
     return f"topk({count}, {series('repository_exclusive_bytes')})"

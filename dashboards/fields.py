@@ -121,6 +121,16 @@ def link(title: str, url: str) -> Json:
     return [{"title": title, "url": url, "targetBlank": False}]
 
 
+OPEN_IN_EXPLORER: JsonObject = {
+    "links": link("Explorer", "${__value.raw:raw}/repositories/${__data.fields.repository}"),
+    "mappings": [
+        {"type": "regex", "options": {"pattern": ".+", "result": {"text": "open", "index": 0}}}
+    ],
+    "custom.width": 70,
+}
+"""Properties of a column with the address of the explorer: a link to the row's repository."""
+
+
 def named(**colors: str) -> tuple[Override, ...]:
     """Return overrides that colour each series by the first word of its name."""
     return tuple(

@@ -12,6 +12,7 @@ WIDTH = 24
 # The schema of Grafana 9.4, which imports no later one. Later Grafana versions migrate it.
 SCHEMA_VERSION = 37
 TAG = "docker-registry"
+DOCS = "https://github.com/registry-storage-exporter/registry-storage-exporter/blob/main/docs"
 
 STORAGE = "registry-storage"
 REPOSITORY = "registry-repository"
@@ -112,6 +113,33 @@ _LEGEND: JsonObject = {
 }
 """The label that legends show: two exporters may differ only by a label that an operator added."""
 
+_ADDRESSED = series("explorer_info")
+_EXPLORERS = (
+    f"query_result({_ADDRESSED} or label_replace(absent({_ADDRESSED}), "
+    f'"url", "{DOCS}/web.md#links-to-the-explorer", "", ""))'
+)
+_EXPLORER: JsonObject = {
+    "current": {},
+    "datasource": DATASOURCE,
+    "definition": _EXPLORERS,
+    "hide": 2,
+    "includeAll": False,
+    "label": "Explorer",
+    "multi": False,
+    "name": "explorer",
+    "options": [],
+    "query": {"query": _EXPLORERS, "refId": "variable-explorer"},
+    "refresh": 2,
+    "regex": '/\\burl="([^"]+)"/',
+    "skipUrlSync": True,
+    "sort": 1,
+    "type": "query",
+}
+"""The address of the explorer of the first exporter that is chosen and has one.
+
+If none has one, the page that says how to set it: Grafana cannot hide a link.
+"""
+
 _CHOOSE_DATASOURCE: JsonObject = {
     "current": {},
     "hide": 0,
@@ -137,8 +165,9 @@ class Dashboard:
         description: the question it answers.
         bands: from top to bottom.
         file: the name of its JSON file.
-        variables: all variables except the data source and the legend's label.
+        variables: all variables except the data source, the legend's label and the explorer.
         since: the initial time range, up to now, such as ``7d``.
+        page: the explorer's page that it links to; empty for the first one.
 
     """
 
@@ -148,6 +177,7 @@ class Dashboard:
     file: str
     variables: tuple[Variable, ...] = (JOB, INSTANCE)
     since: str = "24h"
+    page: str = ""
 
     def render(self) -> str:
         """Return the dashboard as the text of a JSON file."""
@@ -156,7 +186,7 @@ class Dashboard:
     def to_json(self) -> JsonObject:
         """Return the dashboard as Grafana imports it."""
         chosen = [each.to_json() for each in self.variables]
-        variables = [_CHOOSE_DATASOURCE, *chosen, _LEGEND]
+        variables = [_CHOOSE_DATASOURCE, *chosen, _LEGEND, _EXPLORER]
         return {
             "annotations": {"list": []},
             "description": self.description,
@@ -164,7 +194,10 @@ class Dashboard:
             "fiscalYearStartMonth": 0,
             "graphTooltip": 1,
             "id": None,
-            "links": [_link_to(uid) for uid in TITLES if uid != self.uid],
+            "links": [
+                *(_link_to(uid) for uid in TITLES if uid != self.uid),
+                _link_to_explorer(self.page),
+            ],
             "panels": list(self.placed()),
             "refresh": "1m",
             "schemaVersion": SCHEMA_VERSION,
@@ -215,4 +248,19 @@ def _link_to(uid: str) -> Json:
         "tooltip": "",
         "type": "link",
         "url": f"/d/{uid}",
+    }
+
+
+def _link_to_explorer(page: str) -> Json:
+    return {
+        "asDropdown": False,
+        "icon": "external link",
+        "includeVars": False,
+        "keepTime": False,
+        "tags": [],
+        "targetBlank": True,
+        "title": "Explorer",
+        "tooltip": "${explorer:raw}",
+        "type": "link",
+        "url": f"${{explorer:raw}}{page}",
     }

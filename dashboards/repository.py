@@ -173,4 +173,5 @@ DASHBOARD = Dashboard(
     file="repository.json",
     variables=(JOB, INSTANCE, ONE_REPOSITORY),
     since="7d",
+    page="/repositories/${repository}",
 )

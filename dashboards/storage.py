@@ -9,12 +9,14 @@ from dashboards.expressions import (
     store_bytes,
     store_growth,
     store_share,
+    tags_and_explorers,
 )
 from dashboards.fields import (
     ANY_IS_BAD,
     ANY_IS_DOUBTFUL,
     BLUE,
     GREEN,
+    OPEN_IN_EXPLORER,
     ORANGE,
     PURPLE,
     RED,
@@ -27,13 +29,11 @@ from dashboards.fields import (
     named,
     steps_to_json,
 )
-from dashboards.layout import REPOSITORY, STORAGE, Band, Dashboard
+from dashboards.layout import DOCS, REPOSITORY, STORAGE, Band, Dashboard
 from dashboards.panels import BarGauge, Gauge, Stat, Table, TimeSeries
 from dashboards.storage_details import DETAILS
 
-RUNBOOKS = (
-    "https://github.com/registry-storage-exporter/registry-storage-exporter/blob/main/docs/runbooks"
-)
+RUNBOOKS = f"{DOCS}/runbooks"
 """The address of the pages that explain what to do about each alert."""
 
 _TO_REPOSITORY = (
@@ -232,13 +232,17 @@ _WHOSE = Band(
             description="Sorted by exclusive bytes: the bytes that deleting the repository and "
             "then collecting garbage would free. Referenced includes bytes shared with other "
             "repositories, so the sum of that column can exceed the bytes on disk. Repositories "
-            "without series of their own are not listed. Click a repository to open its dashboard.",
+            "without series of their own are not listed. Click a repository to open its dashboard, "
+            "and open to see it in the explorer, if web.external-url is set.",
             queries=(
                 Query(f"topk({_ROWS}, sum without () ({series('repository_exclusive_bytes')}))"),
                 Query(
                     f"sum without () ({series('repository_referenced_bytes')}) {_AMONG_THE_LARGEST}"
                 ),
-                Query(f"sum without () ({series('repository_tags')}) {_AMONG_THE_LARGEST}"),
+                Query(
+                    f"sum without () ({tags_and_explorers()})"
+                    f" and ignoring (url) {largest_repositories(_ROWS)}"
+                ),
                 Query(f"sum without () ({repository_growth()}) {_AMONG_THE_LARGEST}"),
                 Query(
                     f"1000 * sum without () "
@@ -254,6 +258,7 @@ _WHOSE = Band(
                 "Value #C": "tags",
                 "Value #D": "growth in 24 h",
                 "Value #E": "last push",
+                "url": "explorer",
                 "instance": "instance",
                 "job": "job",
             },
@@ -265,6 +270,7 @@ _WHOSE = Band(
                 Override("byName", "tags", {"unit": "short", "custom.width": 60}),
                 Override("byName", "growth in 24 h", {"decimals": 1}),
                 Override("byName", "last push", {"unit": "dateTimeFromNow"}),
+                Override("byName", "explorer", OPEN_IN_EXPLORER),
                 # The link needs the job.
                 Override("byName", "job", {"custom.hidden": True}),
             ),

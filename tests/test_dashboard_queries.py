@@ -38,6 +38,7 @@ REPOSITORY = "captain/img-captain-shop"
 PUSHED_BYTES = 300_000
 NOT_AFTER = datetime(2040, 2, 3, 4, 5, 6, tzinfo=UTC)
 DATA_SECONDS = 60.0
+EXPLORERS = ["https://example.com/sample", "https://example.com/other"]
 HOUR = 60
 """In minutes."""
 
@@ -143,8 +144,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         flags = ["--scan.interval", "1s", "--storage.limit", "1GiB", "--retention.keep-last", "5"]
         flags += ["--registry.url", registry.url, "--registry.ca-file", str(ca_file)]
         flags += ["--caprover.config-dir", str(home / "captain")]
-        watching = running.enter_context(Exporter("--storage.root", registry.root, *flags))
-        beside = running.enter_context(Exporter("--storage.root", other.root))
+        reached = [("--web.external-url", each, "--web.route-prefix", "/") for each in EXPLORERS]
+        watching = running.enter_context(
+            Exporter("--storage.root", registry.root, *flags, *reached[0])
+        )
+        beside = running.enter_context(Exporter("--storage.root", other.root, *reached[1]))
         pace = ["--scan.max-ops-per-second", "1"]
         slow = running.enter_context(
             Exporter("--storage.root", registry.root, *pace, until_ready=False)
@@ -195,15 +199,14 @@ def test_a_chosen_instance_is_the_only_one_shown(scene: Scene) -> None:
             assert {each["metric"]["instance"] for each in vector} <= {chosen}, query[:3]
 
 
-def labels_offered(scene: Scene, variable: Mapping[str, str]) -> set[str]:
-    """Return the labels that a pattern finds in the result of a query, as Grafana writes it."""
+def matches_offered(scene: Scene, variable: Mapping[str, str], instance: str = ".+") -> set[str]:
+    """Return what a pattern finds in the result of a query, as Grafana writes it."""
     selector = variable["definition"].removeprefix("query_result(").removesuffix(")")
-    pattern, flags = variable["regex"].removeprefix("/").rsplit("/", 1)
-    assert flags == "g"
+    pattern, _ = variable["regex"].removeprefix("/").rsplit("/", 1)
     found = set()
-    for each in scene.prometheus.query(PanelQuery("", "", "", selector).substituted()):
+    for each in scene.prometheus.query(PanelQuery("", "", "", selector).substituted(instance)):
         labels = each["metric"]
-        name = labels.pop("__name__")
+        name = labels.pop("__name__", "")
         written = ",".join(f'{label}="{value}"' for label, value in labels.items())
         found |= set(re.findall(pattern, f"{name}{{{written}}} {each['value'][1]} 1760000000000"))
     return found
@@ -212,18 +215,42 @@ def labels_offered(scene: Scene, variable: Mapping[str, str]) -> set[str]:
 def test_variables_offer_the_existing_values(scene: Scene) -> None:
     offered: dict[str, set[str]] = {}
     for variable in rendered()["repository.json"]["templating"]["list"]:
-        if variable["name"] == "legend":
-            offered["legend"] = labels_offered(scene, variable)
+        if variable.get("definition", "").startswith("query_result("):
+            offered[variable["name"]] = matches_offered(scene, variable)
         elif variable["type"] == "query":
             call = variable["definition"].removeprefix("label_values(").removesuffix(")")
             selector, _, label = call.rpartition(", ")
             vector = scene.prometheus.query(PanelQuery("", "", "", selector).substituted())
             offered[variable["name"]] = {each["metric"][label] for each in vector}
     assert offered["legend"] == {"job", "instance"}
+    assert offered["explorer"] == set(EXPLORERS)
     assert offered["job"] == {JOB}
     everyone = (scene.sample, scene.other, scene.slow)
     assert offered["instance"] == {each.address for each in everyone}
     assert offered["repository"] >= {REPOSITORY, "tools/backup"}
+
+
+def test_the_explorer_is_that_of_the_chosen_exporter_or_the_page_on_how_to_set_it(
+    scene: Scene,
+) -> None:
+    (variable,) = (
+        each
+        for each in rendered()["exporter.json"]["templating"]["list"]
+        if each["name"] == "explorer"
+    )
+    assert matches_offered(scene, variable, scene.other.address) == {EXPLORERS[1]}
+    (missing,) = matches_offered(scene, variable, scene.slow.address)
+    assert missing.endswith("/docs/web.md#links-to-the-explorer")
+
+
+def test_a_row_of_the_table_links_to_the_explorer_of_its_own_exporter(scene: Scene) -> None:
+    query = query_of("registry-storage.json", "Largest repositories", "C")
+    found = {
+        (each["metric"]["instance"], each["metric"].get("url"))
+        for each in scene.prometheus.query(query.substituted())
+    }
+    addresses = (scene.sample.address, scene.other.address)
+    assert found == set(zip(addresses, EXPLORERS, strict=True))
 
 
 def test_two_stores_are_shown_as_two_numbers(scene: Scene) -> None:
@@ -276,6 +303,9 @@ HISTORY = {
     'repository_exclusive_bytes{instance="long",repository="shrinks"}': "900-10x30",
     'repository_exclusive_bytes{instance="long",repository="new"}': "_x20 70x10",
     'repository_exclusive_bytes{instance="short",repository="there before"}': "_x27 60x3",
+    'repository_tags{instance="long",repository="grows"}': "3x30",
+    'repository_tags{instance="short",repository="there before"}': "_x27 2x3",
+    'explorer_info{instance="short",url="https://example.com"}': "_x27 1x3",
     'blob_bytes{instance="long",state="tagged"}': "1000+20x30",
     'blob_bytes{instance="long",state="untagged"}': "500-5x30",
     'upload_bytes{instance="long"}': "0x28 7x1",
@@ -326,6 +356,18 @@ def test_only_what_grew_is_among_the_fastest_growing(tmp_path: Path) -> None:
         {
             f'{{job="{JOB}",instance="long",repository="{repository}"}}': growth
             for repository, growth in {"grows": 240, "new": 70}.items()
+        },
+    )
+
+
+def test_the_table_has_the_tags_of_exporters_with_and_without_an_explorer(tmp_path: Path) -> None:
+    url = "https://example.com"
+    assert_samples(
+        tmp_path,
+        query_of("registry-storage.json", "Largest repositories", "C"),
+        {
+            f'{{job="{JOB}",instance="long",repository="grows"}}': 3,
+            f'{{job="{JOB}",instance="short",repository="there before",url="{url}"}}': 2,
         },
     )
 

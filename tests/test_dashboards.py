@@ -16,7 +16,9 @@ from dashboards.panels import Stat, TimeSeries
 from exporter.metrics.documentation import EVERY_METRIC
 from exporter.metrics.instruments import INSTRUMENTS
 from exporter.settings.alert_thresholds import AlertSettings
+from tests.exporter_process import REPOSITORY
 from tests.nested_values import values_of
+from tests.runbook_pages import anchors_of
 
 Json = dict[str, Any]
 
@@ -28,6 +30,8 @@ UIDS = {dashboard["uid"] for dashboard in RENDERED.values()}
 RUNBOOKS = (
     "https://github.com/registry-storage-exporter/registry-storage-exporter/blob/main/docs/runbooks"
 )
+ADDRESS_MISSING = f"{RUNBOOKS.removesuffix('runbooks')}web.md#links-to-the-explorer"
+"""Where the link to the explorer leads if none has an address: Grafana cannot hide a link."""
 TEMPLATED = {"type": "prometheus", "uid": "${datasource}"}
 KINDS = {"stat", "gauge", "bargauge", "timeseries", "table"}
 MOST_PANELS = 26
@@ -185,10 +189,13 @@ def test_legends_show_the_instance_until_another_label_is_chosen(dashboard: Json
 
 def test_variables_query_the_series_of_the_exporters() -> None:
     build_info = "docker_registry_exporter_build_info"
+    explorer = 'docker_registry_explorer_info{job=~"$job",instance=~"$instance"}'
     expected = {
         "job": f"label_values({build_info}, job)",
         "instance": f'label_values({build_info}{{job=~"$job"}}, instance)',
         "legend": f'query_result({build_info}{{job=~"$job",instance=~"$instance"}})',
+        "explorer": f"query_result({explorer} or label_replace(absent({explorer}), "
+        f'"url", "{ADDRESS_MISSING}", "", ""))',
         "repository": 'label_values(docker_registry_repository_tags{job=~"$job",'
         'instance=~"$instance"}, repository)',
     }
@@ -380,7 +387,8 @@ def test_a_threshold_is_a_dashed_line_in_the_colour_of_its_severity(panel: Json)
 @every_dashboard
 def test_links_lead_to_the_other_dashboards_and_keep_time_and_choices(dashboard: Json) -> None:
     found = []
-    for link in dashboard["links"]:
+    *inside, _ = dashboard["links"]
+    for link in inside:
         assert link["keepTime"]
         assert link["includeVars"]
         match = _LINK.match(link["url"])
@@ -389,7 +397,21 @@ def test_links_lead_to_the_other_dashboards_and_keep_time_and_choices(dashboard:
     assert sorted([*found, dashboard["uid"]]) == sorted(UIDS)
 
 
-def test_links_of_values_lead_to_a_dashboard_or_a_runbook() -> None:
+@every_dashboard
+def test_the_last_link_leads_to_the_explorer_or_to_how_to_set_its_address(dashboard: Json) -> None:
+    link = dashboard["links"][-1]
+    page = {"registry-repository": "/repositories/${repository}"}.get(dashboard["uid"], "")
+    assert (link["title"], link["url"]) == ("Explorer", f"${{explorer:raw}}{page}")
+    assert not link["includeVars"]
+    explorer = variables(dashboard)["explorer"]
+    assert (explorer["hide"], explorer["skipUrlSync"]) == (2, True)
+    path, _, anchor = ADDRESS_MISSING.removeprefix(
+        RUNBOOKS.removesuffix("docs/runbooks")
+    ).partition("#")
+    assert anchor in anchors_of((REPOSITORY / path).read_text("utf-8"))
+
+
+def test_links_of_values_lead_to_a_dashboard_a_runbook_or_the_explorer() -> None:
     urls = [
         link["url"]
         for dashboard in RENDERED.values()
@@ -400,7 +422,8 @@ def test_links_of_values_lead_to_a_dashboard_or_a_runbook() -> None:
     ]
     inside = [match[1] for url in urls if (match := _LINK.match(url)) is not None]
     assert inside == ["registry-repository"]
-    (runbook,) = (url for url in urls if not url.startswith("/d/"))
+    explorer, runbook = (url for url in urls if not url.startswith("/d/"))
+    assert explorer == "${__value.raw:raw}/repositories/${__data.fields.repository}"
     assert runbook == f"{RUNBOOKS}/${{__value.text}}.md"
     (repository,) = (url for url in urls if url.startswith("/d/registry-repository?"))
     for kept in (
