@@ -23,7 +23,7 @@ from exporter.views.health.findings import FindingKind
 from exporter.views.health.problems import Problem, problems_of
 from exporter.views.snapshot_view import SnapshotView, ViewOptions
 from exporter.web.explorer.routes import PAGES
-from tests.exporter_process import Exporter, Metrics
+from tests.exporter_process import REPOSITORY, Exporter, Metrics
 from tests.golden_outputs import STORES
 from tests.in_process import run_command
 from tests.monitoring import Prometheus
@@ -34,10 +34,10 @@ from tests.test_alerts_in_a_fleet import NAMES, failures_of, groups_of
 
 INFO = "docker_registry_explorer_info"
 URL = "https://example.com/registry"
-REPOSITORY = "/repositories/{repository}"
-ADDRESSES = {"/", "/repositories", REPOSITORY, "/clean-up", "/issues"}
+ADDRESSES = {"/", "/repositories", "/repositories/{repository}", "/clean-up", "/issues"}
 """Pages that alerts link to, whose addresses never change."""
 
+RUNBOOKS = REPOSITORY / "docs/runbooks"
 ALERTS = [each for each in read_rules().alerts() if each.short_name not in WITHOUT_A_PAGE]
 
 
@@ -160,6 +160,18 @@ def test_alerts_and_the_explorer_lead_from_a_problem_to_the_same_page(tmp_path: 
     linked = {(each.short_name, page) for each in ALERTS for page in pages_of(each)}
     # a scan that failed as a whole has no list of issues
     assert found - linked == {("ScanFailing", "/issues")}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda each: f"{each.short_name}-{each.severity}")
+def test_a_runbook_names_the_page_that_its_alert_links_to(rule: AlertingRule) -> None:
+    text = (RUNBOOKS / f"{rule.name}.md").read_text("utf-8")
+    diagnosis = text.partition("\n## Diagnosis\n")[2].partition("\n## Mitigation\n")[0]
+    named = "the annotation `explorer`" in " ".join(diagnosis.split())
+    # the explorer does not show the certificate
+    assert named == (rule.short_name != "CertificateExpiring")
+    if named:
+        for page in pages_of(rule):
+            assert f"`{page.replace('{repository}', 'NAME')}`" in diagnosis
 
 
 # From a firing alert to the page
