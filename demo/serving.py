@@ -100,6 +100,7 @@ def _exporter_command(registry: Path, port: int) -> list[str]:
     command += ["--caprover.config-dir", str(registry.parent / "captain")]
     command += ["--retention.keep-last", "5"]
     command += ["--web.listen-address", f"{HOST}:{port}"]
+    command += ["--web.external-url", f"http://{HOST}:{port}"]
     return command
 
 
