@@ -103,7 +103,7 @@ class Analyst:
             return Analysis(store, self.conclude(store, platform))
         self._states.follow(inventory)
         figures = analyse(inventory, self.options.dialect, self._states)
-        store = StoreReading(inventory, figures)
+        store = StoreReading(inventory, figures, self._states.holders)
         untagged = self._plain_untagged(store)
         # computing what each repository reaches takes as long as all else after a push
         needs_reaches = self.options.need_conclusions or untagged is None

@@ -19,6 +19,7 @@ from exporter.analysis.repository_figures import (
     targets_of,
 )
 from exporter.domain.digests import BlobNumber
+from exporter.domain.holders import BlobHolders
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.snapshot import BlobState, BlobTotal, RepositoryFigures
 
@@ -91,6 +92,12 @@ class BlobStates:
         """Blobs on disk by state; every state is present."""
         totals = zip(_STATES, self._blobs, self._bytes, strict=True)
         return {state: BlobTotal(blobs, size) for state, blobs, size in totals}
+
+    @property
+    def holders(self) -> BlobHolders:
+        """How many repositories reach each blob: a copy, which the next inventory leaves alone."""
+        irregular = [each.repository.name for each in self.summaries if not each.is_plain]
+        return BlobHolders(self._holders[:], tuple(sorted(irregular)))
 
     @property
     def is_plain(self) -> bool:

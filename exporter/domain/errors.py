@@ -9,6 +9,7 @@
     ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
     ├── NotReadYetError           a page needs a scan, and none has succeeded yet
+    ├── NotReadInTimeError        the store's disk did not answer a page in time
     ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
     ├── PlanRefusedError          no deletions can be planned; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
@@ -56,6 +57,10 @@ class StoreUnreadableError(ExporterError):
 
 class NotReadYetError(ExporterError):
     """No scan of the store has succeeded yet."""
+
+
+class NotReadInTimeError(ExporterError):
+    """Something in the store was not read within the time that a page may take."""
 
 
 class ManifestUnreadableError(ExporterError):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from exporter.domain.artifacts import ArtifactFigures
 from exporter.domain.census import Census
+from exporter.domain.holders import BlobHolders
 from exporter.domain.images import AppImages
 from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
 from exporter.domain.uses import PolicyFigures, UseFigures
@@ -230,10 +231,19 @@ class StoreFigures:
 
 @dataclass(frozen=True, slots=True)
 class StoreReading:
-    """One successful scan: what was found, and the figures drawn from it."""
+    """One successful scan: what was found, and the figures drawn from it.
+
+    Attributes:
+        inventory: what was found.
+        figures: drawn from it.
+        holders: how many repositories reach each blob; None if the figures were kept over a
+            restart and this was not counted again.
+
+    """
 
     inventory: Inventory
     figures: StoreFigures
+    holders: BlobHolders | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

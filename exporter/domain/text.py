@@ -17,6 +17,17 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def readable(text: str, most: int) -> str:
+    """Return a text for people, cut after ``most`` characters.
+
+    Characters that show nothing, or change the direction of others, are escaped; letters of all
+    languages stay.
+    """
+    cut = text[:most]
+    shown = "".join(each if each.isprintable() else _escape(each) for each in cut)
+    return f"{shown}\N{HORIZONTAL ELLIPSIS}" if len(text) > most else shown
+
+
 def first_of(names: Sequence[str]) -> str:
     """Return some names and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

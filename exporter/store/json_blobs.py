@@ -13,15 +13,17 @@ _CHUNK_BYTES = 64 * 1024
 _Kind = TypeVar("_Kind")
 
 
-def read_json(blobs: Blobs, digest: Digest, kind: type[_Kind]) -> _Kind | None:
-    """Read a JSON blob; None if it cannot be read or is not JSON of that kind."""
+def read_json(
+    blobs: Blobs, digest: Digest, kind: type[_Kind], most_bytes: int = MAX_MANIFEST_BYTES
+) -> _Kind | None:
+    """Read a JSON blob; None if it cannot be read, is too large, or is not JSON of that kind."""
     buffer = bytearray()
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     try:
         with blobs.open(digest) as stream:
-            if stream.size > MAX_MANIFEST_BYTES:
+            if stream.size > most_bytes:
                 return None
-            while len(buffer) <= MAX_MANIFEST_BYTES and (read := stream.readinto(chunk)):
+            while len(buffer) <= most_bytes and (read := stream.readinto(chunk)):
                 buffer += chunk[:read]
         return msgspec.json.decode(buffer, type=kind)
     except (OSError, ValueError, RecursionError):

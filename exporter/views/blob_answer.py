@@ -1,11 +1,12 @@
 """What is known of one blob: what it is, its state, and what needs it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from exporter.analysis.reverse_references import ReverseReferences
+from exporter.analysis.reverse_references import manifests_reaching
 from exporter.domain.digests import BlobNumber, format_digest
-from exporter.domain.model import ABSENT, Inventory
+from exporter.domain.model import ABSENT, Inventory, Repository, Tag
 from exporter.domain.snapshot import BlobState, Snapshot
 from exporter.domain.uses import Use, UseFigures
 from exporter.views.app_uses import AppLookup, AppNeed
@@ -88,70 +89,124 @@ class BlobAnswer:
     apps: tuple[AppNeed, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryNeed:
+    """Why a repository needs a blob.
+
+    Attributes:
+        repository: the repository.
+        manifests: those that it holds and that reach the blob, or are it.
+        tags: those that point to such a manifest.
+
+    """
+
+    repository: Repository
+    manifests: Sequence[BlobNumber]
+    tags: Sequence[Tag]
+
+
+def needs_of(inventory: Inventory, reaching: AbstractSet[BlobNumber]) -> list[RepositoryNeed]:
+    """Return the repositories that need a blob which ``reaching`` reach, by name."""
+    found = []
+    for repository in inventory.repositories:
+        manifests = [each.manifest for each in repository.revisions if each.manifest in reaching]
+        tags = [tag for tag in repository.tags if tag.target in reaching]
+        if manifests or tags:
+            found.append(RepositoryNeed(repository, manifests, tags))
+    return found
+
+
 def answer_of(
     inventory: Inventory,
     snapshot: Snapshot,
     number: BlobNumber,
+    parents: Sequence[BlobNumber],
     blob_type: BlobType,
     layer_links: Collection[str],
 ) -> BlobAnswer:
-    """Return what is known of a blob; ``layer_links``: repositories that link it as a layer."""
-    reaching = ReverseReferences(inventory).reaching(number)
-    tags = tuple(_tags(inventory, reaching, snapshot.uses))
-    size = inventory.sizes[number]
+    """Return what is known of a blob.
+
+    ``parents`` are the manifests that reference it, ``layer_links`` the repositories that link it
+    as a layer.
+    """
+    reaching = manifests_reaching(inventory, number, parents)
+    needs = needs_of(inventory, reaching)
     images = None if snapshot.platform is None else snapshot.platform.images
     return BlobAnswer(
         digest=format_digest(inventory.digests[number]),
         kind=blob_type.kind,
         media_type=blob_type.media_type,
-        bytes=size if size >= 0 else None,
-        state=MISSING if size == ABSENT else _state(inventory, reaching, is_tagged=bool(tags)),
-        repositories=tuple(_links(inventory, number, layer_links)),
-        manifests=tuple(_manifests(inventory, reaching - {number})),
-        tags=tags,
+        bytes=size_of(inventory, number),
+        state=state_of(inventory, number, needs),
+        repositories=tuple(_links(number, needs, layer_links)),
+        manifests=tuple(_manifests(inventory, reaching - {number}, needs)),
+        tags=tuple(tags_of(inventory, needs, snapshot.uses)),
         apps=None if images is None else AppLookup(inventory, images).needing(reaching),
     )
 
 
-def _state(inventory: Inventory, reaching: set[BlobNumber], *, is_tagged: bool) -> str | None:
-    if is_tagged:
+def size_of(inventory: Inventory, number: BlobNumber) -> int | None:
+    """Return the bytes of a blob; None if it is not on disk or its size is unknown."""
+    size = inventory.sizes[number]
+    return size if size >= 0 else None
+
+
+def state_of(
+    inventory: Inventory, number: BlobNumber, needs: Sequence[RepositoryNeed]
+) -> str | None:
+    """Return a :class:`BlobState`, or :data:`MISSING`; None if it is unknown."""
+    if inventory.sizes[number] == ABSENT:
+        return MISSING
+    if any(each.tags for each in needs):
         return BlobState.TAGGED
-    if any(_holders(inventory, number) for number in reaching):
+    if needs:
         return BlobState.UNTAGGED
     return BlobState.UNREFERENCED if inventory.references_known else None
 
 
-def _tags(
-    inventory: Inventory, reaching: set[BlobNumber], uses: UseFigures | None
+def tags_of(
+    inventory: Inventory, needs: Sequence[RepositoryNeed], uses: UseFigures | None
 ) -> Iterator[NeedingTag]:
-    for repository in inventory.repositories:
-        for tag in repository.tags:
-            if tag.target is not None and tag.target in reaching:
+    """Yield the tags that need a blob, by repository and name."""
+    for need in needs:
+        name = need.repository.name
+        for tag in need.tags:
+            if tag.target is not None:
                 digest = format_digest(inventory.digests[tag.target])
-                use = None if uses is None else uses.repositories[repository.name][tag.name]
-                yield NeedingTag(repository.name, tag.name, digest, use)
+                use = None if uses is None else uses.repositories[name][tag.name]
+                yield NeedingTag(name, tag.name, digest, use)
+
+
+def holders_of(needs: Sequence[RepositoryNeed]) -> Mapping[BlobNumber, list[str]]:
+    """Return the names of the repositories that hold each manifest that needs a blob, sorted."""
+    found: dict[BlobNumber, list[str]] = {}
+    for need in needs:
+        for number in need.manifests:
+            found.setdefault(number, []).append(need.repository.name)
+    return found
+
+
+def needing_manifest(
+    inventory: Inventory, number: BlobNumber, holders: Mapping[BlobNumber, list[str]]
+) -> NeedingManifest:
+    """Return a manifest that needs a blob, with those that hold it."""
+    kind = BlobKind.INDEX if number in inventory.indexes else BlobKind.MANIFEST
+    digest = format_digest(inventory.digests[number])
+    return NeedingManifest(digest, kind, tuple(holders.get(number, ())))
 
 
 def _links(
-    inventory: Inventory, number: BlobNumber, layer_links: Collection[str]
+    number: BlobNumber, needs: Sequence[RepositoryNeed], layer_links: Collection[str]
 ) -> Iterator[RepositoryLinks]:
-    holders = _holders(inventory, number)
+    holders = {each.repository.name for each in needs if number in each.manifests}
     for name in sorted({*holders, *layer_links}):
         links = ("manifest",) * (name in holders) + ("layer",) * (name in layer_links)
         yield RepositoryLinks(name, links)
 
 
-def _manifests(inventory: Inventory, reaching: set[BlobNumber]) -> Iterator[NeedingManifest]:
-    by_digest = {format_digest(inventory.digests[number]): number for number in reaching}
-    for digest, number in sorted(by_digest.items()):
-        kind = BlobKind.INDEX if number in inventory.indexes else BlobKind.MANIFEST
-        yield NeedingManifest(digest, kind, tuple(_holders(inventory, number)))
-
-
-def _holders(inventory: Inventory, number: BlobNumber) -> list[str]:
-    """Return the repositories that hold a manifest, by name."""
-    return [
-        repository.name
-        for repository in inventory.repositories
-        if any(revision.manifest == number for revision in repository.revisions)
-    ]
+def _manifests(
+    inventory: Inventory, reaching: AbstractSet[BlobNumber], needs: Sequence[RepositoryNeed]
+) -> Iterator[NeedingManifest]:
+    holders = holders_of(needs)
+    found = (needing_manifest(inventory, number, holders) for number in reaching)
+    yield from sorted(found, key=lambda each: each.digest)

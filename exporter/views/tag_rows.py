@@ -1,24 +1,19 @@
 """The tags of one repository: size, exclusive bytes, push time, platforms, use."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
 from exporter.analysis.deletion.order import newest_first
-from exporter.analysis.reachability import Reaches, RepositoryReach, reachable, reaches_of
+from exporter.analysis.reachability import reach_of, reachable
+from exporter.analysis.repository_figures import targets_of
 from exporter.domain.artifacts import ArtifactState
-from exporter.domain.digests import (
-    BlobNumber,
-    Digest,
-    format_digest,
-)
-from exporter.domain.model import (
-    Inventory,
-    Repository,
-    Tag,
-)
+from exporter.domain.digests import BlobNumber, Digest, format_digest
+from exporter.domain.holders import BlobHolders
+from exporter.domain.model import Inventory, Repository, Tag
 from exporter.domain.snapshot import (
     BrokenTag,
     Integrity,
@@ -26,7 +21,7 @@ from exporter.domain.snapshot import (
     Snapshot,
     StoreReading,
 )
-from exporter.domain.uses import Use
+from exporter.domain.uses import Use, UseFigures
 from exporter.views.app_uses import AppLookup, AppUse
 
 Platforms = Mapping[Digest, tuple[str, ...]]
@@ -71,9 +66,89 @@ def repository_named(inventory: Inventory, name: str) -> Repository:
     return next(each for each in inventory.repositories if each.name == name)
 
 
-def targets_of(inventory: Inventory, repository: Repository) -> list[Digest]:
+def digests_of_tags(inventory: Inventory, repository: Repository) -> list[Digest]:
     """Return what a repository's tags point to."""
     return [inventory.digests[tag.target] for tag in repository.tags if tag.target is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryTags:
+    """What is known of all tags of a repository without reading from the store.
+
+    Attributes:
+        repository: the repository.
+        bytes: bytes on disk of everything that each tag reaches, by its name.
+        exclusive_bytes: the part of it that nothing else reaches, likewise.
+        artifacts: signatures and the like.
+        broken: why tags cannot be pulled.
+        partial: why only some of the images of tags can be pulled.
+
+    """
+
+    repository: Repository
+    bytes: Mapping[str, int]
+    exclusive_bytes: Mapping[str, int]
+    artifacts: Artifacts
+    broken: Mapping[str, str]
+    partial: Mapping[str, str]
+
+
+def repository_tags(
+    inventory: Inventory,
+    repository: Repository,
+    holders: BlobHolders,
+    integrity: Integrity | None,
+) -> RepositoryTags:
+    """Return what is known of a repository's tags; ``holders`` are those of all blobs."""
+    reach = reach_of(inventory.manifests, repository)
+    manifests, counts = inventory.manifests, holders.counts
+    pointing = targets_of(repository)
+    blobs = {target: reachable(manifests, (target,)) for target in pointing}
+    needed = Counter(reach.untagged)
+    for target, tags in pointing.items():
+        # two tags of one manifest need the same: neither has it alone
+        needed.update(blobs[target] if tags == 1 else list(blobs[target]) * 2)
+    sizes = {target: bytes_on_disk(inventory, found) for target, found in blobs.items()}
+    exclusive = {
+        target: bytes_on_disk(
+            inventory, [each for each in found if needed[each] == 1 and counts[each] == 1]
+        )
+        for target, found in blobs.items()
+    }
+    integrity = integrity or Integrity((), ())
+    return RepositoryTags(
+        repository,
+        {each.name: _of(sizes, each) for each in repository.tags},
+        {each.name: _of(exclusive, each) for each in repository.tags},
+        artifacts_of(inventory, repository, reach),
+        _reasons(integrity.broken_tags, repository),
+        _reasons(integrity.partial_tags, repository),
+    )
+
+
+def tag_row(
+    inventory: Inventory,
+    tags: RepositoryTags,
+    tag: Tag,
+    platforms: tuple[str, ...],
+    uses: UseFigures | None,
+    lookup: AppLookup | None,
+) -> TagRow:
+    """Return one tag; ``lookup`` is None while it is unknown which images apps use."""
+    name = tags.repository.name
+    return TagRow(
+        tag=tag.name,
+        digest=None if tag.target is None else format_digest(inventory.digests[tag.target]),
+        bytes=tags.bytes[tag.name],
+        exclusive_bytes=tags.exclusive_bytes[tag.name],
+        pushed_at=tag.updated_at,
+        platforms=platforms,
+        use=None if uses is None else uses.repositories[name].get(tag.name),
+        apps=None if lookup is None else lookup.of_tag(name, tag),
+        broken=tags.broken.get(tag.name),
+        partial=tags.partial.get(tag.name),
+        artifact=_state(tags.artifacts, tag),
+    )
 
 
 def tag_rows(
@@ -81,37 +156,21 @@ def tag_rows(
 ) -> tuple[TagRow, ...]:
     """Return the tags of a repository, newest first."""
     inventory = reading.inventory
-    reach = _reach_by_tag(inventory, repository)
-    reaches = reaches_of(inventory)
-    holders = _count_holders(inventory, reaches, repository, list(reach.values()))
-    artifacts = artifacts_of(inventory, repository, _reach_of(inventory, reaches, repository))
-    integrity = snapshot.integrity or Integrity((), ())
-    broken = _reasons(integrity.broken_tags, repository)
-    partial = _reasons(integrity.partial_tags, repository)
+    holders = reading.holders or BlobStates.of(inventory).holders
+    tags = repository_tags(inventory, repository, holders, snapshot.integrity)
     images = None if snapshot.platform is None else snapshot.platform.images
     lookup = None if images is None else AppLookup(inventory, images)
-    uses = snapshot.uses.repositories[repository.name] if snapshot.uses is not None else {}
 
     def row(tag: Tag) -> TagRow:
         digest = None if tag.target is None else inventory.digests[tag.target]
-        blobs = reach[tag.name]
-        return TagRow(
-            tag=tag.name,
-            digest=None if digest is None else format_digest(digest),
-            bytes=bytes_on_disk(inventory, blobs),
-            exclusive_bytes=bytes_on_disk(
-                inventory, {each for each in blobs if holders[each] == 1}
-            ),
-            pushed_at=tag.updated_at,
-            platforms=() if digest is None else platforms.get(digest, ()),
-            use=uses.get(tag.name),
-            apps=None if lookup is None else lookup.of_tag(repository.name, tag),
-            broken=broken.get(tag.name),
-            partial=partial.get(tag.name),
-            artifact=_state(artifacts, tag),
-        )
+        known = () if digest is None else platforms.get(digest, ())
+        return tag_row(inventory, tags, tag, known, snapshot.uses, lookup)
 
     return tuple(map(row, newest_first(repository)))
+
+
+def _of(figures: Mapping[BlobNumber, int], tag: Tag) -> int:
+    return 0 if tag.target is None else figures[tag.target]
 
 
 def _state(artifacts: Artifacts, tag: Tag) -> ArtifactState | None:
@@ -126,33 +185,3 @@ def _state(artifacts: Artifacts, tag: Tag) -> ArtifactState | None:
 
 def _reasons(tags: Iterable[BrokenTag | PartialTag], repository: Repository) -> Mapping[str, str]:
     return {each.tag: each.reason for each in tags if each.repository == repository.name}
-
-
-def _reach_by_tag(inventory: Inventory, repository: Repository) -> dict[str, set[BlobNumber]]:
-    return {
-        tag.name: set() if tag.target is None else reachable(inventory.manifests, (tag.target,))
-        for tag in repository.tags
-    }
-
-
-def _reach_of(inventory: Inventory, reaches: Reaches, repository: Repository) -> RepositoryReach:
-    return reaches[inventory.repositories.index(repository)]
-
-
-def _count_holders(
-    inventory: Inventory,
-    reaches: Reaches,
-    repository: Repository,
-    by_tag: Sequence[set[BlobNumber]],
-) -> Counter[BlobNumber]:
-    """Count what holds each blob: the repository's tags, its untagged manifests, others."""
-    holders: Counter[BlobNumber] = Counter()
-    for blobs in by_tag:
-        holders.update(blobs)
-    for other, reach in zip(inventory.repositories, reaches, strict=True):
-        if other.name == repository.name:
-            untagged = reach.held - reach.tagged_manifests
-            holders.update(reachable(inventory.manifests, untagged))
-        else:
-            holders.update(reach.all)
-    return holders

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from exporter.analysis.deletion.choice import Chooser, RepositoryDeletion
 from exporter.analysis.deletion.order import UNDATED, Basis, Dating, TagOrder, newest_first
-from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.deletion.untagged import untagged_manifests
 from exporter.analysis.reachability import Reaches
@@ -64,10 +64,21 @@ class Plan:
     tied: Mapping[str, int] = field(default_factory=dict)
 
 
+class Collector(Protocol):
+    """Says what a run of the registry's collector would do after deletions."""
+
+    @property
+    def blockers(self) -> Mapping[str, str]:
+        """What it aborts on, by path; then it frees nothing."""
+
+    def freed(self, deleted: Mapping[str, Collection[BlobNumber]]) -> set[BlobNumber]:
+        """Return the blobs that it frees beyond what it frees anyway."""
+
+
 def make_plan(
     inventory: Inventory,
     reaches: Reaches,
-    collector: CollectorAfter,
+    collector: Collector,
     selection: Selection,
     uses: UseFigures | None,
     *,

@@ -2,15 +2,14 @@
 
 import argparse
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.analysis.deletion.selection import Selection
 from exporter.domain.errors import ConfigurationError
-from exporter.domain.text import printable
 from exporter.domain.uses import OwnershipRules, Use
 from exporter.support.quantities import parse_duration, parse_size
+from exporter.views.plan.text import quoted, selection_options
 
 USES_UNKNOWN = (
     "Without --caprover.config-dir it is unknown which tags are in use: only untagged manifests "
@@ -95,22 +94,9 @@ class PlanRequest:
 
     def __str__(self) -> str:
         """Return the selection as the options that were given."""
-        selection, parts = self.selection, []
-        if self.free is not None:
-            parts.append(f"--free {self.free}")
-        if selection.keep_last is not None:
-            parts.append(f"--keep-last {selection.keep_last}")
-        if selection.orphaned:
-            parts.append("--orphaned")
-        if selection.untagged:
-            parts.append("--untagged")
-        if selection.detached:
-            parts.append("--detached")
-        if selection.match is not None:
-            parts.append(f"--match {_quoted(selection.match)}")
-        if selection.older_than is not None:
-            parts.append(f"--older-than {selection.older_than:g}s")
-        parts += (f"--protect {_quoted(pattern)}" for pattern in self.protect)
+        parts = [] if self.free is None else [f"--free {self.free}"]
+        parts += selection_options(self.selection)
+        parts += (f"--protect {quoted(pattern.pattern)}" for pattern in self.protect)
         if self.include_children:
             parts.append("--include-children")
         return " ".join(parts)
@@ -154,11 +140,6 @@ def _check(selection: Selection) -> None:
     if len(together) > 1:
         first, second = together[:2]
         raise ConfigurationError([f"{second}: not together with {first}; make a plan for each"])
-
-
-def _quoted(pattern: "re.Pattern[str]") -> str:
-    # it stands in a comment: a line break in it would begin a line that is executed
-    return printable(shlex.quote(pattern.pattern))
 
 
 def _count(text: str) -> int:

@@ -1,8 +1,7 @@
 """The command ``plan``: select, refuse if too little is known, and write."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
@@ -13,18 +12,13 @@ from exporter.analysis.deletion.protection import find_protected, with_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
 from exporter.commands.plan.options import USES_UNKNOWN, PlanRequest
-from exporter.commands.plan.page import describe_missing, write_freeing, write_plan
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import GcMode, Snapshot, StoreReading
-from exporter.domain.text import first_of, printable
 from exporter.support.output_files import replace_file
+from exporter.views.plan.conditions import changed_at, notes_on, plannable, refuse_tied
+from exporter.views.plan.text import describe_missing, write_freeing, write_plan
 
-_CACHE = (
-    "no plan: this registry is a pull-through cache, which answers 405 to every deletion; it "
-    "removes an image by itself some time after it was cached (7 days by default). To free all of "
-    "it, stop the registry, empty its store, and start it again"
-)
 _SWITCHED_OFF = (
     "no plan: the registry at --registry.url answers 405 UNSUPPORTED to every deletion; set "
     "storage.delete.enabled: true in its configuration (REGISTRY_STORAGE_DELETE_ENABLED=true) and "
@@ -54,13 +48,13 @@ def plan(
     refuses deletions. Returns what the operator must know besides the plan, such as that it does
     not free enough.
     """
-    reading = _reading(snapshot, options)
+    reading = plannable(snapshot, options)
     has_answered = snapshot.api is not None and snapshot.api.view is not None
     asked = ask_deletion if has_answered else None
     complaint = None
     if request.free is None:
         made = _make(reading, snapshot, options, request, now)
-        notes = (*_notes(made, snapshot, options), *_warnings(made.deletions, asked))
+        notes = (*notes_on(made, snapshot, options), *_warnings(made.deletions, asked))
         page = write_plan(made, location, str(request), now, notes)
     else:
         freeing = _free(reading, snapshot, options, request, request.free)
@@ -91,43 +85,6 @@ def _warnings(
         yield f"warning: {_NOT_ALLOWED}"
 
 
-def _notes(plan: Plan, snapshot: Snapshot, options: AnalysisOptions) -> Iterator[str]:
-    """Yield what ordered tags, and which orphaned tags are newer than the configuration."""
-    for basis, names in plan.ordered.items():
-        shown = first_of([printable(each) for each in names])
-        yield f"{shown}: tags written at the same time are ordered by {basis}"
-    if plan.recent_tags and options.ownership is not None:
-        moment = datetime.fromtimestamp(_changed_at(snapshot) or 0.0, UTC)
-        yield (
-            f"{plan.recent_tags} tags of orphaned repositories stay: they were pushed since "
-            f"{options.ownership.platform}'s configuration last changed "
-            f"({moment:%Y-%m-%d %H:%M:%S} UTC)"
-        )
-
-
-def _changed_at(snapshot: Snapshot) -> float | None:
-    return None if snapshot.platform is None else snapshot.platform.changed_at
-
-
-def _reading(snapshot: Snapshot, options: AnalysisOptions) -> StoreReading:
-    """Return what was read. Raises PlanRefusedError if something is unknown or in vain."""
-    if snapshot.store is None:
-        raise PlanRefusedError("no plan: the store was not read")
-    inventory = snapshot.store.inventory
-    if inventory.is_cache:
-        raise PlanRefusedError(_CACHE)
-    if options.ownership is not None and snapshot.uses is None:
-        failure = snapshot.platform.failure if snapshot.platform is not None else "not read"
-        raise PlanRefusedError(f"no plan, because it is unknown which tags run: {failure}")
-    if inventory.unread:
-        issue = next(iter(inventory.issues))
-        raise PlanRefusedError(
-            "no plan, because a part of the store could not be read: "
-            f"{issue.path}: {issue.detail}; run it as a user who may read all of the store"
-        )
-    return snapshot.store
-
-
 def _make(
     reading: StoreReading,
     snapshot: Snapshot,
@@ -141,25 +98,14 @@ def _make(
         inventory,
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
-        replace(request.selection, changed_at=_changed_at(snapshot)),
+        replace(request.selection, changed_at=changed_at(snapshot)),
         with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
         now=now,
         include_children=request.include_children,
         dating=options.dating,
     )
-    if made.tied:
-        raise PlanRefusedError(_tied(made.tied))
+    refuse_tied(made)
     return made
-
-
-def _tied(tied: Mapping[str, int]) -> str:
-    (name, tags), *others = tied.items()
-    more = f", and so it is in {len(others)} more repositories" if others else ""
-    return (
-        f"no plan: {tags} tags of {printable(name)} were written at the same time, nothing else "
-        f"says which are the newest, and only some of them would be kept{more}; select with "
-        "--match in place of --keep-last there"
-    )
 
 
 def _free(
@@ -184,7 +130,7 @@ def _free(
         inventory,
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
-        Needs(snapshot.uses, _changed_at(snapshot), find_protected(inventory, request.protect)),
+        Needs(snapshot.uses, changed_at(snapshot), find_protected(inventory, request.protect)),
         wanted_bytes,
         run.frees.bytes,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.analysis.reverse_references import ReverseReferences
+from exporter.analysis.reverse_references import referencing
 from exporter.commands.report.blob_tables import print_blob
 from exporter.commands.report.digest_option import check_prefix, find_blob
 from exporter.commands.report.document import (
@@ -29,7 +29,7 @@ from exporter.views.actions import actions_of
 from exporter.views.blob_answer import answer_of
 from exporter.views.blob_kind import read_type
 from exporter.views.image_platforms import read_all_platforms
-from exporter.views.tag_rows import TagRow, repository_named, tag_rows, targets_of
+from exporter.views.tag_rows import TagRow, digests_of_tags, repository_named, tag_rows
 
 _NEVER = 0.0
 _LONGEST_SPAN = 3650 * 86400.0
@@ -235,11 +235,11 @@ def _report_blob(
     number = find_blob(inventory.digests, request.digest or "")
     digest = inventory.digests[number]
     with source.store.open_blobs() as blobs:
-        parents = ReverseReferences(inventory).parents(number)
+        parents = referencing(inventory, {number})
         blob_type = read_type(blobs, inventory, number, parents)
         names = (each.name for each in inventory.repositories)
         linked = [name for name in names if blobs.is_layer_of(name, digest)]
-    answer = answer_of(inventory, source.snapshot, number, blob_type, linked)
+    answer = answer_of(inventory, source.snapshot, number, parents, blob_type, linked)
     if request.format == "json":
         output.write(blob_json(answer, request.top).decode())
     else:
@@ -258,5 +258,5 @@ def _find(reading: StoreReading, name: str) -> RepositoryFigures:
 
 def _rows(reading: StoreReading, source: ReportSource, name: str) -> tuple[TagRow, ...]:
     repository = repository_named(reading.inventory, name)
-    platforms = read_all_platforms(source.store, targets_of(reading.inventory, repository))
+    platforms = read_all_platforms(source.store, digests_of_tags(reading.inventory, repository))
     return tag_rows(reading, source.snapshot, repository, platforms)

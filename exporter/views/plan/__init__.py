@@ -1,0 +1,1 @@
+"""Deletion plans: whether one can be made, and its text."""

@@ -1,0 +1,70 @@
+"""When no deletions are planned, and what else to know of a plan."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.deletion.plan import Plan
+from exporter.domain.errors import PlanRefusedError
+from exporter.domain.snapshot import Snapshot, StoreReading
+from exporter.domain.text import first_of, printable
+
+_CACHE = (
+    "no plan: this registry is a pull-through cache, which answers 405 to every deletion; it "
+    "removes an image by itself some time after it was cached (7 days by default). To free all of "
+    "it, stop the registry, empty its store, and start it again"
+)
+
+
+def plannable(snapshot: Snapshot, options: AnalysisOptions) -> StoreReading:
+    """Return what was read. Raises PlanRefusedError if something is unknown or in vain."""
+    if snapshot.store is None:
+        raise PlanRefusedError("no plan: the store was not read")
+    inventory = snapshot.store.inventory
+    if inventory.is_cache:
+        raise PlanRefusedError(_CACHE)
+    if options.ownership is not None and snapshot.uses is None:
+        failure = snapshot.platform.failure if snapshot.platform is not None else "not read"
+        raise PlanRefusedError(f"no plan, because it is unknown which tags run: {failure}")
+    if inventory.unread:
+        issue = next(iter(inventory.issues))
+        raise PlanRefusedError(
+            "no plan, because a part of the store could not be read: "
+            f"{issue.path}: {issue.detail}; run it as a user who may read all of the store"
+        )
+    return snapshot.store
+
+
+def refuse_tied(plan: Plan) -> None:
+    """Raise PlanRefusedError if nothing says which tags of a repository are the newest."""
+    if plan.tied:
+        raise PlanRefusedError(_tied(plan.tied))
+
+
+def _tied(tied: Mapping[str, int]) -> str:
+    (name, tags), *others = tied.items()
+    more = f", and so it is in {len(others)} more repositories" if others else ""
+    return (
+        f"no plan: {tags} tags of {printable(name)} were written at the same time, nothing else "
+        f"says which are the newest, and only some of them would be kept{more}; select with "
+        "--match in place of --keep-last there"
+    )
+
+
+def notes_on(plan: Plan, snapshot: Snapshot, options: AnalysisOptions) -> Iterator[str]:
+    """Yield what ordered tags, and which orphaned tags are newer than the configuration."""
+    for basis, names in plan.ordered.items():
+        shown = first_of([printable(each) for each in names])
+        yield f"{shown}: tags written at the same time are ordered by {basis}"
+    if plan.recent_tags and options.ownership is not None:
+        moment = datetime.fromtimestamp(changed_at(snapshot) or 0.0, UTC)
+        yield (
+            f"{plan.recent_tags} tags of orphaned repositories stay: they were pushed since "
+            f"{options.ownership.platform}'s configuration last changed "
+            f"({moment:%Y-%m-%d %H:%M:%S} UTC)"
+        )
+
+
+def changed_at(snapshot: Snapshot) -> float | None:
+    """Return when the platform's configuration last changed, Unix seconds; None if unknown."""
+    return None if snapshot.platform is None else snapshot.platform.changed_at
