@@ -1,6 +1,6 @@
 """Reverse references: which repositories and tags reach a blob."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 
@@ -25,15 +25,42 @@ def referencing(inventory: Inventory, wanted: AbstractSet[BlobNumber]) -> list[B
     ]
 
 
+def referenced_as_blobs(inventory: Inventory) -> frozenset[BlobNumber]:
+    """Return the manifests that another one references without listing them: hardly any."""
+    manifests = inventory.manifests
+    return frozenset(
+        number
+        for manifest in manifests.values()
+        if not manifests.keys().isdisjoint(manifest.blobs)
+        for number in manifest.blobs
+        if number in manifests
+    )
+
+
 def manifests_reaching(
-    inventory: Inventory, number: BlobNumber, parents: Sequence[BlobNumber]
+    inventory: Inventory,
+    number: BlobNumber,
+    parents: Iterable[BlobNumber],
+    unlisted: AbstractSet[BlobNumber] | None = None,
 ) -> set[BlobNumber]:
-    """Return a blob and all manifests that reach it; ``parents`` reference it themselves."""
+    """Return a blob and all manifests that reach it; ``parents`` reference it themselves.
+
+    With ``unlisted``, those of :func:`referenced_as_blobs`, only indexes are searched for the rest.
+    """
     reaching, new = {number}, set(parents) - {number}
     while new:
         reaching |= new
-        new = set(referencing(inventory, new)) - reaching
+        if unlisted is None or not unlisted.isdisjoint(new):
+            new = set(referencing(inventory, new)) - reaching
+        else:
+            new = set(listing(inventory, new)) - reaching
     return reaching
+
+
+def listing(inventory: Inventory, wanted: AbstractSet[BlobNumber]) -> list[BlobNumber]:
+    """Return the indexes that list any of some manifests."""
+    manifests = inventory.manifests
+    return [each for each in inventory.indexes if not wanted.isdisjoint(manifests[each].children)]
 
 
 class ReverseReferences:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
 
 from exporter.analysis.reverse_references import manifests_reaching
 from exporter.domain.digests import BlobNumber, format_digest
@@ -11,6 +13,7 @@ from exporter.domain.snapshot import BlobState, Snapshot
 from exporter.domain.uses import Use, UseFigures
 from exporter.views.app_uses import AppLookup, AppNeed
 from exporter.views.blob_kind import BlobKind, BlobType
+from exporter.views.detail.listed import MOST, Listed
 
 MISSING = "missing"
 """State of a blob that something references and that is not on disk."""
@@ -105,10 +108,17 @@ class RepositoryNeed:
     tags: Sequence[Tag]
 
 
-def needs_of(inventory: Inventory, reaching: AbstractSet[BlobNumber]) -> list[RepositoryNeed]:
-    """Return the repositories that need a blob which ``reaching`` reach, by name."""
-    found = []
+def needs_of(
+    inventory: Inventory, reaching: AbstractSet[BlobNumber], most: int | None = None
+) -> list[RepositoryNeed]:
+    """Return the repositories that need a blob which ``reaching`` reach, by name.
+
+    ``most``: how many there are, if that is known; then the search ends with the last one.
+    """
+    found: list[RepositoryNeed] = []
     for repository in inventory.repositories:
+        if len(found) == most:
+            break
         manifests = [each.manifest for each in repository.revisions if each.manifest in reaching]
         tags = [tag for tag in repository.tags if tag.target in reaching]
         if manifests or tags:
@@ -177,7 +187,7 @@ def tags_of(
                 yield NeedingTag(name, tag.name, digest, use)
 
 
-def holders_of(needs: Sequence[RepositoryNeed]) -> Mapping[BlobNumber, list[str]]:
+def _holders_of(needs: Sequence[RepositoryNeed]) -> Mapping[BlobNumber, list[str]]:
     """Return the names of the repositories that hold each manifest that needs a blob, sorted."""
     found: dict[BlobNumber, list[str]] = {}
     for need in needs:
@@ -186,13 +196,35 @@ def holders_of(needs: Sequence[RepositoryNeed]) -> Mapping[BlobNumber, list[str]
     return found
 
 
-def needing_manifest(
+def _needing_manifest(
     inventory: Inventory, number: BlobNumber, holders: Mapping[BlobNumber, list[str]]
 ) -> NeedingManifest:
     """Return a manifest that needs a blob, with those that hold it."""
     kind = BlobKind.INDEX if number in inventory.indexes else BlobKind.MANIFEST
     digest = format_digest(inventory.digests[number])
     return NeedingManifest(digest, kind, tuple(holders.get(number, ())))
+
+
+def first_tags(
+    inventory: Inventory, needs: Sequence[RepositoryNeed], uses: UseFigures | None
+) -> Listed[NeedingTag]:
+    """Return the first tags that need a blob, by repository and name."""
+    shown = islice(tags_of(inventory, needs, uses), MOST)
+    return Listed(tuple(shown), sum(len(each.tags) for each in needs))
+
+
+def first_manifests(
+    inventory: Inventory, numbers: Collection[BlobNumber], needs: Sequence[RepositoryNeed]
+) -> Listed[NeedingManifest]:
+    """Return the first of the manifests that need a blob, by digest."""
+    shown = nsmallest(MOST, numbers, key=inventory.digests.__getitem__)
+    wanted = set(shown)
+    holders: dict[BlobNumber, list[str]] = {each: [] for each in shown}
+    for need in needs:
+        for number in wanted.intersection(need.manifests):
+            holders[number].append(need.repository.name)
+    found = (_needing_manifest(inventory, each, holders) for each in shown)
+    return Listed(tuple(found), len(numbers))
 
 
 def _links(
@@ -207,6 +239,6 @@ def _links(
 def _manifests(
     inventory: Inventory, reaching: AbstractSet[BlobNumber], needs: Sequence[RepositoryNeed]
 ) -> Iterator[NeedingManifest]:
-    holders = holders_of(needs)
-    found = (needing_manifest(inventory, number, holders) for number in reaching)
+    holders = _holders_of(needs)
+    found = (_needing_manifest(inventory, number, holders) for number in reaching)
     yield from sorted(found, key=lambda each: each.digest)

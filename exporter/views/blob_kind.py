@@ -112,13 +112,30 @@ class _Configuration(msgspec.Struct):
     rootfs: dict[str, object]
 
 
+def is_held(inventory: Inventory, number: BlobNumber) -> bool:
+    """Return whether a repository holds a blob as a manifest, whether or not it is on disk."""
+    return number in inventory.manifests or any(
+        number == each.manifest
+        for repository in inventory.repositories
+        for each in repository.revisions
+    )
+
+
 def read_type(
-    blobs: Blobs, inventory: Inventory, number: BlobNumber, parents: Iterable[BlobNumber]
+    blobs: Blobs,
+    inventory: Inventory,
+    number: BlobNumber,
+    parents: Iterable[BlobNumber],
+    *,
+    is_manifest: bool,
 ) -> BlobType:
-    """Return what a blob is; ``parents`` are the manifests that reference it."""
+    """Return what a blob is; ``parents`` are the manifests that reference it.
+
+    ``is_manifest`` is whether a repository holds it as a manifest, whether or not it is on disk.
+    """
     digest = inventory.digests[number]
     stated = _stated(blobs, inventory, digest, parents)
-    if _is_manifest(inventory, number):
+    if is_manifest:
         return _type_of_manifest(read_json(blobs, digest, _Document), stated)
     return stated or _by_content(blobs, digest)
 
@@ -134,15 +151,6 @@ def _stated(
         if role is not None:
             return role
     return None
-
-
-def _is_manifest(inventory: Inventory, number: BlobNumber) -> bool:
-    """Return whether a repository holds a blob as a manifest, whether or not it is on disk."""
-    return number in inventory.manifests or any(
-        number == each.manifest
-        for repository in inventory.repositories
-        for each in repository.revisions
-    )
 
 
 def _type_of_manifest(document: _Document | None, stated: BlobType | None) -> BlobType:

@@ -1,20 +1,28 @@
 """A snapshot as its readers see it, with what takes long to compute kept while it is current."""
 
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.blob_states import BlobStates
+from exporter.analysis.reverse_references import referenced_as_blobs
 from exporter.domain.alert_threshold import AlertThreshold
+from exporter.domain.digests import BlobNumber
 from exporter.domain.errors import HistoryUnusableError, NotReadYetError
-from exporter.domain.model import Inventory
+from exporter.domain.holders import BlobHolders
+from exporter.domain.model import Inventory, Repository
 from exporter.domain.scan_progress import ScanProgress
 from exporter.domain.snapshot import RepositoryFigures, Snapshot, StoreReading
 from exporter.history.port import DAY_SECONDS, History
 from exporter.store.port import Store
 from exporter.views.action import CommandLines
+from exporter.views.app_uses import AppLookup
+from exporter.views.detail.timed_reading import TimedReader
 
 Result = TypeVar("Result")
 
@@ -36,6 +44,7 @@ class ViewOptions:
         storage_limit: a budget for the store in bytes; None without one.
         thresholds: those of the alerts.
         history: figures over time; None if none are kept.
+        reader: reads from the store for pages.
 
     """
 
@@ -45,6 +54,7 @@ class ViewOptions:
     storage_limit: int | None = None
     thresholds: tuple[AlertThreshold, ...] = ()
     history: History | None = None
+    reader: TimedReader = field(default_factory=TimedReader)
 
     def threshold(self, alert: str, severity: str) -> float | None:
         """Return a threshold by the alert's name; None if there is none."""
@@ -135,6 +145,36 @@ class SnapshotView:
         if history is None:
             return None
         return self.memo.get(("growth", part), lambda: _growth(history))
+
+    @property
+    def holders(self) -> BlobHolders:
+        """How many repositories reach each blob. Raises NotReadYetError."""
+        reading = self.reading
+        if reading.holders is not None:
+            return reading.holders
+        return self.memo.get("holders", lambda: BlobStates.of(reading.inventory).holders)
+
+    @property
+    def unlisted(self) -> AbstractSet[BlobNumber]:
+        """The manifests that another one references without listing them."""
+        return self.memo.get("unlisted", lambda: referenced_as_blobs(self.inventory))
+
+    @property
+    def apps(self) -> AppLookup | None:
+        """Finds the apps that use an image; None while it is unknown which images they use."""
+        inventory, platform = self.inventory, self.snapshot.platform
+        images = None if platform is None else platform.images
+        if images is None:
+            return None
+        return self.memo.get("apps", lambda: AppLookup(inventory, images))
+
+    def repository(self, name: str) -> Repository | None:
+        """Return a repository by its name; None if there is none. Raises NotReadYetError."""
+        repositories = self.inventory.repositories
+        place = bisect_left(repositories, name, key=lambda each: each.name)
+        if place == len(repositories) or repositories[place].name != name:
+            return None
+        return repositories[place]
 
     def owner_of(self, repository: str) -> str | None:
         """Return the app that a repository belongs to; None if it belongs to none."""

@@ -27,7 +27,7 @@ from exporter.support.quantities import parse_duration
 from exporter.views.action import Action, CommandLines
 from exporter.views.actions import actions_of
 from exporter.views.blob_answer import answer_of
-from exporter.views.blob_kind import read_type
+from exporter.views.blob_kind import is_held, read_type
 from exporter.views.image_platforms import read_all_platforms
 from exporter.views.tag_rows import TagRow, digests_of_tags, repository_named, tag_rows
 
@@ -236,7 +236,8 @@ def _report_blob(
     digest = inventory.digests[number]
     with source.store.open_blobs() as blobs:
         parents = referencing(inventory, {number})
-        blob_type = read_type(blobs, inventory, number, parents)
+        is_manifest = is_held(inventory, number)
+        blob_type = read_type(blobs, inventory, number, parents, is_manifest=is_manifest)
         names = (each.name for each in inventory.repositories)
         linked = [name for name in names if blobs.is_layer_of(name, digest)]
     answer = answer_of(inventory, source.snapshot, number, parents, blob_type, linked)

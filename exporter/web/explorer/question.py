@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exporter.views.snapshot_view import SnapshotView
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.parameters import Parameters
-from exporter.web.explorer.rendering import Page
+from exporter.web.explorer.rendering import Download, Page, Redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Question:
     now: float
 
 
-PageMaker = Callable[[Question], Page]
+PageMaker = Callable[[Question], Page | Download | Redirect]
 """Makes a page. Raises NotReadYetError, NothingThereError or BadParameterError."""
 
 

@@ -18,6 +18,7 @@ from exporter.web.explorer import wording
 from exporter.web.explorer.links import Links
 
 HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 _COMPRESSION = 5
 _SMALL = 1000
 _YEAR_SECONDS = 365 * 86400
@@ -59,6 +60,27 @@ class Page:
     title: str
     values: Mapping[str, object] = field(default_factory=dict)
     status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A text to save as a file.
+
+    Attributes:
+        name: of the file; letters, digits, dots and dashes.
+        text: its content.
+
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Another address that has the answer."""
+
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,14 @@ class Renderer:
             static={name: links.to(f"/static/{full}") for name, full in names.items()},
             version=__version__,
         )
+
+    def download(self, request: Request, file: Download) -> Response:
+        """Return the answer with a file."""
+        headers = {
+            "Cache-Control": "no-cache",
+            "Content-Disposition": f'attachment; filename="{file.name}"',
+        }
+        return respond(request, file.text.encode(), TEXT, 200, headers)
 
     def respond(self, request: Request, page: Page) -> Response:
         """Return the answer with a page."""

@@ -5,15 +5,23 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from exporter.domain.errors import NotReadYetError
 from exporter.views.snapshot_view import SnapshotView, Viewer
-from exporter.web.explorer.pages import issues, overview, repositories, search
+from exporter.web.explorer.pages import (
+    blob,
+    image,
+    issues,
+    overview,
+    repositories,
+    repository,
+    search,
+)
 from exporter.web.explorer.pages import map as store_map
 from exporter.web.explorer.parameters import BadParameterError, Parameters
 from exporter.web.explorer.question import NothingThereError, PageMaker, Question
-from exporter.web.explorer.rendering import Page, Renderer
+from exporter.web.explorer.rendering import SECURITY_HEADERS, Download, Page, Redirect, Renderer
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -21,10 +29,15 @@ PAGES: Mapping[str, PageMaker] = {
     "/": overview.make,
     "/map": store_map.make,
     "/repositories": repositories.make,
+    # no part of a repository's name begins with "_"
+    "/repositories/{name:path}/_plan": repository.make_plan,
+    "/repositories/{name:path}": repository.make,
+    "/images/{digest}": image.make,
+    "/blobs/{digest}": blob.make,
     "/issues": issues.make,
     "/search": search.make,
 }
-"""Every page, by its address."""
+"""Every page, by its address; the first that fits answers."""
 
 
 class Explorer:
@@ -65,6 +78,7 @@ class Explorer:
 
     def _answer(self, request: Request, make: PageMaker) -> Response:
         view, now = self._viewer.view(), time.time()
+        page: Page | Download | Redirect
         try:
             parameters, links = Parameters(request.query_params), self._renderer.links
             page = make(Question(view, request.path_params, parameters, links, now))
@@ -74,6 +88,10 @@ class Explorer:
             page = _missing(str(error), error.suggestions)
         except BadParameterError as error:
             page = Page("problem.html", "Wrong address", {"reason": str(error)}, 400)
+        if isinstance(page, Download):
+            return self._renderer.download(request, page)
+        if isinstance(page, Redirect):
+            return RedirectResponse(page.address, 302, SECURITY_HEADERS)
         return self._respond(request, view, page, now)
 
     def _respond(self, request: Request, view: SnapshotView, page: Page, now: float) -> Response:

@@ -1,0 +1,1 @@
+"""One repository, image or blob: all that is known of it."""

@@ -1,0 +1,201 @@
+"""One repository: its figures, tags, untagged manifests, uploads, and what a retention frees."""
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
+
+from exporter.analysis.blob_sizes import bytes_on_disk
+from exporter.analysis.reachability import reach_of, reachable
+from exporter.domain.artifacts import ArtifactState
+from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.model import ABSENT, Inventory, Repository, Revision, Upload
+from exporter.views.detail.listed import Listed, first
+from exporter.views.detail.store_facts import read_facts
+from exporter.views.detail.tag_table import TagQuery, TagTable, tag_table
+from exporter.views.detail.what_if import WhatIf, what_if
+from exporter.views.repository_table import RepositoryRow, repository_row
+from exporter.views.snapshot_view import SnapshotView
+from exporter.views.tag_rows import RepositoryTags, repository_tags
+
+_SUGGESTED = 10
+_SIMILAR_LENGTH = 2
+_COMPARED = 500
+
+
+class ManifestKind(enum.StrEnum):
+    """What a manifest is, as far as the scan knows."""
+
+    IMAGE = "image"
+    INDEX = "index"
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class UntaggedManifest:
+    """A manifest of a repository that none of its tags reaches.
+
+    Attributes:
+        digest: its digest.
+        kind: what it is.
+        artifact: of a signature or the like: whether its image is there; None of others.
+        bytes: bytes on disk of everything that it reaches.
+        linked_at: when it was pushed, Unix seconds; None if unknown.
+        platforms: such as ``linux/amd64``; empty if that is unknown.
+
+    """
+
+    digest: str
+    kind: ManifestKind
+    artifact: ArtifactState | None
+    bytes: int
+    linked_at: float | None
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryQuestion:
+    """What to show of a repository.
+
+    Attributes:
+        tags: which of its tags.
+        keep: how many tags a retention keeps; None for no retention.
+
+    """
+
+    tags: TagQuery = field(default_factory=TagQuery)
+    keep: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryDetail:
+    """One repository.
+
+    Attributes:
+        row: its figures, owner and uses.
+        is_orphaned: whether the platform does not know its app; None if unknown.
+        broken_tags: how many tags cannot be pulled.
+        partial_tags: how many can be pulled for some platforms only.
+        tags: a page of its tags.
+        untagged: the largest of the manifests that no tag reaches.
+        uploads: the oldest unfinished uploads.
+        upload_bytes: of all of them.
+        what_if: what the retention would do; None if none was asked for.
+
+    """
+
+    row: RepositoryRow
+    is_orphaned: bool | None
+    broken_tags: int
+    partial_tags: int
+    tags: TagTable
+    untagged: Listed[UntaggedManifest]
+    uploads: Listed[Upload]
+    upload_bytes: int
+    what_if: WhatIf | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Untagged:
+    number: BlobNumber
+    manifest: UntaggedManifest
+
+
+def repository_detail(
+    view: SnapshotView, repository: Repository, question: RepositoryQuestion
+) -> RepositoryDetail:
+    """Return what is known of a repository. Raises NotReadYetError."""
+    uses, name = view.snapshot.uses, repository.name
+    tags, untagged = view.memo.get(("repository", name), lambda: _without_reading(view, repository))
+    uploads = sorted(repository.uploads, key=lambda each: each.started_at)
+    return RepositoryDetail(
+        repository_row(view, view.figures[name]),
+        None if uses is None else name in uses.orphaned_repositories,
+        len(tags.broken),
+        len(tags.partial),
+        tag_table(view, tags, question.tags),
+        _with_platforms(view, untagged),
+        first(uploads),
+        sum(each.size for each in uploads),
+        None if question.keep is None else what_if(view, repository, question.keep),
+    )
+
+
+def similar_names(view: SnapshotView, name: str) -> Sequence[str]:
+    """Return names of repositories that are like one that does not exist. Raises NotReadYetError.
+
+    First those that contain it, else those that differ in a few letters.
+    """
+    wanted = name.lower().strip("/")
+    names = [each.name for each in view.inventory.repositories]
+    if not wanted:
+        return ()
+    found = list(islice((each for each in names if wanted in each), _SUGGESTED))
+    if not found:
+        last = wanted.rpartition("/")[2]
+        found = list(
+            islice((each for each in names if each.rpartition("/")[2] == last), _SUGGESTED)
+        )
+    # comparing letter by letter takes seconds for ten thousand names
+    near = islice((each for each in names if _may_be_meant(wanted, each)), _COMPARED)
+    return found or get_close_matches(wanted, list(near), n=_SUGGESTED)
+
+
+def _may_be_meant(wanted: str, name: str) -> bool:
+    is_as_long = abs(len(name) - len(wanted)) <= _SIMILAR_LENGTH
+    return is_as_long and (name[:2] == wanted[:2] or name[-2:] == wanted[-2:])
+
+
+def _without_reading(
+    view: SnapshotView, repository: Repository
+) -> tuple[RepositoryTags, Listed[_Untagged]]:
+    inventory = view.inventory
+    tags = repository_tags(inventory, repository, view.holders, view.snapshot.integrity)
+    untagged = sorted(
+        _untagged(inventory, tags), key=lambda each: (-each.manifest.bytes, each.manifest.digest)
+    )
+    return tags, first(untagged)
+
+
+def _untagged(inventory: Inventory, tags: RepositoryTags) -> Iterator[_Untagged]:
+    reach = reach_of(inventory.manifests, tags.repository)
+    for revision in tags.repository.revisions:
+        if revision.manifest not in reach.tagged:
+            yield _Untagged(revision.manifest, _untagged_manifest(inventory, tags, revision))
+
+
+def _untagged_manifest(
+    inventory: Inventory, tags: RepositoryTags, revision: Revision
+) -> UntaggedManifest:
+    number, artifacts = revision.manifest, tags.artifacts.manifests
+    artifact = None
+    if number in artifacts:
+        image = artifacts[number]
+        artifact = ArtifactState.DETACHED if image is None else ArtifactState.ATTACHED
+    return UntaggedManifest(
+        format_digest(inventory.digests[number]),
+        kind_of(inventory, number),
+        artifact,
+        bytes_on_disk(inventory, reachable(inventory.manifests, (number,))),
+        revision.linked_at,
+    )
+
+
+def kind_of(inventory: Inventory, number: BlobNumber) -> ManifestKind:
+    """Return what a manifest is."""
+    if inventory.sizes[number] == ABSENT:
+        return ManifestKind.MISSING
+    if number in inventory.unreadable or number not in inventory.manifests:
+        return ManifestKind.UNREADABLE
+    return ManifestKind.INDEX if number in inventory.indexes else ManifestKind.IMAGE
+
+
+def _with_platforms(view: SnapshotView, found: Listed[_Untagged]) -> Listed[UntaggedManifest]:
+    facts = read_facts(view, [each.number for each in found.shown])
+    shown = (
+        replace(each.manifest, platforms=facts.platforms.get(each.number, ()))
+        for each in found.shown
+    )
+    return Listed(tuple(shown), found.total)

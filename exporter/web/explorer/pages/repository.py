@@ -1,0 +1,90 @@
+"""The page ``/repositories/<name>``: one repository, and the plan for its retention."""
+
+import re
+
+from exporter.domain.errors import PlanRefusedError
+from exporter.domain.model import Repository
+from exporter.domain.text import readable
+from exporter.views.detail.repository import (
+    RepositoryQuestion,
+    repository_detail,
+    similar_names,
+)
+from exporter.views.detail.tag_table import TagQuery, TagSort
+from exporter.views.detail.what_if import plan_text
+from exporter.web.explorer.parameters import BadParameterError
+from exporter.web.explorer.question import NothingThereError, Question
+from exporter.web.explorer.rendering import Download, Page
+from exporter.web.explorer.tables import Columns, Order, is_descending_first, order_parameter, pager
+
+_MOST_KEPT = 1_000_000
+_MOST_NAME = 300
+_CONFLICT = 409
+_NOT_IN_FILES = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+def make(question: Question) -> Page:
+    """Return the page of a repository."""
+    repository = _repository(question)
+    query, keep = _read_query(question), _read_keep(question)
+    detail = repository_detail(question.view, repository, RepositoryQuestion(query, keep))
+    path = f"/repositories/{repository.name}"
+    given = {
+        "q": query.search,
+        "sort": None if query.sort is TagSort.PUSHED else query.sort,
+        "order": order_parameter(query.sort, descending=query.descending),
+        "keep": keep,
+    }
+    return Page(
+        "repository.html",
+        repository.name,
+        {
+            "detail": detail,
+            "keep": keep,
+            "columns": Columns(question.links, path, given, query.sort, query.descending),
+            "given": given,
+            "pager": pager(question.links, path, given, query.page, detail.tags.pages),
+            "plan_address": question.links.to(f"{path}/_plan", {"keep": keep}),
+        },
+    )
+
+
+def make_plan(question: Question) -> Download | Page:
+    """Return the plan as a file, as ``plan`` writes it."""
+    repository, keep = _repository(question), _read_keep(question)
+    if keep is None:
+        raise BadParameterError("keep is missing: give the number of tags to keep, such as keep=5")
+    try:
+        text = plan_text(question.view, repository, keep, question.now)
+    except PlanRefusedError as error:
+        return Page("problem.html", "No plan", {"reason": str(error)}, _CONFLICT)
+    return Download(f"plan-{_NOT_IN_FILES.sub('-', repository.name)}.txt", text)
+
+
+def _repository(question: Question) -> Repository:
+    name = question.place["name"]
+    repository = question.view.repository(name)
+    if repository is not None:
+        return repository
+    names = similar_names(question.view, name[:_MOST_NAME])
+    raise NothingThereError(
+        f"there is no repository {readable(name, _MOST_NAME)}",
+        {each: question.links.repository(each) for each in names},
+    )
+
+
+def _read_query(question: Question) -> TagQuery:
+    parameters = question.parameters
+    sort = parameters.choice("sort", TagSort) or TagSort.PUSHED
+    order = parameters.choice("order", Order)
+    return TagQuery(
+        search=parameters.text("q"),
+        sort=sort,
+        descending=is_descending_first(sort) if order is None else order is Order.DESCENDING,
+        page=parameters.number("page", 1),
+    )
+
+
+def _read_keep(question: Question) -> int | None:
+    keep = question.parameters.number("keep", -1, least=0, most=_MOST_KEPT)
+    return None if keep < 0 else keep
