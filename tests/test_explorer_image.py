@@ -256,6 +256,19 @@ def test_a_missing_layer_is_shown_where_it_is_missing(
     assert section(blob, "repositories") == BROKEN
 
 
+def test_an_index_of_which_one_image_is_broken_is_whole_in_part(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    index, _, second = two_platforms(store, "app")
+    store.blob_path(digest_of(noise("arm64", 400))).unlink()
+    with Exporter("--storage.root", tmp_path) as exporter:
+        page, child = exporter.get(f"/images/{index}").text, exporter.get(f"/images/{second}").text
+    missing = digest_of(noise("arm64", 400))
+    reason = f"app : blob {missing} is missing"
+    assert f"only in part Some of its images cannot be pulled from {reason}" in text_of(page)
+    assert re.search(f"amd64 .* yes linux/arm64 .* no blob {missing}", section(page, "children"))
+    assert f"cannot be pulled whole from {reason}" in text_of(child)
+
+
 def answer(store: StoreBuilder, captain: Path, digest: str) -> dict[str, Any]:
     done = run_exporter(
         "report", "--storage.root", store.root, "--caprover.config-dir", captain,

@@ -17,7 +17,9 @@ BlobNumber = int
 """Index of a digest in a :class:`DigestTable`."""
 
 _SHA256 = "sha256:"
-_SHA256_BYTES = 32
+SHA256_BYTES = 32
+"""Length of a packed sha256 digest; those of other algorithms are longer."""
+
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
 
 
@@ -34,7 +36,7 @@ def parse_digest(text: str) -> Digest | None:
 
 def parse_sha256(hexadecimal: str) -> Digest | None:
     """Pack the hexadecimal digits of a sha256 digest; None if they are not valid."""
-    if len(hexadecimal) != 2 * _SHA256_BYTES:
+    if len(hexadecimal) != 2 * SHA256_BYTES:
         return None
     try:
         raw = unhexlify(hexadecimal)
@@ -46,7 +48,7 @@ def parse_sha256(hexadecimal: str) -> Digest | None:
 
 def is_sha256(digest: Digest) -> bool:
     """Return whether a digest is sha256; others are text of at least 34 bytes."""
-    return len(digest) == _SHA256_BYTES
+    return len(digest) == SHA256_BYTES
 
 
 def format_digest(digest: Digest) -> str:

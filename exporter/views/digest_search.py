@@ -4,11 +4,17 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterable, Mapping
 
-from exporter.domain.digests import BlobNumber, Digest, DigestTable, format_digest, is_sha256
+from exporter.domain.digests import (
+    SHA256_BYTES,
+    BlobNumber,
+    Digest,
+    DigestTable,
+    format_digest,
+    is_sha256,
+)
 
 _PREFIX = re.compile(r"(?:[a-z0-9]+(?:[.+_-][a-z0-9]+)*:)?[0-9a-f]{6,}")
 _SHA256 = "sha256:"
-_PACKED_BYTES = 32  # of a sha256 digest; all others are longer
 
 PREFIX_FORM = "sha256: and hexadecimal digits, or at least 6 of the digits alone"
 """What :func:`parse_prefix` accepts, for messages."""
@@ -40,4 +46,4 @@ def _candidates(digests: DigestTable, prefix: str, encoded: str) -> Iterable[Dig
     length = len(packed)
     if ":" in prefix:
         return [each for each in digests if each[:length] == packed]
-    return [each for each in digests if each[:length] == packed or len(each) != _PACKED_BYTES]
+    return [each for each in digests if each[:length] == packed or len(each) != SHA256_BYTES]

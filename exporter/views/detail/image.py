@@ -98,6 +98,7 @@ class ImageDetail:
         children: of an index.
         holdings: the repositories that hold it.
         is_pullable: whether it can be pulled whole from all of them; None if that is unknown.
+        is_partial: whether it is an index of which some images can be pulled whole, and others not.
         missing: digests of what it needs and that is not on disk.
         tags: those that point to it, or to an index that lists it.
         indexes: those that list it.
@@ -117,6 +118,7 @@ class ImageDetail:
     children: Listed[Child]
     holdings: Listed[Holding]
     is_pullable: bool | None
+    is_partial: bool
     missing: Listed[str]
     tags: Listed[NeedingTag]
     indexes: Listed[NeedingManifest]
@@ -172,6 +174,7 @@ def image_detail(view: SnapshotView, number: BlobNumber) -> ImageDetail:
         children=pointers.children,
         holdings=pointers.holdings,
         is_pullable=_is_pullable(view, pointers),
+        is_partial=_is_partial(pointers.children),
         missing=first(missing),
         tags=pointers.tags,
         indexes=pointers.indexes,
@@ -302,3 +305,8 @@ def _is_pullable(view: SnapshotView, pointers: _Pointers) -> bool | None:
         return False
     # what could not be read may be what is missing
     return None if view.inventory.unread else True
+
+
+def _is_partial(children: Listed[Child]) -> bool:
+    images = [each for each in children.shown if not each.is_attestation]
+    return {each.fault is None for each in images} == {True, False}
