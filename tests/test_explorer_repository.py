@@ -215,6 +215,25 @@ def test_a_retention_is_priced_and_planned_as_the_command_does(
         assert TIME.sub("", file.text) == TIME.sub("", done.stdout)
 
 
+def test_configured_retentions_are_a_link_away_and_cost_what_the_metrics_say(
+    tmp_path: Path,
+) -> None:
+    store = StoreBuilder(tmp_path)
+    for number in range(4):
+        store.image("app", f"v{number}", [noise(f"{number}", 500 + number)], at=NOW + number * DAY)
+    with Exporter("--storage.root", tmp_path, "--retention.keep-last", "1,3") as exporter:
+        page = exporter.get("/repositories/app").text
+        links = re.findall(r'href="(/repositories/app\?keep=\d)#what-if"', page)
+        prices = {link[-1]: totals_of(exporter.get(link).text) for link in links}
+        metrics = exporter.metrics()
+    assert links == ["/repositories/app?keep=1", "/repositories/app?keep=3"]
+    for keep, (tags, _, size) in prices.items():
+        policy = f"keep-last-{keep}"
+        reclaimable = "docker_registry_retention_reclaimable_bytes"
+        assert size == metrics.value(reclaimable, policy=policy)
+        assert tags == metrics.value("docker_registry_retention_candidate_tags", policy=policy)
+
+
 @pytest.mark.parametrize("keep", ["-1", "x", "1.5", "1000001"])
 def test_a_wrong_number_of_tags_to_keep_is_named(exporter: Exporter, keep: str) -> None:
     for path in (f"/repositories/{APP}", f"/repositories/{APP}/_plan"):

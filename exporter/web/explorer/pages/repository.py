@@ -41,6 +41,10 @@ def make(question: Question) -> Page:
         {
             "detail": detail,
             "keep": keep,
+            "policies": {
+                each: question.links.to(path, {**given, "keep": each}, "what-if")
+                for each in question.view.options.analysis.keep_last
+            },
             "columns": Columns(question.links, path, given, query.sort, query.descending),
             "given": given,
             "pager": pager(question.links, path, given, query.page, detail.tags.pages),
