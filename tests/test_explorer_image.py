@@ -19,6 +19,8 @@ from exporter.domain.errors import NotReadInTimeError, StoreUnreadableError
 from exporter.views.detail.instructions import HIDDEN, instruction
 from exporter.views.detail.timed_reading import TimedReader
 from tests.exporter_process import Exporter, run_exporter
+from tests.mirror_filesystem import MirrorFilesystem
+from tests.mounts import Mounts
 from tests.servers import DockerRegistry, require
 from tests.small_stores import two_platforms
 
@@ -456,6 +458,38 @@ def test_a_read_that_hangs_is_given_up_and_too_many_are_not_begun() -> None:
             return False
 
     wait_until(works_again, "it still does not read")
+
+
+def test_on_a_mount_that_hangs_pages_say_what_could_not_be_read_and_figures_stay(
+    mounts: Mounts, tmp_path: Path
+) -> None:
+    store, place = StoreBuilder(tmp_path / "disk"), tmp_path / "registry"
+    image = store.image("app", "1", [BASE, TOP], config=encode(CONFIGURATION))
+    place.mkdir()
+    addresses = (f"/images/{image}", f"/blobs/{digest_of(TOP)}", "/repositories/app?keep=1")
+    flags = ("--no-scan.watch", "--scan.interval", "1h", "--scan.census-interval", "0")
+    with (
+        MirrorFilesystem(tmp_path / "disk", place, mounts) as mirror,
+        Exporter("--storage.root", place, *flags) as exporter,
+    ):
+        mirror.hang()
+        hung = [exporter.get(each) for each in addresses * 2]  # more than may wait
+        healthy = exporter.get("/-/healthy")
+        mirror.answer()
+
+        def is_read_again() -> bool:
+            return "Entry point" in facts_of(exporter.get(addresses[0]).text)
+
+        wait_until(is_read_again, "the image is not read again")
+    assert [each.status_code for each in (*hung, healthy)] == [httpx.codes.OK] * 7
+    page, blob, repository = (text_of(each.text) for each in hung[:3])
+    assert "What it and its configuration say: it could not be read within 2 s" in page
+    assert digest_of(TOP)[:19] in section(hung[0].text, "layers")
+    assert "app 1" in section(hung[0].text, "tags")
+    assert "Kind unknown: it could not be read within 2 s" in blob
+    assert "Platforms and times of creation: it could not be read within 2 s" in repository
+    assert "0 tags would go" in repository
+    assert "earlier reads still wait for the store" in text_of(hung[-1].text)
 
 
 def test_an_unreadable_store_is_reported_to_who_asked() -> None:

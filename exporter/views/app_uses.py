@@ -1,13 +1,14 @@
 """Which apps use a tag or a manifest, and what for."""
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.analysis.reachability import with_listed
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.images import AppImages, ImageName
-from exporter.domain.model import Inventory, Tag
+from exporter.domain.model import Inventory, Repository, Tag
 from exporter.domain.uses import Use
 
 
@@ -39,8 +40,11 @@ class AppLookup:
         self._inventory = inventory
         self._images: defaultdict[str, list[tuple[ImageName, Mapping[str, Use]]]]
         self._images = defaultdict(list)
+        self._pinned: list[tuple[ImageName, Mapping[str, Use]]] = []
         for image, users in ({} if images is None else images.users).items():
             self._images[image.repository].append((image, users))
+            if image.digest is not None:
+                self._pinned.append((image, users))
 
     def of_tag(self, repository: str, tag: Tag) -> tuple[AppUse, ...]:
         """Return the apps that use a tag, by its name or by a digest that it reaches.
@@ -58,20 +62,45 @@ class AppLookup:
                     found[app] = _stronger(use, found.get(app, use))
         return tuple(AppUse(app, found[app]) for app in sorted(found))
 
-    def needing(self, reaching: Collection[BlobNumber]) -> tuple[AppNeed, ...]:
-        """Return the apps that use one of the manifests ``reaching``, and the images they name."""
-        return tuple(sorted(self._needing(reaching), key=lambda each: (each.app, each.image)))
+    def needing(
+        self, reaching: Collection[BlobNumber], repositories: Iterable[Repository] | None = None
+    ) -> tuple[AppNeed, ...]:
+        """Return the apps that use one of the manifests ``reaching``, and the images they name.
 
-    def _needing(self, reaching: Collection[BlobNumber]) -> Iterator[AppNeed]:
-        for repository in self._inventory.repositories:
+        ``repositories`` are those in which a tag points to one of them, and perhaps more; without
+        them, all are searched.
+        """
+        found = dict(self._tagged(reaching, repositories))
+        found |= {
+            image: users
+            for image, users in self._pinned
+            if self._number(image) in reaching and self._exists(image.repository)
+        }
+        needs = (
+            AppNeed(app, use, _text(image))
+            for image, users in found.items()
+            for app, use in users.items()
+        )
+        return tuple(sorted(needs, key=lambda each: (each.app, each.image)))
+
+    def _tagged(
+        self, reaching: Collection[BlobNumber], repositories: Iterable[Repository] | None
+    ) -> Iterator[tuple[ImageName, Mapping[str, Use]]]:
+        searched = self._inventory.repositories if repositories is None else repositories
+        for repository in searched:
             named = self._images.get(repository.name)
             if not named:
                 continue
             targets = {tag.name: tag.target for tag in repository.tags}
             for image, users in named:
-                numbers = {targets.get(image.tag or ""), self._number(image)} - {None}
-                if not numbers.isdisjoint(reaching):
-                    yield from (AppNeed(app, use, _text(image)) for app, use in users.items())
+                target = None if image.tag is None else targets.get(image.tag)
+                if target is not None and target in reaching:
+                    yield image, users
+
+    def _exists(self, repository: str) -> bool:
+        repositories = self._inventory.repositories
+        place = bisect_left(repositories, repository, key=lambda each: each.name)
+        return place < len(repositories) and repositories[place].name == repository
 
     def _number(self, image: ImageName) -> BlobNumber | None:
         return None if image.digest is None else self._inventory.digests.find(image.digest)

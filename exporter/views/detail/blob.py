@@ -126,7 +126,9 @@ def _needs(view: SnapshotView, number: BlobNumber) -> _Needs:
         repositories=first([each.repository.name for each in needs]),
         manifests=first_manifests(inventory, reaching - {number}, needs),
         tags=first_tags(inventory, needs, view.snapshot.uses),
-        apps=None if apps is None else first(apps.needing(reaching)),
+        apps=None
+        if apps is None
+        else first(apps.needing(reaching, (each.repository for each in needs))),
     )
 
 

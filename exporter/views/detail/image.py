@@ -235,7 +235,9 @@ def _pointers(view: SnapshotView, number: BlobNumber) -> _Pointers:
         holdings=Listed(tuple(holdings), len(holding)),
         tags=first_tags(inventory, needs, view.snapshot.uses),
         indexes=first_manifests(inventory, reaching - {number}, needs),
-        apps=None if apps is None else first(apps.needing(reaching)),
+        apps=None
+        if apps is None
+        else first(apps.needing(reaching, (each.repository for each in needs))),
         artifacts=first(artifacts),
         belongs_to=None if image is None else format_digest(inventory.digests[image]),
         children=_children(view, holders, number),

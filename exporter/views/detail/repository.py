@@ -12,7 +12,7 @@ from exporter.domain.artifacts import ArtifactState
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import ABSENT, Inventory, Repository, Revision, Upload
 from exporter.views.detail.listed import Listed, first
-from exporter.views.detail.store_facts import read_facts
+from exporter.views.detail.store_facts import StoreFacts, read_facts
 from exporter.views.detail.tag_table import TagQuery, TagTable, tag_table
 from exporter.views.detail.what_if import WhatIf, what_if
 from exporter.views.repository_table import RepositoryRow, repository_row
@@ -109,14 +109,15 @@ def repository_detail(
     """Return what is known of a repository. Raises NotReadYetError."""
     uses, name = view.snapshot.uses, repository.name
     tags, untagged = view.memo.get(("repository", name), lambda: _without_reading(view, repository))
+    table = tag_table(view, tags, question.tags)
     uploads = sorted(repository.uploads, key=lambda each: each.started_at)
     return RepositoryDetail(
         repository_row(view, view.figures[name]),
         None if uses is None else name in uses.orphaned_repositories,
         len(tags.broken),
         len(tags.partial),
-        tag_table(view, tags, question.tags),
-        _with_platforms(view, untagged),
+        table,
+        _with_platforms(view, untagged, is_read=table.unread is None),
         first(uploads),
         sum(each.size for each in uploads),
         None if question.keep is None else what_if(view, repository, question.keep),
@@ -192,8 +193,11 @@ def kind_of(inventory: Inventory, number: BlobNumber) -> ManifestKind:
     return ManifestKind.INDEX if number in inventory.indexes else ManifestKind.IMAGE
 
 
-def _with_platforms(view: SnapshotView, found: Listed[_Untagged]) -> Listed[UntaggedManifest]:
-    facts = read_facts(view, [each.number for each in found.shown])
+def _with_platforms(
+    view: SnapshotView, found: Listed[_Untagged], *, is_read: bool
+) -> Listed[UntaggedManifest]:
+    """Add the platforms, unless the store does not answer: one wait is enough for a page."""
+    facts = read_facts(view, [each.number for each in found.shown]) if is_read else StoreFacts()
     shown = (
         replace(each.manifest, platforms=facts.platforms.get(each.number, ()))
         for each in found.shown
