@@ -311,6 +311,20 @@ def test_a_blob_says_what_frees_it(exporter: Exporter, content: bytes, cost: str
     assert cost in exporter.get(f"/blobs/{digest_of(content)}").text
 
 
+def test_a_blob_says_that_the_collector_frees_nothing_while_it_aborts(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    garbage = store.unlinked_blob(noise("garbage", 500))
+    link = store.revision_link("app", store.image("app", "1"))
+    with Exporter("--storage.root", tmp_path, "--scan.interval", "200ms") as exporter:
+        sound = exporter.get(f"/blobs/{garbage}").text
+        link.write_bytes(b"")
+        exporter.wait_for(lambda page: page.value("docker_registry_gc_blockers") == 1)
+        blocked = text_of(exporter.get(f"/blobs/{garbage}").text)
+    assert "aborts" not in sound
+    place = link.relative_to(store.version_path)
+    assert f"the garbage collector aborts on {place}: does not hold a digest" in blocked
+
+
 def test_a_manifest_has_both_pages_and_another_blob_only_one(
     exporter: Exporter, store: StoreBuilder
 ) -> None:

@@ -8,7 +8,7 @@ from exporter.analysis.reverse_references import manifests_reaching, referencing
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.errors import NotReadInTimeError, StoreUnreadableError
 from exporter.domain.model import Inventory
-from exporter.domain.snapshot import BlobState
+from exporter.domain.snapshot import BlobState, GcMode
 from exporter.domain.text import readable
 from exporter.views.app_uses import AppNeed
 from exporter.views.blob_answer import (
@@ -57,6 +57,7 @@ class BlobDetail:
         bytes: on disk; None if it is not there or its size is unknown.
         state: a :class:`BlobState`, or ``missing``; None if it is unknown.
         cost: what it takes to free it.
+        blocked: what the collector aborts on before it frees anything; None if on nothing.
         is_manifest: whether it is a manifest or index, and has a page as an image.
         repositories: those that need it.
         manifests: those that need it.
@@ -71,6 +72,7 @@ class BlobDetail:
     bytes: int | None
     state: str | None
     cost: Cost
+    blocked: str | None
     is_manifest: bool
     repositories: Listed[str]
     manifests: Listed[NeedingManifest]
@@ -104,6 +106,7 @@ def blob_detail(view: SnapshotView, number: BlobNumber) -> BlobDetail:
         bytes=size_of(inventory, number),
         state=needs.state,
         cost=_cost(needs),
+        blocked=_blocked(view),
         is_manifest=needs.is_manifest,
         repositories=needs.repositories,
         manifests=needs.manifests,
@@ -156,6 +159,12 @@ def _cost(needs: _Needs) -> Cost:
     if needs.state == BlobState.UNTAGGED:
         return Cost.UNTAGGED
     return Cost.EXCLUSIVE if needs.repositories.total == 1 else Cost.SHARED
+
+
+def _blocked(view: SnapshotView) -> str | None:
+    runs = view.reading.figures.collector
+    blockers = () if runs is None else runs[GcMode.DEFAULT].blockers
+    return f"{blockers[0].path}: {blockers[0].reason}" if blockers else None
 
 
 def _read_type(
