@@ -229,4 +229,4 @@ def test_the_page_about_the_explorer_lists_every_page_of_it() -> None:
         r"^\| `(/[^`]*)` \|", (DOCS / "explorer.md").read_text("utf-8"), re.MULTILINE
     )
     places = [re.sub(r"\{(\w+)(?::path)?\}", r"<\1>", path) for path in EXPLORER_PAGES]
-    assert [each.partition("?")[0] for each in listed] == places
+    assert sorted(each.partition("?")[0] for each in listed) == sorted(places)
