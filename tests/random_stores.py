@@ -46,6 +46,13 @@ _SOUND = (*_PUSHES, "artifact", "delete", "untag", "garbage", "foreign")
 STEPS = _steps(_SOUND, 0, 25)
 """Steps to a store without missing blobs or links."""
 
+STEPS_WITH_MANY_TAGS = st.builds(
+    lambda *parts: [step for part in parts for step in part],
+    _steps(_PUSHES, 14, 24),
+    _steps((*_PUSHES, "artifact", "artifact", "delete", "untag"), 4, 16),
+)
+"""Steps to an orderly store with several tags in most repositories, and with artifacts."""
+
 STEPS_WITH_LOSSES = st.builds(
     lambda *parts: [step for part in parts for step in part],
     _steps(_PUSHES, 6, 12),

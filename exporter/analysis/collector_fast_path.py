@@ -6,7 +6,7 @@ what each repository reaches. :mod:`exporter.analysis.collector_simulation` walk
 link by link, and names the source of the rules.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import chain
 
@@ -82,30 +82,13 @@ def names_over_untagged(
         yield from (TagName(repository.name, name) for name in names)
 
 
-def kept_after_deleting(
-    inventory: Inventory, reaches: Reaches, deleted: Mapping[str, Collection[BlobNumber]]
-) -> set[BlobNumber]:
-    """Return what a run without ``--delete-untagged`` still marks after deletions.
-
-    ``deleted`` are manifests that repositories hold, by repository.
-    """
-    kept: set[BlobNumber] = set()
-    for repository, reach in zip(inventory.repositories, reaches, strict=True):
-        gone = deleted.get(repository.name, ())
-        if gone:
-            left = reach.held.difference(gone)
-            kept.update(left, referenced_by(inventory.manifests, left)[0])
-        else:
-            kept |= reach.all
-    return kept
-
-
 def kept_after_untagging(
     inventory: Inventory, reaches: Reaches, staying: Mapping[str, AbstractSet[BlobNumber]]
 ) -> set[BlobNumber]:
-    """Return the same if all tagged manifests are deleted except ``staying``, by repository.
+    """Return what a run without ``--delete-untagged`` still marks after deletions.
 
-    In a repository that is not named, all stay.
+    All tagged manifests are deleted except ``staying``, by repository; in a repository that is not
+    named, all stay.
     """
     kept: set[BlobNumber] = set()
     for repository, reach in zip(inventory.repositories, reaches, strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from exporter.analysis.reachability import RepositoryReach
+from exporter.analysis.reachability import ManifestReach, RepositoryReach
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     ABSENT,
@@ -260,7 +260,7 @@ def has_sound_links(repository: Repository, reach: RepositoryReach) -> bool:
     )
 
 
-def sound_links(repository: Repository, reach: RepositoryReach) -> set[BlobNumber]:
+def sound_links(repository: Repository, reach: ManifestReach) -> set[BlobNumber]:
     """Return the manifests that the repository's links really lead to."""
     if not repository.layout.mislinked:
         return reach.held

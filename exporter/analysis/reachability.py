@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import (
@@ -45,6 +46,30 @@ class RepositoryReach:
 
 Reaches = Sequence[RepositoryReach]
 """What each repository of an inventory reaches, in the inventory's order."""
+
+
+class ManifestReach(Protocol):
+    """The manifests that one repository reaches; see :class:`RepositoryReach`."""
+
+    @property
+    def targets(self) -> set[BlobNumber]:
+        """What its tags point to."""
+
+    @property
+    def has_lost_tags(self) -> bool:
+        """Whether the target of a tag is unknown."""
+
+    @property
+    def held(self) -> set[BlobNumber]:
+        """The manifests that it holds."""
+
+    @property
+    def tagged_manifests(self) -> set[BlobNumber]:
+        """The manifests that are reachable from its tags."""
+
+
+ManifestReaches = Sequence[ManifestReach]
+"""The manifests that each repository of an inventory reaches, in the inventory's order."""
 
 
 def expand(

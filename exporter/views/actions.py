@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from exporter.analysis.analyst import AnalysisOptions
+from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
 from exporter.analysis.deletion.plan import Plan, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
-from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.domain.snapshot import (
     RepositoryFigures,
     Snapshot,
@@ -50,12 +50,12 @@ def actions_of(
     write = CommandWriter(reading, options, commands, snapshot.integrity)
     uses = snapshot.uses
     pinned = () if uses is None else untagged_images(reading.inventory, uses)
-    reaches = reaches_of(reading.inventory)
-    price = _Prices(reading, reaches, options, uses)
+    reaches = lazy_manifest_reaches(reading.inventory)
+    price = _Prices(reading, options, uses)
     untagged = tuple(_without_tags(snapshot, price, write))
     return (
         *collector_actions(reading, reaches, options, write, tuple(pinned), untagged),
-        *space_action(reading, snapshot, reaches, options, write, least_available),
+        *space_action(reading, snapshot, options, write, least_available),
         *untagged,
         *_policies(snapshot, write),
         *_orphaned(reading, snapshot, price, write),
@@ -99,7 +99,7 @@ def _orphaned(
         )
     for each in orphans:
         pattern = each.name.replace(".", r"\.") + ":.*"
-        plan = price.plan(replace(every, match=re.compile(pattern)))
+        plan = price.plan(replace(every, match=re.compile(pattern)), each.name)
         yield write.deletion(
             f"orphaned {each.name}",
             _freed(plan),
@@ -116,7 +116,6 @@ class _Prices:
     def __init__(
         self,
         reading: StoreReading,
-        reaches: Reaches,
         options: AnalysisOptions,
         uses: UseFigures | None,
     ) -> None:
@@ -125,16 +124,20 @@ class _Prices:
         # else what anything frees is unknown; so it is of untagged images without all uses
         self._is_known = reading.figures.collector is not None
         self._knows_uses = uses is not None or options.ownership is None
-        self._reaches = reaches
+        reaches = lazy_reaches(reading.inventory)
         self._collector = CollectorAfter(reading.inventory, reaches, options.dialect)
+        self._repositories = {each.name: each for each in reading.inventory.repositories}
 
-    def plan(self, selection: Selection) -> Plan | None:
-        """Return the plan of an action; None if what it frees is unknown."""
+    def plan(self, selection: Selection, repository: str | None = None) -> Plan | None:
+        """Return the plan of an action, in one repository or all; None if it is unknown."""
         if not self._is_known or not self._knows_uses:
             return None
+        inventory = self._inventory
+        if repository is not None:
+            inventory = replace(inventory, repositories=(self._repositories[repository],))
         return make_plan(
-            self._inventory,
-            self._reaches,
+            inventory,
+            lazy_manifest_reaches(inventory),
             self._collector,
             selection,
             self._uses,

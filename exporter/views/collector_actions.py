@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.artifacts import count_endangered
-from exporter.analysis.reachability import Reaches, with_listed
+from exporter.analysis.reachability import ManifestReaches, with_listed
 from exporter.domain.digests import format_digest
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import (
@@ -46,7 +46,7 @@ def untagged_images(inventory: Inventory, uses: UseFigures) -> Iterator[str]:
 
 def collector_actions(
     reading: StoreReading,
-    reaches: Reaches,
+    reaches: ManifestReaches,
     options: AnalysisOptions,
     write: CommandWriter,
     pinned: tuple[str, ...],

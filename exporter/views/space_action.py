@@ -7,7 +7,7 @@ from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.freeable import Kind, Needs
 from exporter.analysis.deletion.freeing import Freeing, Step, plan_freeing
 from exporter.analysis.deletion.retention import CollectorAfter
-from exporter.analysis.reachability import Reaches
+from exporter.analysis.reachability import reaches_of
 from exporter.domain.model import FilesystemUsage
 from exporter.domain.snapshot import GcMode, Snapshot, StoreReading
 from exporter.views.action import SPACE, Action, CommandWriter
@@ -29,7 +29,6 @@ def missing_bytes(filesystem: FilesystemUsage | None, least_available: float) ->
 def space_action(
     reading: StoreReading,
     snapshot: Snapshot,
-    reaches: Reaches,
     options: AnalysisOptions,
     write: CommandWriter,
     least_available: float,
@@ -47,6 +46,7 @@ def space_action(
     run = runs[GcMode.DEFAULT]
     if run.blockers or run.frees.bytes >= wanted:
         return
+    reaches = reaches_of(reading.inventory)
     changed_at = None if snapshot.platform is None else snapshot.platform.changed_at
     freeing = plan_freeing(
         reading.inventory,

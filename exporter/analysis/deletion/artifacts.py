@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
+from exporter.analysis.reachability import ManifestReach, ManifestReaches, with_listed
 from exporter.domain.artifacts import ArtifactFigures
 from exporter.domain.digests import BlobNumber, Digest, format_digest, parse_digest
 from exporter.domain.model import Inventory, Repository, Tag
@@ -52,14 +52,14 @@ def names_artifacts(repository: Repository) -> bool:
     return any(tag.name.startswith(_ALGORITHMS) for tag in repository.tags)
 
 
-def artifacts_of(inventory: Inventory, repository: Repository, reach: RepositoryReach) -> Artifacts:
+def artifacts_of(inventory: Inventory, repository: Repository, reach: ManifestReach) -> Artifacts:
     """Return the artifacts of a repository.
 
     An artifact of an artifact, such as the signature of an SBOM, belongs to the image too.
     """
     tagged = [each for each in repository.tags if each.name.startswith(_ALGORITHMS)]
     named = {each.name: found for each in tagged if (found := _TAG.fullmatch(each.name))}
-    linked = reach.held & inventory.with_subject
+    linked = reach.held & inventory.with_subject if inventory.with_subject else set()
     if not named and not linked:
         return NO_ARTIFACTS
     held = _Held(inventory, reach)
@@ -93,7 +93,7 @@ def artifacts_of(inventory: Inventory, repository: Repository, reach: Repository
 class _Held:
     """Finds manifests that a repository holds, by digest."""
 
-    def __init__(self, inventory: Inventory, reach: RepositoryReach) -> None:
+    def __init__(self, inventory: Inventory, reach: ManifestReach) -> None:
         self._digests = inventory.digests
         self._held = reach.held
 
@@ -157,7 +157,7 @@ def targets_of(tags: Iterable[Tag]) -> set[BlobNumber]:
 
 
 def count_artifacts(
-    inventory: Inventory, reaches: Reaches, found: Iterable[Artifacts] | None = None
+    inventory: Inventory, reaches: ManifestReaches, found: Iterable[Artifacts] | None = None
 ) -> ArtifactFigures:
     """Count the artifacts of all repositories, by whether their image is there."""
     roots = [
@@ -169,19 +169,19 @@ def count_artifacts(
     return ArtifactFigures(attached=len(roots) - detached, detached=detached)
 
 
-def all_artifacts(inventory: Inventory, reaches: Reaches) -> Iterator[Artifacts]:
+def all_artifacts(inventory: Inventory, reaches: ManifestReaches) -> Iterator[Artifacts]:
     """Yield the artifacts of each repository, in the inventory's order."""
     for repository, reach in zip(inventory.repositories, reaches, strict=True):
         yield artifacts_of(inventory, repository, reach)
 
 
-def count_endangered(inventory: Inventory, reaches: Reaches) -> int:
+def count_endangered(inventory: Inventory, reaches: ManifestReaches) -> int:
     """Count the artifacts without a tag whose image has one.
 
     The registry's collector deletes them with ``--delete-untagged``: it follows no ``subject``.
     """
     count = 0
     for found, reach in zip(all_artifacts(inventory, reaches), reaches, strict=True):
-        untagged = found.manifests.keys() - reach.tagged_manifests
+        untagged = found.manifests.keys() - reach.tagged_manifests if found else ()
         count += sum(found.manifests[each] in reach.tagged_manifests for each in untagged)
     return count

@@ -11,7 +11,7 @@ from exporter.analysis.deletion.artifacts import (
     targets_of,
 )
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
+from exporter.analysis.reachability import ManifestReach, ManifestReaches, with_listed
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository, Tag
 from exporter.domain.uses import Use, UseFigures
@@ -72,7 +72,7 @@ class Chooser:
     """
 
     inventory: Inventory
-    reaches: Reaches
+    reaches: ManifestReaches
     uses: UseFigures | None = None
     include_children: bool = False
     choose_detached: Choice = keep_all
@@ -83,18 +83,27 @@ class Chooser:
 
     def _each(self, choice: Choice) -> Iterator[tuple[str, RepositoryDeletion]]:
         for repository, reach in zip(self.inventory.repositories, self.reaches, strict=True):
-            artifacts = artifacts_of(self.inventory, repository, reach)
-            images = repository
-            if artifacts.tags:
-                tags = [tag for tag in repository.tags if tag.name not in artifacts.tags]
-                images = replace(repository, tags=tuple(tags))
-            parts = self._without_running(repository, choice(images))
+            deletion = self.deletion_in(repository, reach, choice)
+            if deletion is not None:
+                yield repository.name, deletion
+
+    def deletion_in(
+        self, repository: Repository, reach: ManifestReach, choice: Choice
+    ) -> RepositoryDeletion | None:
+        """Return what can be deleted in one repository; None if no tag was chosen."""
+        artifacts = artifacts_of(self.inventory, repository, reach)
+        images = repository
+        loose: Parts = ((), ())
+        if artifacts.tags:
+            tags = [tag for tag in repository.tags if tag.name not in artifacts.tags]
+            images = replace(repository, tags=tuple(tags))
             detached = [tag for tag in repository.tags if artifacts.tags.get(tag.name, 0) is None]
-            loose: Parts = ((), ())
             if detached:
                 loose = self.choose_detached(replace(repository, tags=tuple(detached)))
-            if parts[0] or loose[0]:
-                yield repository.name, self._delete(repository, reach, artifacts, parts, loose[0])
+        parts = self._without_running(repository, choice(images))
+        if not parts[0] and not loose[0]:
+            return None
+        return self._delete(repository, reach, artifacts, parts, loose[0])
 
     def _without_running(self, repository: Repository, parts: Parts) -> Parts:
         """Let running tags stay."""
@@ -110,7 +119,7 @@ class Chooser:
     def _delete(
         self,
         repository: Repository,
-        reach: RepositoryReach,
+        reach: ManifestReach,
         artifacts: Artifacts,
         parts: Parts,
         detached: Sequence[Tag],
@@ -134,7 +143,7 @@ class Chooser:
 
     def _children(
         self,
-        reach: RepositoryReach,
+        reach: ManifestReach,
         going: set[BlobNumber],
         sound: set[BlobNumber],
         running: set[BlobNumber],

@@ -96,7 +96,7 @@ class TagOrder:
         if not 0 < keep < len(repository.tags):
             return keep_newest(repository, keep)
         tags = newest_first(repository)
-        if _written_at(tags[keep - 1]) - _written_at(tags[keep]) <= _PAUSE_SECONDS:
+        if not is_border_clear(tags, keep):
             self._order(repository, tags, keep)
         return tags[keep:], tags[:keep]
 
@@ -132,6 +132,11 @@ class TagOrder:
             self.tied[name] = [tag for tag in tags[part] if keys[tag.name] == border]
         elif basis is not None:
             self.ordered[name] = basis, tags[part]
+
+
+def is_border_clear(tags: Sequence[Tag], keep: int) -> bool:
+    """Return whether times alone say which ``keep`` tags are the newest; ``tags`` are sorted."""
+    return _written_at(tags[keep - 1]) - _written_at(tags[keep]) > _PAUSE_SECONDS
 
 
 def _written_at(tag: Tag) -> float:

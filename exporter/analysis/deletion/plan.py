@@ -1,6 +1,7 @@
 """Deletion plans: from a selection of tags to the manifests to delete, each with its price."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from exporter.analysis.deletion.choice import Chooser, RepositoryDeletion
 from exporter.analysis.deletion.order import UNDATED, Basis, Dating, TagOrder, newest_first
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.deletion.untagged import untagged_manifests
-from exporter.analysis.reachability import Reaches
+from exporter.analysis.reachability import ManifestReaches
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import (
     Inventory,
@@ -77,7 +78,7 @@ class Collector(Protocol):
 
 def make_plan(
     inventory: Inventory,
-    reaches: Reaches,
+    reaches: ManifestReaches,
     collector: Collector,
     selection: Selection,
     uses: UseFigures | None,
@@ -87,29 +88,105 @@ def make_plan(
     dating: Dating = UNDATED,
 ) -> Plan:
     """Return which manifests to delete so that what is selected goes and all others stay whole."""
-    order = TagOrder(inventory, dating)
-    chosen = Chooser(
+    chosen = choose(
         inventory,
         reaches,
+        selection,
         uses,
+        now=now,
         include_children=include_children,
-        choose_detached=lambda each: selection.part_detached(each, uses, now),
-    ).deletions(lambda each: selection.part(each, uses, now, order))
-    untagged: Mapping[str, set[BlobNumber]] = {}
-    if selection.untagged:
-        untagged = _untagged(inventory, reaches, selection, uses, now)
-    lines = list(_lines(inventory, chosen, untagged, include_children=include_children))
+        dating=dating,
+    )
+    lines = list(_lines(inventory, chosen))
     deleted: dict[str, set[BlobNumber]] = {}
     for repository, number, _ in lines:
         deleted.setdefault(repository, set()).add(number)
-    gone = sum(len(tags) for repository, _, tags in lines if repository in chosen)
-    children = sum(len(each.children) for each in chosen.values())
     return Plan(
         deletions=tuple(price(inventory, lines, collector.freed(deleted))),
-        kept_tags=sum(each.tags for each in chosen.values()) - gone,
-        children_left=0 if include_children else children,
+        kept_tags=chosen.kept_tags,
+        children_left=chosen.children_left,
+        recent_tags=chosen.recent_tags,
+        blockers=blockers_of(collector),
+        ordered=chosen.ordered,
+        tied=chosen.tied,
+    )
+
+
+def blockers_of(collector: Collector) -> tuple[Blocker, ...]:
+    """Return what the collector aborts on, sorted."""
+    return tuple(Blocker(*each) for each in sorted(collector.blockers.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The manifests that go with what is selected.
+
+    Attributes:
+        tagged: with the tags of images that are selected, by repository.
+        untagged: the untagged manifests that are selected, by repository.
+        gone_tags: how many tags go with ``tagged``, by repository.
+        include_children: whether the manifests that only deleted indexes list go too.
+        kept_tags: see :class:`Plan`.
+        children_left: likewise.
+        recent_tags: likewise.
+        ordered: likewise.
+        tied: likewise.
+
+    """
+
+    tagged: Mapping[str, RepositoryDeletion]
+    untagged: Mapping[str, set[BlobNumber]]
+    gone_tags: Mapping[str, int]
+    include_children: bool
+    kept_tags: int
+    children_left: int
+    recent_tags: int
+    ordered: Mapping[Basis, Sequence[str]]
+    tied: Mapping[str, int]
+
+    def deleted(self) -> Mapping[str, AbstractSet[BlobNumber]]:
+        """Return all manifests that go, by repository, in the inventory's order."""
+        return self.untagged or {
+            name: each.tagged | each.artifacts | (each.children if self.include_children else set())
+            for name, each in self.tagged.items()
+        }
+
+
+def choose(
+    inventory: Inventory,
+    reaches: ManifestReaches,
+    selection: Selection,
+    uses: UseFigures | None,
+    *,
+    now: float,
+    include_children: bool = False,
+    dating: Dating = UNDATED,
+) -> Chosen:
+    """Return which manifests go so that what is selected goes and all others stay whole."""
+    order = TagOrder(inventory, dating)
+    untagged: Mapping[str, set[BlobNumber]] = {}
+    tagged: Mapping[str, RepositoryDeletion] = {}
+    if selection.untagged:
+        untagged = _untagged(inventory, reaches, selection, uses, now)
+    else:
+        tagged = Chooser(
+            inventory,
+            reaches,
+            uses,
+            include_children=include_children,
+            choose_detached=lambda each: selection.part_detached(each, uses, now),
+        ).deletions(lambda each: selection.part(each, uses, now, order))
+    gone_tags = dict(_gone_tags(inventory, tagged))
+    return Chosen(
+        tagged,
+        untagged,
+        gone_tags,
+        include_children,
+        kept_tags=sum(each.tags for each in tagged.values()) - sum(gone_tags.values()),
+        children_left=0
+        if include_children
+        else sum(len(each.children) for each in tagged.values()),
         recent_tags=_recent(inventory, selection, uses, now, order),
-        blockers=tuple(Blocker(*each) for each in sorted(collector.blockers.items())),
         ordered=_ordered(order, selection, now),
         tied={
             name: len(tags)
@@ -117,6 +194,16 @@ def make_plan(
             if _chooses_any(selection, name, tags, now)
         },
     )
+
+
+def _gone_tags(
+    inventory: Inventory, chosen: Mapping[str, RepositoryDeletion]
+) -> Iterator[tuple[str, int]]:
+    for repository in inventory.repositories:
+        deletion = chosen.get(repository.name)
+        if deletion is not None:
+            goes = deletion.tagged.__contains__
+            yield repository.name, sum(map(goes, [tag.target for tag in repository.tags]))
 
 
 def _ordered(order: TagOrder, selection: Selection, now: float) -> Mapping[Basis, Sequence[str]]:
@@ -152,7 +239,7 @@ def _recent(
 
 def _untagged(
     inventory: Inventory,
-    reaches: Reaches,
+    reaches: ManifestReaches,
     selection: Selection,
     uses: UseFigures | None,
     now: float,
@@ -168,23 +255,17 @@ def _untagged(
 Line = tuple[str, BlobNumber, tuple[str, ...]]
 
 
-def _lines(
-    inventory: Inventory,
-    chosen: Mapping[str, RepositoryDeletion],
-    untagged: Mapping[str, set[BlobNumber]],
-    *,
-    include_children: bool,
-) -> Iterator[Line]:
+def _lines(inventory: Inventory, chosen: Chosen) -> Iterator[Line]:
     """Yield what to delete: repository by repository, the oldest tags first, then the rest."""
     for repository in inventory.repositories:
         rest: list[BlobNumber] = []
-        deletion = chosen.get(repository.name)
+        deletion = chosen.tagged.get(repository.name)
         if deletion is not None:
             yield from _tagged_lines(repository, deletion)
-            rest += sorted(deletion.children) if include_children else ()
+            rest += sorted(deletion.children) if chosen.include_children else ()
             rest += sorted(deletion.artifacts)
         yield from ((repository.name, number, ()) for number in rest)
-        numbers = untagged.get(repository.name)
+        numbers = chosen.untagged.get(repository.name)
         if numbers:
             tags = _tags_of(repository, numbers)
             # an index goes before what it lists, so that none is ever left without its parts

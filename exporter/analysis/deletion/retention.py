@@ -1,19 +1,19 @@
 """Retention policies: which tags they keep, and what they would free."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.collector_fast_path import (
     is_orderly,
-    kept_after_deleting,
     kept_after_untagging,
 )
 from exporter.analysis.collector_simulation import Marks, mark
 from exporter.analysis.deletion.choice import Chooser
 from exporter.analysis.deletion.order import UNDATED, Dating, TagOrder
+from exporter.analysis.deletion.reference_counts import ReferenceCounts
 from exporter.analysis.deletion.untagged import untagged_manifests
-from exporter.analysis.reachability import Reaches
+from exporter.analysis.reachability import Reaches, referenced_by
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Dialect, GcMode
@@ -44,17 +44,37 @@ class CollectorAfter:
     def freed(self, deleted: Mapping[str, Collection[BlobNumber]]) -> set[BlobNumber]:
         """Return the blobs that it frees; ``deleted`` are manifests, by repository."""
         if self._before is None:
-            kept = kept_after_deleting(self._inventory, self._reaches, deleted)
-            return set[BlobNumber]().union(*[each.all for each in self._reaches]) - kept
+            return set(self._references.freed_by(deleted))
         if self._before.blockers:
             return set()
         after = mark(self._inventory, self._reaches, self._dialect, GcMode.DEFAULT, deleted)
         return self._before.blobs - after.blobs
 
+    def freed_bytes(self, deleted: Mapping[str, Collection[BlobNumber]]) -> Mapping[str, int]:
+        """Return the bytes that it frees, by the repository that is the last to need them.
+
+        ``deleted`` are manifests, by repository, in the order in which they are deleted.
+        """
+        if self._before is None:
+            return dict(self._references.freed_bytes(deleted))
+        freed, manifests = self.freed(deleted), self._inventory.manifests
+        last: dict[BlobNumber, str] = {}
+        for name, numbers in deleted.items():
+            needed = referenced_by(manifests, numbers)[0].union(numbers)
+            last.update(dict.fromkeys(freed & needed, name))
+        total = dict.fromkeys(deleted, 0)
+        for blob, name in last.items():
+            total[name] += max(self._inventory.sizes[blob], 0)
+        return total
+
     @property
     def is_orderly(self) -> bool:
         """Whether the store is consistent."""
         return self._before is None
+
+    @cached_property
+    def _references(self) -> ReferenceCounts:
+        return ReferenceCounts(self._inventory)
 
 
 def price_policies(

@@ -10,7 +10,7 @@ from exporter.analysis.deletion.artifacts import (
     targets_of,
 )
 from exporter.analysis.integrity import sound_links
-from exporter.analysis.reachability import Reaches, RepositoryReach, with_listed
+from exporter.analysis.reachability import ManifestReach, ManifestReaches, with_listed
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository, Revision
 from exporter.domain.uses import UseFigures
@@ -26,7 +26,7 @@ def any_revision(_repository: Repository, _revision: Revision) -> bool:
 
 def untagged_manifests(
     inventory: Inventory,
-    reaches: Reaches,
+    reaches: ManifestReaches,
     uses: UseFigures | None,
     condition: Condition = any_revision,
 ) -> Mapping[str, set[BlobNumber]]:
@@ -66,7 +66,7 @@ def untagged_manifests(
 
 
 def without_needed(
-    inventory: Inventory, reach: RepositoryReach, images: Images, going: set[BlobNumber]
+    inventory: Inventory, reach: ManifestReach, images: Images, going: set[BlobNumber]
 ) -> set[BlobNumber]:
     """Leave out what a manifest that stays lists, and the artifacts of ``images`` that stay."""
     while going:
