@@ -185,6 +185,7 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
         ask_deletion=deletion_question(settings),
         now=time.time(),
         output=output,
+        file=None if parsed.output is None else Path(parsed.output),
     )
     if complaint is not None:
         _complain(complaint)

@@ -42,8 +42,8 @@ PURE = (
     "exporter.views.actions",
     "exporter.views.app_uses",
     "exporter.views.blob_answer",
+    "exporter.views.deletion_plan",
     "exporter.views.digest_search",
-    "exporter.views.plan",
     "exporter.views.tag_rows",
     "exporter.views.treemap",
 )
@@ -105,6 +105,7 @@ NAMES_CAPROVER = (
     "exporter.metrics.catalogue",
     "exporter.metrics.groups.caprover",
     "exporter.store.filesystem.privilege",
+    "exporter.views.deletion_plan.request",
 )
 """Modules with CapRover in a text for people or in the name of a metric."""
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from demo.store import StoreBuilder, noise
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.selection import Selection
-from exporter.commands.plan.options import PlanRequest
 from exporter.commands.plan.run import plan
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.snapshot import Dialect, ScanStatus, Snapshot, StoreReading
 from exporter.store.filesystem.store import FilesystemStore
 from exporter.store.port import ScanControl
 from exporter.views.action import CommandLines
+from exporter.views.deletion_plan.request import PlanRequest
 from exporter.views.detail.tag_table import TagQuery, tag_table
 from exporter.views.detail.what_if import plan_text, what_if
 from exporter.views.snapshot_view import SnapshotView, ViewOptions

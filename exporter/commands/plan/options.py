@@ -2,19 +2,11 @@
 
 import argparse
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 from exporter.analysis.deletion.selection import Selection
-from exporter.domain.errors import ConfigurationError
-from exporter.domain.uses import OwnershipRules, Use
+from exporter.domain.uses import OwnershipRules
 from exporter.support.quantities import parse_duration, parse_size
-from exporter.views.plan.text import quoted, selection_options
-
-USES_UNKNOWN = (
-    "Without --caprover.config-dir it is unknown which tags are in use: only untagged manifests "
-    "are known to be safe."
-)
+from exporter.views.deletion_plan.request import PlanRequest, check_request
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -73,35 +65,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
-    """What the options ask for.
-
-    Attributes:
-        selection: which tags are to go.
-        include_children: whether manifests that only deleted indexes list go too.
-        free: how many bytes are to be freed, in place of a selection.
-        protect: what never goes, by its whole ``repository:tag`` or ``repository@digest``.
-        output: the file to replace; None for standard output.
-
-    """
-
-    selection: Selection
-    include_children: bool = False
-    free: int | None = None
-    protect: tuple["re.Pattern[str]", ...] = ()
-    output: Path | None = None
-
-    def __str__(self) -> str:
-        """Return the selection as the options that were given."""
-        parts = [] if self.free is None else [f"--free {self.free}"]
-        parts += selection_options(self.selection)
-        parts += (f"--protect {quoted(pattern.pattern)}" for pattern in self.protect)
-        if self.include_children:
-            parts.append("--include-children")
-        return " ".join(parts)
-
-
 def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> PlanRequest:
     """Return what the parsed options ask for. Raises ConfigurationError if it makes no sense."""
     selection = Selection(
@@ -112,34 +75,10 @@ def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> 
         parsed.untagged,
         parsed.detached,
     )
-    if parsed.free is None:
-        _check(selection)
-    elif not selection.is_empty:
-        problem = "it chooses by itself; use --protect REGEX for what must stay"
-        raise ConfigurationError([f"--free: not together with a selection: {problem}"])
-    if selection.orphaned and (ownership is None or Use.ORPHANED not in ownership.known_uses):
-        advice = "set --caprover.config-dir, e.g. /captain/data"
-        raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
-    output = None if parsed.output is None else Path(parsed.output)
     protect = tuple(parsed.protect)
-    return PlanRequest(selection, parsed.include_children, parsed.free, protect, output)
-
-
-def _check(selection: Selection) -> None:
-    """Raise ConfigurationError for a selection that is empty, or of different things."""
-    if selection.is_empty:
-        options = "--keep-last N, --orphaned, --untagged, --detached, --match RE, --older-than AGE"
-        options += ", or --free SIZE"
-        raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
-    given = {
-        "--untagged": selection.untagged,
-        "--detached": selection.detached,
-        "--keep-last": selection.keep_last is not None,
-    }
-    together = [option for option, is_given in given.items() if is_given]
-    if len(together) > 1:
-        first, second = together[:2]
-        raise ConfigurationError([f"{second}: not together with {first}; make a plan for each"])
+    request = PlanRequest(selection, parsed.include_children, parsed.free, protect)
+    check_request(request, ownership)
+    return request
 
 
 def _count(text: str) -> int:

@@ -1,23 +1,23 @@
-"""The command ``plan``: select, refuse if too little is known, and write."""
+"""The command ``plan``: make a plan, ask the registry whether it may be carried out, write it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.freeable import Needs
 from exporter.analysis.deletion.freeing import Freeing, plan_freeing
-from exporter.analysis.deletion.plan import Deletion, Plan, make_plan
-from exporter.analysis.deletion.protection import find_protected, with_protected
+from exporter.analysis.deletion.plan import Deletion
+from exporter.analysis.deletion.protection import find_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
-from exporter.commands.plan.options import USES_UNKNOWN, PlanRequest
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import GcMode, Snapshot, StoreReading
 from exporter.support.output_files import replace_file
-from exporter.views.plan.conditions import changed_at, notes_on, plannable, refuse_tied
-from exporter.views.plan.text import describe_missing, write_freeing, write_plan
+from exporter.views.deletion_plan.making import changed_at, plan_for, readable_store, write
+from exporter.views.deletion_plan.request import USES_UNKNOWN, PlanRequest
+from exporter.views.deletion_plan.text import describe_missing, write_freeing
 
 _SWITCHED_OFF = (
     "no plan: the registry at --registry.url answers 405 UNSUPPORTED to every deletion; set "
@@ -39,8 +39,9 @@ def plan(
     ask_deletion: Callable[[str], DeletionAnswer] | None,
     now: float,
     output: TextIO,
+    file: Path | None = None,
 ) -> str | None:
-    """Write the plan to ``output``, or to the file that the request names.
+    """Write the plan to ``output``, or replace ``file``.
 
     ``location`` is the store's; ``ask_deletion`` asks the registry whether it allows deletions in
     a repository, None if no registry is configured; ``now`` is in Unix seconds. Raises
@@ -48,14 +49,14 @@ def plan(
     refuses deletions. Returns what the operator must know besides the plan, such as that it does
     not free enough.
     """
-    reading = plannable(snapshot, options)
+    reading = readable_store(snapshot, options)
     has_answered = snapshot.api is not None and snapshot.api.view is not None
     asked = ask_deletion if has_answered else None
     complaint = None
     if request.free is None:
-        made = _make(reading, snapshot, options, request, now)
-        notes = (*notes_on(made, snapshot, options), *_warnings(made.deletions, asked))
-        page = write_plan(made, location, str(request), now, notes)
+        made = plan_for(snapshot, options, request, now)
+        warnings = tuple(_warnings(made.deletions, asked))
+        page = write(made, snapshot, options, request, location, now, warnings)
     else:
         freeing = _free(reading, snapshot, options, request, request.free)
         hints = () if options.ownership is not None else (USES_UNKNOWN,)
@@ -63,11 +64,11 @@ def plan(
         page = write_freeing(freeing, location, str(request), now, notes)
         if freeing.missing_bytes:
             complaint = f"--free is not reached: {describe_missing(freeing)}"
-    if request.output is None:
+    if file is None:
         output.write(page)
         output.flush()
     else:
-        replace_file(request.output, page.encode())
+        replace_file(file, page.encode())
     return complaint
 
 
@@ -83,29 +84,6 @@ def _warnings(
         raise PlanRefusedError(_SWITCHED_OFF)
     if answer is DeletionAnswer.NOT_ALLOWED:
         yield f"warning: {_NOT_ALLOWED}"
-
-
-def _make(
-    reading: StoreReading,
-    snapshot: Snapshot,
-    options: AnalysisOptions,
-    request: PlanRequest,
-    now: float,
-) -> Plan:
-    inventory = reading.inventory
-    reaches = reaches_of(inventory)
-    made = make_plan(
-        inventory,
-        reaches,
-        CollectorAfter(inventory, reaches, options.dialect),
-        replace(request.selection, changed_at=changed_at(snapshot)),
-        with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
-        now=now,
-        include_children=request.include_children,
-        dating=options.dating,
-    )
-    refuse_tied(made)
-    return made
 
 
 def _free(

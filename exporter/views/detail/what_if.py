@@ -15,8 +15,9 @@ from exporter.domain.errors import NotReadInTimeError, PlanRefusedError
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.snapshot import GcMode
 from exporter.views.action import CommandWriter
-from exporter.views.plan.conditions import changed_at, notes_on, plannable, refuse_tied
-from exporter.views.plan.text import selection_options, write_plan
+from exporter.views.deletion_plan.making import changed_at, notes_on, readable_store, refuse_ties
+from exporter.views.deletion_plan.request import PlanRequest
+from exporter.views.deletion_plan.text import write_plan
 from exporter.views.snapshot_view import SnapshotView
 
 _USES_UNKNOWN = "which of these tags are in use is unknown: no platform is configured"
@@ -101,7 +102,7 @@ def _selection(repository: Repository, keep: int) -> Selection:
 
 
 def _options(repository: Repository, keep: int) -> str:
-    return " ".join(selection_options(_selection(repository, keep)))
+    return str(PlanRequest(_selection(repository, keep)))
 
 
 def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
@@ -110,7 +111,7 @@ def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
     Raises PlanRefusedError.
     """
     snapshot, options = view.snapshot, view.options.analysis
-    inventory = plannable(snapshot, options).inventory
+    inventory = readable_store(snapshot, options).inventory
     reach = reach_of(inventory.manifests, repository)
     dating = replace(options.dating, read=_timed(view, options.dating))
     try:
@@ -126,7 +127,7 @@ def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
     except NotReadInTimeError as error:
         reason = f"no plan, because it is unknown when images were created: {error}"
         raise PlanRefusedError(reason) from error
-    refuse_tied(plan)
+    refuse_ties(plan.tied)
     return plan
 
 

@@ -1,14 +1,11 @@
 """The plan as a text file: comments, and one line per manifest to delete."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from exporter.analysis.deletion.freeable import Kind, Reason
 from exporter.analysis.deletion.freeing import Freeing
 from exporter.analysis.deletion.plan import Deletion, Plan
-from exporter.analysis.deletion.selection import Selection
-from exporter.domain.text import printable
 from exporter.support.quantities import format_size
 
 _KINDS = {
@@ -37,28 +34,6 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 # That this plan knows no use of an image does not mean that nobody pulls it: other hosts, base
 # images and compose files may.
 """
-
-
-def selection_options(selection: Selection) -> Iterator[str]:
-    """Yield a selection as the options of the command ``plan``."""
-    if selection.keep_last is not None:
-        yield f"--keep-last {selection.keep_last}"
-    if selection.orphaned:
-        yield "--orphaned"
-    if selection.untagged:
-        yield "--untagged"
-    if selection.detached:
-        yield "--detached"
-    if selection.match is not None:
-        yield f"--match {quoted(selection.match.pattern)}"
-    if selection.older_than is not None:
-        yield f"--older-than {selection.older_than:g}s"
-
-
-def quoted(pattern: str) -> str:
-    """Return a regular expression as a word for a shell, in one line."""
-    # it stands in a comment: a line break in it would begin a line that is executed
-    return printable(shlex.quote(pattern))
 
 
 def write_plan(plan: Plan, root: str, selection: str, now: float, notes: Sequence[str] = ()) -> str:

@@ -1,0 +1,105 @@
+"""What a deletion plan is asked for, and which of it makes no sense."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from decimal import Decimal
+
+from exporter.analysis.deletion.selection import Selection
+from exporter.domain.errors import ConfigurationError
+from exporter.domain.text import printable
+from exporter.domain.uses import OwnershipRules, Use
+
+USES_UNKNOWN = (
+    "Without --caprover.config-dir it is unknown which tags are in use: only untagged manifests "
+    "are known to be safe."
+)
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What options or a page ask for.
+
+    Attributes:
+        selection: which tags are to go.
+        include_children: whether manifests that only deleted indexes list go too.
+        free: how many bytes are to be freed, in place of a selection.
+        protect: what never goes, by its whole ``repository:tag`` or ``repository@digest``.
+
+    """
+
+    selection: Selection
+    include_children: bool = False
+    free: int | None = None
+    protect: tuple["re.Pattern[str]", ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as the options of ``plan``."""
+        selection, parts = self.selection, []
+        if self.free is not None:
+            parts.append(f"--free {self.free}")
+        if selection.keep_last is not None:
+            parts.append(f"--keep-last {selection.keep_last}")
+        if selection.orphaned:
+            parts.append("--orphaned")
+        if selection.untagged:
+            parts.append("--untagged")
+        if selection.detached:
+            parts.append("--detached")
+        if selection.match is not None:
+            parts.append(f"--match {_quoted(selection.match)}")
+        if selection.older_than is not None:
+            parts.append(f"--older-than {_duration(selection.older_than)}")
+        parts += (f"--protect {_quoted(pattern)}" for pattern in self.protect)
+        if self.include_children:
+            parts.append("--include-children")
+        return " ".join(parts)
+
+
+def check_request(request: PlanRequest, ownership: OwnershipRules | None) -> None:
+    """Raise ConfigurationError for a request that makes no sense."""
+    selection = request.selection
+    if request.free is None:
+        _check(selection)
+    elif not selection.is_empty:
+        problem = "it chooses by itself; use --protect REGEX for what must stay"
+        raise ConfigurationError([f"--free: not together with a selection: {problem}"])
+    if selection.orphaned and not knows_orphans(ownership):
+        advice = "set --caprover.config-dir, e.g. /captain/data"
+        raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
+
+
+def knows_orphans(ownership: OwnershipRules | None) -> bool:
+    """Return whether a platform can say which repositories are orphaned."""
+    return ownership is not None and Use.ORPHANED in ownership.known_uses
+
+
+def _check(selection: Selection) -> None:
+    """Raise ConfigurationError for a selection that is empty, or of different things."""
+    if selection.is_empty:
+        options = "--keep-last N, --orphaned, --untagged, --detached, --match RE, --older-than AGE"
+        options += ", or --free SIZE"
+        raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
+    given = {
+        "--untagged": selection.untagged,
+        "--detached": selection.detached,
+        "--keep-last": selection.keep_last is not None,
+    }
+    together = [option for option, is_given in given.items() if is_given]
+    if len(together) > 1:
+        first, second = together[:2]
+        raise ConfigurationError([f"{second}: not together with {first}; make a plan for each"])
+
+
+def _quoted(pattern: "re.Pattern[str]") -> str:
+    # it stands in a comment: a line break in it would begin a line that is executed
+    return printable(shlex.quote(pattern.pattern))
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration that parses as the same value."""
+    for unit, length in _UNITS:
+        if seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{Decimal(repr(seconds)).normalize():f}s"

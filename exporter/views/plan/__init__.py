@@ -1,1 +1,0 @@
-"""Deletion plans: whether one can be made, and its text."""
