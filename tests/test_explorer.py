@@ -38,7 +38,7 @@ def repositories_of(page: str) -> list[str]:
     return re.findall(r'<th scope="row" class="name"><a href="/repositories/([^"]+)">', page)
 
 
-@pytest.mark.parametrize("path", ["/", "/map", "/repositories"])
+@pytest.mark.parametrize("path", ["/", "/map", "/repositories", "/clean-up?keep-last=1"])
 def test_pages_allow_nothing_from_elsewhere_no_inline_script_and_no_frame(
     exporter: Exporter, path: str
 ) -> None:

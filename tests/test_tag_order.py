@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, noise
-from exporter.analysis.deletion.order import Dating, TagOrder
+from exporter.analysis.deletion.order import Dating, TagOrder, TooManyImagesError, remembering
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory
 from exporter.store.filesystem.scanner import scan_store
@@ -310,6 +310,27 @@ def test_images_are_read_only_where_times_cannot_order_tags(store: StoreBuilder)
     for repository in inventory.repositories:
         for keep in (3, 10):
             TagOrder(inventory, Dating(read)).keep_newest(repository, keep)
+    assert asked == [10]
+
+
+def test_images_are_read_once_for_any_number_of_borders_and_no_more_than_allowed(
+    store: StoreBuilder,
+) -> None:
+    push(store, "team/app", MONTHS)
+    inventory = scan_store(store.root)
+    (repository,) = inventory.repositories
+    asked: list[int] = []
+
+    def read(_: Inventory, manifests: Collection[BlobNumber]) -> Mapping[BlobNumber, float]:
+        asked.append(len(manifests))
+        return {}
+
+    order = TagOrder(inventory, remembering(Dating(read), most=10))
+    for keep in (1, 2, 3):
+        order.keep_newest(repository, keep)
+    assert asked == [10]
+    with pytest.raises(TooManyImagesError):
+        TagOrder(inventory, remembering(Dating(read), most=9)).keep_newest(repository, 1)
     assert asked == [10]
 
 

@@ -61,3 +61,64 @@ def _repeats_a_repetition(text: str) -> bool:
             holds[-1] = True
         ended_one = ends_one
     return False
+
+
+_LEAF = re.compile(r"\{\d+\}[?+]?|" + _PIECE.pattern, _PIECE.flags)
+_REPEATED = re.compile(r"(?:[*+]|\{\d*,?\d*\})[?+]?")
+_REPEATS = 7
+"""How much a repetition counts: it divides a name in as many ways as 2 ** 7 options."""
+
+_MOST_WAYS = 3 * _REPEATS
+
+
+def parse_foreign_pattern(text: str) -> "re.Pattern[str]":
+    """Parse a regular expression of somebody who is not the operator.
+
+    Refuses more than :func:`parse_name_pattern` does: every pattern whose matching takes longer
+    than the third power of a name's length. Raises ValueError.
+    """
+    pattern = parse_name_pattern(text)
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("holds a character that no name has; write e.g. team/.*")
+    if _ways(text) > _MOST_WAYS:
+        raise ValueError(
+            "is too complicated: it may repeat three things, or fewer and a few alternatives; make "
+            "repetitions possessive, as in [^:]*+, or use the command plan"
+        )
+    return pattern
+
+
+def _ways(text: str) -> float:
+    """Return the logarithm of the number of ways in which a pattern can match a name."""
+    pieces = _LEAF.findall(text)
+    if _is_fancy(pieces):
+        return float("inf")
+    opened: list[str] = []
+    chooses = [False]  # for each open group, outermost first
+    ended, ways = False, 0.0
+    for piece in pieces:
+        weight, ends = 0, False
+        if piece in ("(", "(?>"):
+            opened.append(piece)
+            chooses.append(False)
+        elif piece == ")" and opened:
+            ends = chooses.pop() & (opened.pop() == "(")
+            chooses[-1] |= ends
+        elif _REPEATED.fullmatch(piece):
+            if ended and (len(piece) == 1 or not piece.endswith("+")):
+                return float("inf")
+            weight = _REPEATS if _REPETITION.fullmatch(piece) else 0
+        elif piece in ("?", "|"):
+            weight = 1
+        ways += weight
+        chooses[-1] |= bool(weight)
+        ended = ends
+    return ways
+
+
+def _is_fancy(pieces: list[str]) -> bool:
+    """Return whether there are references, assertions, names of groups or flags."""
+    kinds = zip(pieces, pieces[1:], pieces[2:], strict=False)
+    return any(piece[0] == "\\" and piece[1:].isdigit() for piece in pieces) or any(
+        kind[:2] == ("(", "?") and kind[2] != ":" for kind in kinds
+    )

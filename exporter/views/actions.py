@@ -98,7 +98,7 @@ def _orphaned(
             "orphaned", _freed(plan), select, *_recent(plan, write.platform), may_be_pulled
         )
     for each in orphans:
-        pattern = each.name.replace(".", r"\.") + ":.*"
+        pattern = pattern_of(each.name)
         plan = price.plan(replace(every, match=re.compile(pattern)), each.name)
         yield write.deletion(
             f"orphaned {each.name}",
@@ -108,6 +108,11 @@ def _orphaned(
             *_left(each, plan),
             may_be_pulled,
         )
+
+
+def pattern_of(repository: str) -> str:
+    """Return the regular expression for all tags of a repository."""
+    return repository.replace(".", r"\.") + ":.*"
 
 
 class _Prices:

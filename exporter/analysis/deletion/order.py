@@ -53,6 +53,30 @@ UNDATED = Dating()
 """Times alone order tags."""
 
 
+class TooManyImagesError(Exception):
+    """More images would have to be read than is allowed."""
+
+
+def remembering(dating: Dating, most: int | None = None) -> Dating:
+    """Return a dating that reads each image of one inventory once, also if it says nothing.
+
+    With ``most``, it raises TooManyImagesError before it reads more images than that.
+    """
+    dates: dict[BlobNumber, float] = {}
+    asked: set[BlobNumber] = set()
+
+    def read(inventory: Inventory, manifests: Collection[BlobNumber]) -> Mapping[BlobNumber, float]:
+        unknown = [number for number in manifests if number not in asked]
+        if most is not None and len(asked) + len(unknown) > most:
+            raise TooManyImagesError
+        if unknown:
+            dates.update(dating.read(inventory, unknown))
+            asked.update(unknown)
+        return {number: dates[number] for number in manifests if number in dates}
+
+    return Dating(read, dating.is_numbered)
+
+
 def newest_first(repository: Repository) -> list[Tag]:
     """Return all tags of a repository by the time of their links, newest first.
 

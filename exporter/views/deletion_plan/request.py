@@ -57,6 +57,25 @@ class PlanRequest:
         return " ".join(parts)
 
 
+def selection_request(
+    *,
+    keep_last: int | None,
+    orphaned: bool,
+    match: "re.Pattern[str] | None",
+    older_than: float | None,
+    untagged: bool,
+    detached: bool,
+    include_children: bool,
+    protect: "re.Pattern[str] | None",
+) -> PlanRequest:
+    """Return the request for a selection; see :class:`Selection` and :class:`PlanRequest`."""
+    return PlanRequest(
+        Selection(keep_last, orphaned, match, older_than, untagged, detached),
+        include_children,
+        protect=() if protect is None else (protect,),
+    )
+
+
 def check_request(request: PlanRequest, ownership: OwnershipRules | None) -> None:
     """Raise ConfigurationError for a request that makes no sense."""
     selection = request.selection

@@ -1,8 +1,12 @@
 """Parameters of an address, checked."""
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import TypeVar
+
+from exporter.settings.name_patterns import parse_foreign_pattern
+from exporter.support.quantities import parse_duration
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
@@ -11,6 +15,9 @@ MAX_TEXT = 300
 
 MAX_PAGE = 1_000_000
 """Largest number of a page."""
+
+_MAX_NUMBER = 10**9
+_MAX_AGE_SECONDS = 100 * 365 * 86400
 
 
 class BadParameterError(Exception):
@@ -54,3 +61,28 @@ class Parameters:
         if value not in ("", "0", "1"):
             raise BadParameterError(f"{name} is neither 0 nor 1")
         return default if not value else value == "1"
+
+    def optional_number(self, name: str) -> int | None:
+        """Return a whole number from 0 on; None if it is not given."""
+        return self.number(name, 0, least=0, most=_MAX_NUMBER) if self.text(name) else None
+
+    def age(self, name: str) -> float | None:
+        """Return a duration, such as ``90d``, in seconds; None if it is not given."""
+        value = self.text(name)
+        if not value:
+            return None
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            raise BadParameterError(f"{name} {error}") from error
+        if seconds > _MAX_AGE_SECONDS:
+            raise BadParameterError(f"{name} is longer than 100 years")
+        return seconds
+
+    def pattern(self, name: str) -> "re.Pattern[str] | None":
+        """Return a regular expression; None if it is not given."""
+        value = self.text(name)
+        try:
+            return parse_foreign_pattern(value) if value else None
+        except ValueError as error:
+            raise BadParameterError(f"{name} {error}") from error

@@ -30,7 +30,10 @@ class Question:
 
 
 PageMaker = Callable[[Question], Page | Download | Redirect]
-"""Makes a page. Raises NotReadYetError, NothingThereError or BadParameterError."""
+"""Makes a page, a text to save, or another address.
+
+Raises NotReadYetError, NothingThereError or BadParameterError.
+"""
 
 
 class NothingThereError(Exception):

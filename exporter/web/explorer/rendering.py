@@ -138,18 +138,18 @@ class Renderer:
             version=__version__,
         )
 
-    def download(self, request: Request, file: Download) -> Response:
-        """Return the answer with a file."""
+    def respond(self, request: Request, page: Page) -> Response:
+        """Return the answer with a page."""
+        text = self._environment.get_template(page.template).render(title=page.title, **page.values)
+        return respond(request, text.encode(), HTML, page.status, {"Cache-Control": "no-cache"})
+
+    def respond_download(self, request: Request, file: Download) -> Response:
+        """Return the answer with a text to save."""
         headers = {
             "Cache-Control": "no-cache",
             "Content-Disposition": f'attachment; filename="{file.name}"',
         }
         return respond(request, file.text.encode(), TEXT, 200, headers)
-
-    def respond(self, request: Request, page: Page) -> Response:
-        """Return the answer with a page."""
-        text = self._environment.get_template(page.template).render(title=page.title, **page.values)
-        return respond(request, text.encode(), HTML, page.status, {"Cache-Control": "no-cache"})
 
     def _load(self, name: str, media_type: str) -> str:
         content = files(__package__).joinpath("static", name).read_bytes()

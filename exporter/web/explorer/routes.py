@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -11,6 +11,7 @@ from exporter.domain.errors import NotReadYetError
 from exporter.views.snapshot_view import SnapshotView, Viewer
 from exporter.web.explorer.pages import (
     blob,
+    clean_up,
     image,
     issues,
     overview,
@@ -36,25 +37,48 @@ PAGES: Mapping[str, PageMaker] = {
     "/blobs/{digest}": blob.make,
     "/issues": issues.make,
     "/search": search.make,
+    "/clean-up": clean_up.make,
+    "/clean-up/plan": clean_up.make_plan,
 }
 """Every page, by its address; the first that fits answers."""
+
+LABORIOUS = frozenset({"/clean-up", "/clean-up/plan"})
+"""Pages that may take seconds: they have threads of their own, so that no other page waits."""
+
+_LABORIOUS_PAGES = 2
+_PATIENCE_SECONDS = 10.0
+_BUSY = "two other clean-up pages are being computed; try again in a few seconds"
 
 
 class Explorer:
     """Answers requests for pages."""
 
     def __init__(
-        self, viewer: Viewer, renderer: Renderer, location: str, limiter: CapacityLimiter
+        self,
+        viewer: Viewer,
+        renderer: Renderer,
+        location: str,
+        limiter: CapacityLimiter,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        """Show what ``viewer`` sees, in the threads of ``limiter``; ``location`` is the store's."""
+        """Show what ``viewer`` sees, in the threads of ``limiter``; ``location`` is the store's.
+
+        A laborious page waits for others of its kind for at most ``patience_seconds``.
+        """
         self._viewer = viewer
         self._renderer = renderer
         self._location = location
+        self._patience_seconds = patience_seconds
         self._limiter = limiter
+        self._turns = CapacityLimiter(_LABORIOUS_PAGES)
+        self._laborious = CapacityLimiter(_LABORIOUS_PAGES)
 
     def pages(self) -> list[tuple[str, Answer]]:
         """Return the path of each page and of the files that they load, and what answers it."""
-        pages = [(path, self._endpoint(make)) for path, make in PAGES.items()]
+        pages = [
+            (path, self._laborious_endpoint(make) if path in LABORIOUS else self._endpoint(make))
+            for path, make in PAGES.items()
+        ]
         return [*pages, ("/static/{name}", self._static)]
 
     async def not_found(self, request: Request, _: Exception) -> Response:
@@ -76,6 +100,28 @@ class Explorer:
 
         return endpoint
 
+    def _laborious_endpoint(self, make: PageMaker) -> Answer:
+        async def endpoint(request: Request) -> Response:
+            try:
+                with fail_after(self._patience_seconds):
+                    await self._turns.acquire_on_behalf_of(request)
+            except TimeoutError:
+                return await to_thread.run_sync(self._busy, request, limiter=self._limiter)
+            try:
+                return await to_thread.run_sync(
+                    self._answer, request, make, limiter=self._laborious
+                )
+            finally:
+                self._turns.release_on_behalf_of(request)
+
+        return endpoint
+
+    def _busy(self, request: Request) -> Response:
+        page = Page("problem.html", "Busy", {"reason": _BUSY}, 503)
+        answer = self._respond(request, self._viewer.view(), page, time.time())
+        answer.headers["Retry-After"] = "5"
+        return answer
+
     def _answer(self, request: Request, make: PageMaker) -> Response:
         view, now = self._viewer.view(), time.time()
         page: Page | Download | Redirect
@@ -89,7 +135,7 @@ class Explorer:
         except BadParameterError as error:
             page = Page("problem.html", "Wrong address", {"reason": str(error)}, 400)
         if isinstance(page, Download):
-            return self._renderer.download(request, page)
+            return self._renderer.respond_download(request, page)
         if isinstance(page, Redirect):
             return RedirectResponse(page.address, 302, SECURITY_HEADERS)
         return self._respond(request, view, page, now)

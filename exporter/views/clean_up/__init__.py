@@ -1,0 +1,1 @@
+"""What can go: actions, the curve of retention, and what any selection would free."""

@@ -1,0 +1,73 @@
+"""The actions of ``report``, each with the plan that it carries out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.domain.snapshot import GcMode
+from exporter.views.action import UNTAGGED, Action
+from exporter.views.actions import actions_of, pattern_of
+from exporter.views.health.severity import Severity
+from exporter.views.snapshot_view import SnapshotView
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAction:
+    """An action, and its plan.
+
+    Attributes:
+        action: see there.
+        plan: the parameters of the plan that it carries out, by the names of the options of
+            ``plan``; None if it has none, or nothing can be planned as things are.
+
+    """
+
+    action: Action
+    plan: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorNow:
+    """What a run of the registry's collector frees, without deleting anything before.
+
+    Attributes:
+        frees_bytes: None if unknown.
+        blocker: what it aborts on; None if it does not.
+
+    """
+
+    frees_bytes: int | None
+    blocker: str | None
+
+
+def planned_actions(view: SnapshotView) -> tuple[PlannedAction, ...]:
+    """Return all actions; computed once per snapshot. Raises NotReadYetError."""
+    return view.memo.get("actions", lambda: _planned_actions(view))
+
+
+def collector_now(view: SnapshotView) -> CollectorNow:
+    """Return what a collector run frees now. Raises NotReadYetError."""
+    runs = view.reading.figures.collector
+    if runs is None:
+        return CollectorNow(None, None)
+    run = runs[GcMode.DEFAULT]
+    blocker = next((f"{each.path} ({each.reason})" for each in run.blockers), None)
+    return CollectorNow(run.frees.bytes, blocker)
+
+
+def _planned_actions(view: SnapshotView) -> tuple[PlannedAction, ...]:
+    options = view.options
+    least = options.threshold("StorageAlmostFull", Severity.WARNING) or 0.0
+    actions = actions_of(view.reading, view.snapshot, options.analysis, options.commands, least)
+    return tuple(PlannedAction(each, _plan_of(each)) for each in actions)
+
+
+def _plan_of(action: Action) -> Mapping[str, str] | None:
+    name, _, rest = action.action.partition(" ")
+    if not action.commands or name == "garbage-collect":
+        return None
+    if name in (UNTAGGED, "detached"):
+        return {name: "1"}
+    if name == "orphaned":
+        match = {"match": pattern_of(rest)} if rest else {}
+        return {"orphaned": "1", "include-children": "1", **match}
+    return {"keep-last": name.rpartition("-")[2]}
