@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.domain.snapshot import GcMode
-from exporter.views.action import UNTAGGED, Action
+from exporter.views.action import SPACE, UNTAGGED, Action
 from exporter.views.actions import actions_of, pattern_of
 from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
+from exporter.views.space_action import missing_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,10 @@ class CollectorNow:
 
 
 def planned_actions(view: SnapshotView) -> tuple[PlannedAction, ...]:
-    """Return all actions; computed once per snapshot. Raises NotReadYetError."""
-    return view.memo.get("actions", lambda: _planned_actions(view))
+    """Return all actions; computed once, while store and uses stay. Raises NotReadYetError."""
+    least = view.options.threshold("StorageAlmostFull", Severity.WARNING) or 0.0
+    missing = missing_bytes(view.snapshot.filesystem, least)
+    return view.memo.get(("actions", missing), lambda: _planned_actions(view, least))
 
 
 def collector_now(view: SnapshotView) -> CollectorNow:
@@ -54,16 +57,15 @@ def collector_now(view: SnapshotView) -> CollectorNow:
     return CollectorNow(run.frees.bytes, blocker)
 
 
-def _planned_actions(view: SnapshotView) -> tuple[PlannedAction, ...]:
+def _planned_actions(view: SnapshotView, least: float) -> tuple[PlannedAction, ...]:
     options = view.options
-    least = options.threshold("StorageAlmostFull", Severity.WARNING) or 0.0
     actions = actions_of(view.reading, view.snapshot, options.analysis, options.commands, least)
     return tuple(PlannedAction(each, _plan_of(each)) for each in actions)
 
 
 def _plan_of(action: Action) -> Mapping[str, str] | None:
     name, _, rest = action.action.partition(" ")
-    if not action.commands or name == "garbage-collect":
+    if not action.commands or name in ("garbage-collect", SPACE):
         return None
     if name in (UNTAGGED, "detached"):
         return {name: "1"}
