@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.internals import SETTLED_SECONDS
 from benchmarks.measure import ProgramError
 from benchmarks.page import About, lines, markdown
+from benchmarks.pages import measure_pages, measure_readers
 from benchmarks.programs import cold_rounds_of, measure_cold, measure_warm
 from benchmarks.refreshes import measure_refreshes, measure_watching
 from benchmarks.running import measure_memory, measure_restart
@@ -37,6 +38,19 @@ _PARTS: tuple[tuple[Callable[[Bench], Findings], tuple[str, ...]], ...] = (
     (measure_restart, ("restart",)),
     (measure_memory, ("memory", "growth")),
     (measure_scrapes, ("scrape", "busy-scrape", "large-scrape")),
+    (
+        measure_pages,
+        (
+            "overview-page",
+            "repository-page",
+            "table-page",
+            "search-page",
+            "map-page",
+            "what-if-page",
+            "page-memory",
+        ),
+    ),
+    (measure_readers, ("readers", "reader-scrape")),
     (measure_cold, ("cold",)),  # last: all the others want a warm cache
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.pages import REQUESTS
 from benchmarks.table import Median, Row
 
 _HEADINGS = ("on", "figure", "goal", "best conceivable", "measured", "verdict")
@@ -42,6 +43,10 @@ _NOTES = """\
 - A scrape is a request as Prometheus sends it: OpenMetrics, gzip, on one kept connection, over
   loopback, {scrapes} in each round, 10 ms apart. Client and server share the machine. The store has
   the images of M in {repositories} repositories; only the largest have series of their own.
+- A page of the explorer is a request with gzip on one kept connection, {requests} of each kind one
+  after the other, each time another repository, digest, column, namespace or number of tags. The
+  memory is the growth of `VmHWM` meanwhile. Fifty readers open a page every second or so, for a
+  minute, of every kind but what-ifs.
 - *Scanning*: `serve`, but each scan reads everything, and begins 0.1 s after the one before.
 """
 
@@ -86,6 +91,7 @@ def markdown(about: About, rows: Sequence[Row], medians: Sequence[Median]) -> st
         settled=about.settled_seconds,
         watch=about.watch_seconds,
         scrapes=about.scrapes,
+        requests=REQUESTS,
         repositories=f"{about.repositories:,}",
         cold_rounds=about.cold_rounds,
     )

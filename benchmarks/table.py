@@ -39,6 +39,8 @@ class Target:
         return f"{value:.3g} {self.unit}".rstrip()
 
 
+_MANY = "20,000 repositories"
+
 TARGETS = (
     Target("collector", "M", "`collect` / `garbage-collect --dry-run`", 0.30, 0.22),
     Target("du", "M", "`collect` / `du -s`", 0.45, 0.34),
@@ -61,6 +63,15 @@ TARGETS = (
     Target("scrape", "10,000 series", "scrape, 99th percentile, idle", 5, 1.7, "ms"),
     Target("busy-scrape", "10,000 series", "scrape, 99th percentile, scanning", 25, 2.7, "ms"),
     Target("large-scrape", "100,000 series", "scrape, median", 10, 1.5, "ms"),
+    Target("overview-page", _MANY, "overview, 99th percentile", 50, None, "ms"),
+    Target("repository-page", _MANY, "page of a repository, 99th percentile", 50, None, "ms"),
+    Target("table-page", _MANY, "table of repositories, 99th percentile", 100, None, "ms"),
+    Target("search-page", _MANY, "search, 99th percentile", 100, None, "ms"),
+    Target("map-page", _MANY, "map, 99th percentile", 200, None, "ms"),
+    Target("what-if-page", _MANY, "what-if of the whole store, 99th percentile", 300, None, "ms"),
+    Target("page-memory", _MANY, "peak memory that pages add", 20, None, "MB"),
+    Target("readers", "ten times M", "any page, 50 readers, 99th percentile", 300, None, "ms"),
+    Target("reader-scrape", "ten times M", "scrape beside 50 readers / alone, median", 1.1),
 )
 
 
