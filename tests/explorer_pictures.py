@@ -1,6 +1,7 @@
 """Take the pictures of the explorer in docs/pictures: `python -m tests.explorer_pictures`.
 
-From the sample store, in the browser, light and dark. `make pictures` runs it.
+From the sample store, in the browser, light and dark. `make pictures` runs it. The store is on a
+small filesystem of its own, which only root may mount: on a large one it would fill nothing.
 """
 
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from demo.sample import build_sample, write_captain_config
 from tests.browser import running_browser, sheet
 from tests.exporter_process import REPOSITORY, Exporter
+from tests.mounts import Mounts
+from tests.small_filesystem import small_filesystem
 
 PICTURES = REPOSITORY / "docs" / "pictures"
 MAX_BYTES = 300_000
@@ -27,12 +30,15 @@ _SIZE = {"width": 1280, "height": 860}
 
 def take(directory: Path) -> None:
     """Write a picture of each page in each scheme."""
-    now = time.time()
-    with tempfile.TemporaryDirectory() as scratch:
-        # the pages show the store's path: one that a reader may have
-        registry, captain = Path(scratch) / "registry", Path(scratch) / "captain"
+    now, mounts = time.time(), Mounts()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        small_filesystem(mounts, Path(scratch) / "disk", "100m") as disk,
+    ):
+        registry, captain = disk.place / "registry", Path(scratch) / "captain"
         build_sample(registry, now)
         write_captain_config(captain, now)
+        (disk.place / "database").write_bytes(bytes(9 * 1024**2))
         with (
             Exporter(
                 *("--storage.root", registry, "--caprover.config-dir", captain),

@@ -15,6 +15,8 @@ from exporter.settings.sources import (
     variable_name,
 )
 from exporter.web.explorer.routes import PAGES as EXPLORER_PAGES
+from tests.explorer_pictures import MAX_BYTES, PICTURES, SCHEMES
+from tests.explorer_pictures import PAGES as PICTURED
 from tests.exporter_process import REPOSITORY
 from tests.in_process import run_command
 from tests.runbook_pages import blocks_of
@@ -230,3 +232,12 @@ def test_the_page_about_the_explorer_lists_every_page_of_it() -> None:
     )
     places = [re.sub(r"\{(\w+)(?::path)?\}", r"<\1>", path) for path in EXPLORER_PAGES]
     assert sorted(each.partition("?")[0] for each in listed) == sorted(places)
+
+
+def test_every_picture_of_the_explorer_is_on_the_first_page_and_small() -> None:
+    page = (REPOSITORY / "README.md").read_text("utf-8")
+    expected = {f"{name}-{scheme}.png" for name in PICTURED for scheme in SCHEMES}
+    pictures = {each.name: each.stat().st_size for each in PICTURES.iterdir()}
+    assert pictures.keys() == expected
+    assert max(pictures.values()) <= MAX_BYTES
+    assert all(f"docs/pictures/{name}" in page for name in pictures)

@@ -17,6 +17,8 @@ _PAGES = {
 }
 """Filters of the table of repositories, by the part of the disk that they explain."""
 
+_LARGE_RATIO = 0.3
+
 _ELSEWHERE = {
     PartKind.UNTAGGED: "/clean-up",
     PartKind.GARBAGE: "/clean-up",
@@ -37,7 +39,7 @@ def make(question: Question) -> Page:
         {
             "overview": shown,
             "disk_bar": _bar(shown.parts),
-            "store_bar": _bar(each for each in shown.parts if each.kind not in OF_THE_DISK),
+            "store_bar": _store_bar(shown),
             "addresses": _addresses(question, shown),
         },
     )
@@ -51,6 +53,13 @@ def _addresses(question: Question, shown: Overview) -> dict[PartKind, str]:
         elif part.kind in _ELSEWHERE:
             addresses[part.kind] = question.links.to(_ELSEWHERE[part.kind])
     return addresses
+
+
+def _store_bar(shown: Overview) -> list[tuple[PartKind, float, float]]:
+    """Return the parts of the store alone; none if those of the disk show them well enough."""
+    if shown.disk is not None and shown.store_bytes >= _LARGE_RATIO * shown.disk.total:
+        return []
+    return _bar(each for each in shown.parts if each.kind not in OF_THE_DISK)
 
 
 def _bar(parts: Iterable[Part]) -> list[tuple[PartKind, float, float]]:
