@@ -11,6 +11,7 @@ import pytest
 from demo.child_process import wait_until
 from demo.store import StoreBuilder, noise
 from tests.exporter_process import Exporter
+from tests.in_process import run_command
 
 OFTEN = ("--scan.interval", "200ms")
 NAMES = [f"team/app-{number:03}" for number in range(120)]
@@ -175,6 +176,9 @@ def test_pages_and_links_have_the_path_that_a_proxy_adds(
             assert exporter.get(f"{prefix}{path}").status_code == httpx.codes.OK
         page = exporter.get(f"{prefix}/").text
         root = exporter.get("/")
+        address = ("--web.listen-address", exporter.address)
+        health = run_command("healthcheck", *address, *flags)
+    assert (health.exit_code, health.output) == (0, "healthy\n")
     addresses = set(re.findall(r'(?:href|src|action)="(/[^"]*)"', page))
     assert len(addresses) >= 8
     assert all(address.startswith(f"{links}/") for address in addresses)
