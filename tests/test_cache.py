@@ -1003,7 +1003,7 @@ def test_a_missing_state_directory_is_logged_in_one_line(store: StoreBuilder) ->
         exporter.terminate()
         (line,) = exporter.complaints
     assert line.endswith(
-        'logger=compose msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
+        'logger=compose_serve msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
         'set; give a --cache.path"'
     )
 
