@@ -115,6 +115,25 @@ def test_points_since_a_moment_begin_with_the_state_at_that_moment(
     assert history.sizes(NOON - 1) == [(0, 1), (60, 2), (120, 3)]
 
 
+@pytest.mark.parametrize("since", [0, NOON, NOON + 30, NOON + 60, NOON + 900])
+def test_the_bytes_of_points_are_those_of_the_points(history: RecordedHistory, since: int) -> None:
+    for number, avail in enumerate((5000, None, 4000, 4000)):
+        history.now = NOON + 60 * number
+        history.record_all([repository("a", 100 * number)], avail)
+    expected = [
+        (each.at, each.store_bytes, each.avail_bytes) for each in history.reader.store_points(since)
+    ]
+    assert list(history.reader.store_bytes(since)) == expected
+    history.now = NOON + 60
+    assert history.reader.store_bytes(0) == ((NOON, 0, 5000), (NOON + 60, 100, None))
+
+
+def test_unfinished_uploads_are_bytes_of_the_store(history: RecordedHistory) -> None:
+    states = {BlobState.TAGGED: 1, BlobState.UNTAGGED: 20, BlobState.UNREFERENCED: 300}
+    history.file.record(replace(EMPTY, at=NOON, blob_bytes=states, upload_bytes=4000), [])
+    assert history.reader.store_bytes(0) == ((NOON, 4321, None),)
+
+
 def test_growth_is_the_difference_to_the_nearest_point_before(history: RecordedHistory) -> None:
     history.record(A, avail=1000)
     history.now += HOUR
@@ -145,6 +164,8 @@ def test_growth_over_more_than_the_history_is_unknown(history: RecordedHistory) 
 def test_without_a_file_every_answer_is_empty(history: RecordedHistory) -> None:
     reader: History = history.reader
     assert reader.begins_at() is None
+    assert reader.store_bytes(0) == ()
+    assert reader.repositories_begin_at() is None
     assert reader.store_points(0) == ()
     assert reader.store_at(NOON) is None
     assert reader.repository_points("a", 0) == ()
@@ -337,6 +358,8 @@ def test_the_oldest_points_of_repositories_go_first(
 
 def test_what_is_left_of_the_history_is_right(filled: tuple[RecordedHistory, list[int]]) -> None:
     history, _ = filled
+    begins_at = history.reader.repositories_begin_at()
+    assert begins_at is not None
     known = 0
     for hour in range(0, HOURS, 3):
         found = history.reader.repositories_at(NOON + hour * HOUR)
@@ -344,6 +367,7 @@ def test_what_is_left_of_the_history_is_right(filled: tuple[RecordedHistory, lis
             sizes = {name: point.referenced_bytes for name, point in found.items()}
             assert sizes == {f"team/{each}": hour + each for each in range(MANY)}
             known += 1
+        assert (found is not None) == (NOON + hour * HOUR >= begins_at)
     assert 2 < known < HOURS // 3
 
 

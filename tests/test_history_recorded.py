@@ -228,6 +228,8 @@ def test_random_damage_is_refused_set_aside_or_harmless(
         questions: list[Callable[[], object]] = [
             reader.begins_at,
             partial(reader.store_points, 0),
+            partial(reader.store_bytes, 0),
+            reader.repositories_begin_at,
             partial(reader.growth, DAY),
             partial(reader.repository_points, "a7", 0),
             partial(reader.repositories_at, history.now),

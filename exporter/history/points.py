@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from exporter.domain.snapshot import BlobState, GcMode, Snapshot
 from exporter.domain.uses import Use
@@ -54,6 +55,21 @@ class StorePoint:
     def equals(self, other: "StorePoint") -> bool:
         """Return whether nothing but the time differs."""
         return replace(self, at=other.at) == other
+
+
+class StoreBytes(NamedTuple):
+    """The bytes of a store at one moment: what is read of thousands of points at once.
+
+    Attributes:
+        at: Unix seconds.
+        store_bytes: blobs and unfinished uploads.
+        avail_bytes: what is available on the filesystem; None if unknown.
+
+    """
+
+    at: int
+    store_bytes: int
+    avail_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ import msgspec
 from exporter.domain.errors import HistoryDamagedError
 from exporter.history.database import REPOSITORIES_FROM, moment_about, opened_to_read
 from exporter.history.growth import Growth
-from exporter.history.points import RepositoryPoint, StorePoint
-from exporter.history.rows import point_of
+from exporter.history.points import RepositoryPoint, StoreBytes, StorePoint
+from exporter.history.rows import STORE_BYTES, point_of
 from exporter.history.time_to_full import WINDOW_SECONDS, Sample, seconds_until_full
 
 _POINT_AT = "SELECT * FROM store_point WHERE at <= ? ORDER BY at DESC LIMIT 1"
 _POINTS = "SELECT * FROM store_point WHERE at > ? AND at <= ? ORDER BY at"
+_BYTES = f"SELECT at, {STORE_BYTES}, avail_bytes FROM store_point"  # noqa: S608 - a constant
+_BYTES_AT = f"{_BYTES} WHERE at <= ? ORDER BY at DESC LIMIT 1"
+_BYTES_SINCE = f"{_BYTES} WHERE at > ? AND at <= ? ORDER BY at"
 _OF_REPOSITORY = """
     SELECT at, referenced_bytes, exclusive_bytes, tags FROM repository_point
     WHERE repository = :id AND at <= :now AND at >= coalesce(
@@ -83,6 +86,15 @@ class HistoryReader:
             rows = database.execute(_POINTS, (int(since), self._now())).fetchall()
         return tuple(map(point_of, first + rows))
 
+    def store_bytes(self, since: float) -> tuple[StoreBytes, ...]:
+        """Return the bytes of these points."""
+        with opened_to_read(self._path, self._root) as database:
+            if database is None:
+                return ()
+            first = database.execute(_BYTES_AT, (int(since),)).fetchall()
+            rows = database.execute(_BYTES_SINCE, (int(since), self._now())).fetchall()
+        return tuple(_checked(first + rows, list[StoreBytes]))
+
     def store_at(self, moment: float) -> StorePoint | None:
         """Return the newest point at or before ``moment``; None if there is none."""
         with opened_to_read(self._path, self._root) as database:
@@ -96,6 +108,12 @@ class HistoryReader:
                 return None
             before, last = _point(database, int(now - span)), _point(database, now)
         return None if before is None or last is None else Growth(before, last)
+
+    def repositories_begin_at(self) -> int | None:
+        """Return since when the history of all repositories is known, Unix seconds."""
+        with opened_to_read(self._path, self._root) as database:
+            begins_at = None if database is None else moment_about(database, REPOSITORIES_FROM)
+        return None if begins_at is None or begins_at > self._now() else begins_at
 
     def repository_points(self, name: str, since: float) -> tuple[RepositoryPoint, ...]:
         """Return one repository at ``since``, and in each later hour in which it changed."""

@@ -15,6 +15,9 @@ _USES = tuple(f"{use}_bytes" for use in Use)
 COLUMNS = (*_KNOWN, *_STATES, *_UNKNOWN, *_MODES, *_USES)
 """Names of the columns; ``at`` is the first."""
 
+STORE_BYTES = " + ".join((*_STATES, "upload_bytes"))
+"""What the store has, as an expression of SQL."""
+
 _MOST = 2**63 - 1
 """Some filesystems report more inodes than fit into a column."""
 
