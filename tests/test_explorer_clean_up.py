@@ -31,7 +31,7 @@ from exporter.store.filesystem.scanner import scan_store
 from exporter.store.filesystem.store import FilesystemStore
 from exporter.views.action import CommandLines
 from exporter.views.clean_up.retention import MOST_IMAGES, retention
-from exporter.views.clean_up.step_chart import step_chart
+from exporter.views.clean_up.retention_chart import retention_chart
 from exporter.views.snapshot_view import Viewer, ViewOptions
 from exporter.web.app import create_app
 from exporter.web.explorer.links import Links
@@ -431,32 +431,32 @@ def points(*sizes: int | None) -> list[CurvePoint]:
 
 
 def test_a_chart_has_a_step_for_each_number_until_nothing_is_freed() -> None:
-    chart = step_chart(points(3000, 2000, 2000, 500, 100, 7, *[0] * 44))
+    chart = retention_chart(points(3000, 2000, 2000, 500, 100, 7, *[0] * 44))
     assert chart is not None
-    assert chart.path.count("H") == 7
-    assert chart.path.count("M") == 1
+    assert chart.lines[0].path.count("H") == 7
+    assert chart.lines[0].path.count("M") == 1
     assert [tick.value for tick in chart.up] == [0, 1024, 2048, 3072]
     assert [tick.value for tick in chart.across] == [1, 2, 3, 4, 5, 6, 7]
-    heights = [float(each) for each in re.findall(r"([\d.]+)H", chart.path)]
+    heights = [float(each) for each in re.findall(r"([\d.]+)H", chart.lines[0].path)]
     assert heights == sorted(heights)
     assert heights[-1] == chart.up[0].at
     assert heights[1] == heights[2]
 
 
 def test_a_chart_has_a_gap_where_nothing_is_known() -> None:
-    chart = step_chart(points(3000, None, 2000, None, None, None))
+    chart = retention_chart(points(3000, None, 2000, None, None, None))
     assert chart is not None
-    assert (chart.path.count("M"), chart.path.count("H")) == (2, 2)
+    assert (chart.lines[0].path.count("M"), chart.lines[0].path.count("H")) == (2, 2)
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (None, None), ()])
 def test_there_is_no_chart_if_nothing_is_freed(sizes: tuple[int | None, ...]) -> None:
-    assert step_chart(points(*sizes)) is None
+    assert retention_chart(points(*sizes)) is None
 
 
 @pytest.mark.parametrize("most", [1, 5, 999, 1024, 5 * 1024, 10**9, 7 * 10**13, 2**62])
 def test_marks_on_the_axis_are_few_and_reach_the_largest_value(most: int) -> None:
-    chart = step_chart(points(most, *[0] * 49))
+    chart = retention_chart(points(most, *[0] * 49))
     assert chart is not None
     values = [tick.value for tick in chart.up]
     assert values[0] == 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from exporter.domain.errors import ConfigurationError, PlanRefusedError
 from exporter.views.clean_up.planned_actions import PlannedAction, collector_now, planned_actions
 from exporter.views.clean_up.retention import retention
-from exporter.views.clean_up.step_chart import BOX, step_chart
+from exporter.views.clean_up.retention_chart import retention_chart
 from exporter.views.clean_up.what_if import plan_text, what_if
 from exporter.views.deletion_plan.request import (
     PlanRequest,
@@ -51,8 +51,7 @@ def make(question: Question) -> Page:
                 for each in shown.table
             },
             "retention": shown,
-            "chart": step_chart(shown.points) if shown.is_whole else None,
-            "box": BOX,
+            "chart": retention_chart(shown.points) if shown.is_whole else None,
         },
     )
 

@@ -1,0 +1,1 @@
+"""Lines as the parts of a picture."""
