@@ -47,6 +47,7 @@ PURE = (
     "exporter.views.clean_up.retention_chart",
     "exporter.views.deletion_plan",
     "exporter.views.digest_search",
+    "exporter.views.over_time.series",
     "exporter.views.tag_rows",
     "exporter.views.treemap",
 )

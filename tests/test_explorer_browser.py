@@ -11,6 +11,7 @@ from playwright.sync_api import Browser
 from demo.sample import build_sample, write_captain_config
 from tests.browser import WIDTHS, running_browser, sheet
 from tests.exporter_process import Exporter
+from tests.recorded_history import DAY, RecordedHistory, repository
 
 PAGES = (
     "/",
@@ -19,6 +20,7 @@ PAGES = (
     "/map?colour=growth",
     "/repositories",
     "/repositories?q=shop&sort=name",
+    "/repositories/captain/img-captain-shop?days=7",
     "/issues",
     "/search?q=shop",
     "/search?q=",
@@ -33,10 +35,17 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     now = time.time()
     build_sample(directory / "registry", now)
     write_captain_config(directory / "captain", now)
+    path = directory / "state" / "registry-storage-exporter" / "history.sqlite"
+    history = RecordedHistory(path, root=str((directory / "registry").resolve()))
+    for days in (40, 20, 10):
+        history.now = int(now) - days * DAY
+        history.record(repository("captain/img-captain-shop", 10**9 // days), avail=10**12)
+    history.file.close()
     with Exporter(
         *("--storage.root", directory / "registry"),
         *("--caprover.config-dir", directory / "captain"),
         *("--retention.keep-last", "5", "--storage.limit", "200MB"),
+        environment={"XDG_STATE_HOME": str(directory / "state")},
     ) as exporter:
         yield exporter
 
@@ -138,6 +147,42 @@ def test_a_map_is_drawn_for_the_screen_and_printed_wide(
         page.emulate_media(media="print")
         printed = pictures.evaluate_all("all => all.map(each => each.classList[1])")
     assert (classes, printed) == ([shown], ["wide"])
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1440, "wide"), (390, "narrow")])
+def test_growth_is_drawn_for_the_screen_and_printed_wide(
+    browser: Browser, exporter: Exporter, width: int, shown: str
+) -> None:
+    with sheet(browser, exporter.url, viewport={"width": width, "height": 900}) as opened:
+        page = opened.open("/repositories/captain/img-captain-shop").page
+        pictures = page.locator("figure > svg:visible")
+        classes = pictures.evaluate_all("all => all.map(each => each.classList[0])")
+        names = pictures.evaluate_all(
+            "all => all.map(each => each.getAttribute('aria-labelledby').split(' ')"
+            ".map(id => document.getElementById(id).textContent))"
+        )
+        page.emulate_media(media="print")
+        printed = pictures.evaluate_all("all => all.map(each => each.classList[0])")
+        table = page.locator(".extents:visible").inner_text()
+    assert (classes, printed) == ([shown], ["wide"])
+    assert names[0][0] == "Bytes, last 30 days"
+    assert "Size: 23.8 MiB at " in names[0][1]
+    assert "at most 95.4 MiB at " in names[0][1]
+    assert re.search(r"Most\s+47.7 MiB\s+[-0-9: ]+\s+95.4 MiB", table)
+
+
+def test_the_period_of_growth_can_be_chosen_with_the_keyboard(
+    browser: Browser, exporter: Exporter
+) -> None:
+    with sheet(browser, exporter.url) as opened:
+        page = opened.open("/").page
+        page.get_by_role("link", name="7 days", exact=True).focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?days=365#grew")
+        pictures = page.get_by_role("img", name="last 365 days")
+        assert pictures.count() == 2
 
 
 def test_pages_work_without_javascript(browser: Browser, exporter: Exporter) -> None:

@@ -10,6 +10,7 @@ from exporter.domain.text import plural
 from exporter.domain.uses import Use
 from exporter.views.health.problems import Problem, problems_of
 from exporter.views.health.severity import Severity
+from exporter.views.over_time.series import Period
 from exporter.views.snapshot_view import SnapshotView
 from exporter.views.trend import Trend, trend
 
@@ -130,8 +131,8 @@ class Overview:
     trend: Trend
 
 
-def overview(view: SnapshotView) -> Overview:
-    """Return the overview. Raises NotReadYetError."""
+def overview(view: SnapshotView, period: Period = Period.MONTH) -> Overview:
+    """Return the overview, with the lines of a period. Raises NotReadYetError."""
     figures, filesystem = view.reading.figures, view.snapshot.filesystem
     of_store = tuple(_parts(view, figures))
     store_bytes = sum(each.bytes for each in of_store)
@@ -149,7 +150,7 @@ def overview(view: SnapshotView) -> Overview:
         tags=sum(each.tags for each in figures.repositories),
         deletables=tuple(_deletables(view, figures)),
         problems=tuple(problems_of(view)),
-        trend=trend(view),
+        trend=trend(view, period),
     )
 
 

@@ -33,39 +33,6 @@ _GROWTH_SECONDS = 600.0
 """How long it is kept while nothing changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class ViewOptions:
-    """What does not change while the exporter runs.
-
-    Attributes:
-        store: the store, to read manifests and configurations from.
-        analysis: how it is analysed.
-        commands: what its operator runs.
-        storage_limit: a budget for the store in bytes; None without one.
-        thresholds: those of the alerts.
-        history: figures over time; None if none are kept.
-        reader: reads from the store for pages.
-
-    """
-
-    store: Store
-    analysis: AnalysisOptions
-    commands: CommandLines
-    storage_limit: int | None = None
-    thresholds: tuple[AlertThreshold, ...] = ()
-    history: History | None = None
-    reader: TimedReader = field(default_factory=TimedReader)
-
-    def threshold(self, alert: str, severity: str) -> float | None:
-        """Return a threshold by the alert's name; None if there is none."""
-        found = (
-            each.value
-            for each in self.thresholds
-            if (each.alert, each.severity) == (alert, severity)
-        )
-        return next(found, None)
-
-
 class Memo:
     """Computes each value once, however many threads ask for it, and keeps the last ones used."""
 
@@ -93,6 +60,41 @@ class _Entry:
         self.lock = threading.Lock()
         self.is_known = False
         self.value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """What does not change while the exporter runs.
+
+    Attributes:
+        store: the store, to read manifests and configurations from.
+        analysis: how it is analysed.
+        commands: what its operator runs.
+        storage_limit: a budget for the store in bytes; None without one.
+        thresholds: those of the alerts.
+        history: figures over time; None if none are kept.
+        reader: reads from the store for pages.
+        past: keeps what was computed from the history: a new scan does not change that.
+
+    """
+
+    store: Store
+    analysis: AnalysisOptions
+    commands: CommandLines
+    storage_limit: int | None = None
+    thresholds: tuple[AlertThreshold, ...] = ()
+    history: History | None = None
+    reader: TimedReader = field(default_factory=TimedReader)
+    past: Memo = field(default_factory=Memo)
+
+    def threshold(self, alert: str, severity: str) -> float | None:
+        """Return a threshold by the alert's name; None if there is none."""
+        found = (
+            each.value
+            for each in self.thresholds
+            if (each.alert, each.severity) == (alert, severity)
+        )
+        return next(found, None)
 
 
 @dataclass(frozen=True, slots=True)

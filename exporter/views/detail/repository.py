@@ -15,6 +15,8 @@ from exporter.views.detail.listed import Listed, first
 from exporter.views.detail.store_facts import StoreFacts, read_facts
 from exporter.views.detail.tag_table import TagQuery, TagTable, tag_table
 from exporter.views.detail.what_if import WhatIf, what_if
+from exporter.views.over_time.repository_growth import RepositoryGrowth, repository_growth
+from exporter.views.over_time.series import Period
 from exporter.views.repository_table import RepositoryRow, repository_row
 from exporter.views.snapshot_view import SnapshotView
 from exporter.views.tag_rows import RepositoryTags, repository_tags
@@ -62,11 +64,13 @@ class RepositoryQuestion:
     Attributes:
         tags: which of its tags.
         keep: how many tags a retention keeps; None for no retention.
+        period: over which its growth is drawn.
 
     """
 
     tags: TagQuery = field(default_factory=TagQuery)
     keep: int | None = None
+    period: Period = Period.MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class RepositoryDetail:
         uploads: the oldest unfinished uploads.
         upload_bytes: of all of them.
         what_if: what the retention would do; None if none was asked for.
+        growth: how it has grown; None if no history is kept.
 
     """
 
@@ -95,6 +100,7 @@ class RepositoryDetail:
     uploads: Listed[Upload]
     upload_bytes: int
     what_if: WhatIf | None
+    growth: RepositoryGrowth | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ def repository_detail(
         first(uploads),
         sum(each.size for each in uploads),
         None if question.keep is None else what_if(view, repository, question.keep),
+        repository_growth(view, name, question.period),
     )
 
 

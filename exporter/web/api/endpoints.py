@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from exporter.domain.uses import Use
 from exporter.views.health.findings import FindingKind, Findings, findings
+from exporter.views.over_time.series import Period
 from exporter.views.overview import Overview, overview
 from exporter.views.repository_table import (
     RepositoryRow,
@@ -42,7 +43,7 @@ class RepositoryList:
 
 
 def _overview(question: Question) -> Overview:
-    return overview(question.view)
+    return overview(question.view, _DAYS.read(question.parameters) or Period.MONTH)
 
 
 def _repositories(question: Question) -> RepositoryList:
@@ -68,12 +69,13 @@ def _search(question: Question) -> SearchResult:
     return search(question.view, _QUERY.read(question.parameters))
 
 
+_DAYS = OneOf("days", "over how many days the points of `trend` are; by default 30", Period)
 _KIND = OneOf("kind", "only findings of this kind", FindingKind)
 _PAGE = Number("page", "of that kind, from 1", 1, 1, MAX_PAGE)
 _QUERY = Text("q", "part of a name, `repository:tag`, or the beginning of a digest")
 
 ENDPOINTS = (
-    Endpoint("/overview", "The store at a glance", Overview, _overview),
+    Endpoint("/overview", "The store at a glance", Overview, _overview, (_DAYS,)),
     Endpoint(
         "/map",
         "The store, a namespace or a repository as tiles",

@@ -35,7 +35,19 @@ SECURITY_HEADERS = {
 }
 """Pages load nothing from elsewhere, run no inline script, and are shown in no frame."""
 
-_FILTERS = ("size", "growth", "count", "percent", "age", "duration", "moment", "day", "short")
+_FILTERS = (
+    "size",
+    "growth",
+    "count",
+    "percent",
+    "age",
+    "duration",
+    "moment",
+    "minute",
+    "mark",
+    "day",
+    "short",
+)
 
 _STATIC_TYPES = {
     "style.css": "text/css; charset=utf-8",

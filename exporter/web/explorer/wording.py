@@ -7,6 +7,8 @@ from exporter.views.overview import PartKind
 
 UNKNOWN = "unknown"
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 PARTS = {
     PartKind.RUNNING: "running",
     PartKind.ROLLBACK: "rollback",
@@ -88,6 +90,20 @@ def moment(seconds: float | None) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
         return UNKNOWN
+
+
+def minute(seconds: float | None) -> str:
+    """Return a moment, in Unix seconds, without its seconds and its time zone, which is UTC."""
+    return moment(seconds)[: len("2026-11-29 10:21")] if seconds is not None else UNKNOWN
+
+
+def mark(seconds: float) -> str:
+    """Return a round moment as an axis has it: ``14:00``, ``3 Nov``, ``1 Jan 2027``; UTC."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    if at.hour or at.minute:
+        return f"{at:%H:%M}"
+    is_year = at.day == at.month == 1
+    return f"{at.day} {_MONTHS[at.month - 1]}{f' {at.year}' if is_year else ''}"
 
 
 def day(seconds: float | None) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from exporter.domain.errors import NotReadYetError
+from exporter.views.chart.time_chart import time_chart
 from exporter.views.overview import OF_THE_DISK, Overview, Part, PartKind, overview
+from exporter.web.explorer.periods import period_links, read_period
 from exporter.web.explorer.question import Question
 from exporter.web.explorer.rendering import Page
 
@@ -29,8 +31,9 @@ _ELSEWHERE = {
 
 def make(question: Question) -> Page:
     """Return the overview; before the first scan, how far that is."""
+    period = read_period(question.parameters)
     try:
-        shown = overview(question.view)
+        shown = overview(question.view, period)
     except NotReadYetError as error:
         return Page("starting.html", "Starting", {"reason": str(error)})
     return Page(
@@ -41,6 +44,9 @@ def make(question: Question) -> Page:
             "disk_bar": _bar(shown.parts),
             "store_bar": _store_bar(shown),
             "addresses": _addresses(question, shown),
+            "store_chart": time_chart(shown.trend.store_points),
+            "avail_chart": time_chart(shown.trend.avail_points),
+            "periods": period_links(question.links, "/", {}, period, "grew"),
         },
     )
 

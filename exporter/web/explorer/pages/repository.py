@@ -5,6 +5,7 @@ import re
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import Repository
 from exporter.domain.text import readable
+from exporter.views.chart.time_chart import time_chart
 from exporter.views.detail.repository import (
     RepositoryQuestion,
     repository_detail,
@@ -12,7 +13,9 @@ from exporter.views.detail.repository import (
 )
 from exporter.views.detail.tag_table import TagQuery, TagSort
 from exporter.views.detail.what_if import plan_text
+from exporter.views.over_time.repository_growth import RepositoryGrowth
 from exporter.web.explorer.parameters import BadParameterError
+from exporter.web.explorer.periods import PARAMETER, period_links, period_parameter, read_period
 from exporter.web.explorer.question import NothingThereError, Question
 from exporter.web.explorer.rendering import Download, Page
 from exporter.web.explorer.tables import Columns, Order, is_descending_first, order_parameter, pager
@@ -27,13 +30,16 @@ def make(question: Question) -> Page:
     """Return the page of a repository."""
     repository = _repository(question)
     query, keep = _read_query(question), _read_keep(question)
-    detail = repository_detail(question.view, repository, RepositoryQuestion(query, keep))
+    period = read_period(question.parameters)
+    detail = repository_detail(question.view, repository, RepositoryQuestion(query, keep, period))
+    growth = detail.growth or RepositoryGrowth()
     path = f"/repositories/{repository.name}"
     given = {
         "q": query.search,
         "sort": None if query.sort is TagSort.PUSHED else query.sort,
         "order": order_parameter(query.sort, descending=query.descending),
         "keep": keep,
+        PARAMETER: period_parameter(period),
     }
     return Page(
         "repository.html",
@@ -41,6 +47,8 @@ def make(question: Question) -> Page:
         {
             "detail": detail,
             "keep": keep,
+            "growth_chart": time_chart(growth.exclusive_points, growth.referenced_points),
+            "periods": period_links(question.links, path, given, period, "growth"),
             "policies": {
                 each: question.links.to(path, {**given, "keep": each}, "what-if")
                 for each in question.view.options.analysis.keep_last
