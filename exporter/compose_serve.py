@@ -16,6 +16,7 @@ from exporter.compose import (
     external_path,
     history_of,
     history_path,
+    identity_of,
     open_platform,
     open_store,
     plan_command,
@@ -158,7 +159,7 @@ def _history_loops(sources: Sources, settings: Settings, stop: threading.Event) 
     path = history_path(settings)
     if path is None:
         return []
-    file = HistoryFile(path, sources.store.identity, settings.history.max_size)
+    file = HistoryFile(path, identity_of(sources.store), settings.history.max_size)
     job = HistoryRecorder(file, sources.store, sources.publisher)
     return [Loop("recording the history", job, RECORD_SECONDS, stop)]
 

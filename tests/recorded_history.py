@@ -38,8 +38,8 @@ class RecordedHistory:
         """Write to ``path``; the clock stands at noon of a day."""
         self.path = path
         self.now = NOON
-        self.file = HistoryFile(path, root, max_bytes)
-        self.reader = HistoryReader(path, root, lambda: self.now)
+        self.file = HistoryFile(path, lambda: root, max_bytes)
+        self.reader = HistoryReader(path, lambda: root, lambda: self.now)
 
     def record(self, *repositories: RepositoryFigures, avail: int | None = None) -> None:
         """Record these repositories now."""

@@ -1003,8 +1003,8 @@ def test_a_missing_state_directory_is_logged_in_one_line(store: StoreBuilder) ->
         exporter.terminate()
         (line,) = exporter.complaints
     assert line.endswith(
-        'logger=compose_serve msg="nothing is kept over a restart: neither XDG_STATE_HOME nor HOME is '
-        'set; give a --cache.path"'
+        'logger=compose_serve msg="nothing is kept over a restart: '
+        'neither XDG_STATE_HOME nor HOME is set; give a --cache.path"'
     )
 
 

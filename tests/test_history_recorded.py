@@ -44,7 +44,7 @@ class Served:
         self.store = store
         self.environment = {"XDG_STATE_HOME": str(directory / "state")}
         self.path = directory / "state" / "registry-storage-exporter" / "history.sqlite"
-        self.reader = HistoryReader(self.path, os.path.realpath(store.root))
+        self.reader = HistoryReader(self.path, lambda: os.path.realpath(store.root))
 
     def serve(self, *flags: str) -> Exporter:
         """Return an exporter of the store."""
@@ -344,9 +344,8 @@ def test_a_clock_set_back_while_it_runs_and_while_it_was_down_harms_nothing(
             clock.set(offset)
             exporter.terminate()
             assert "history" not in str(exporter.complaints)
-    later = HistoryReader(
-        served.path, os.path.realpath(served.store.root), lambda: clock.now() + 20 * DAY
-    )
+    root = os.path.realpath(served.store.root)
+    later = HistoryReader(served.path, lambda: root, lambda: clock.now() + 20 * DAY)
     points = later.store_points(0)
     assert points[0].tags == 4  # the last that was recorded, by the right clock
     assert len(points) >= 3

@@ -45,7 +45,7 @@ class Shop:
         point = store_point_of(snapshot, time.time() - days_ago * DAY)
         assert point is not None
         assert snapshot.store is not None
-        file = HistoryFile(self.path, store.identity, 50_000_000)
+        file = HistoryFile(self.path, lambda: store.identity, 50_000_000)
         file.record(point, snapshot.store.figures.repositories)
         file.close()
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from exporter.domain.errors import HistoryDamagedError, HistoryUnusableError, remedy_for
@@ -106,7 +106,8 @@ def open_to_write(path: Path, root: str) -> sqlite3.Connection:
     if not _is_there(path):
         path.parent.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        os.close(os.open(path, flags, _FILE_MODE))
+        with suppress(FileExistsError):  # another exporter has just made it
+            os.close(os.open(path, flags, _FILE_MODE))
     elif path.stat().st_mode & _OPEN_TO_OTHERS:
         path.chmod(_FILE_MODE)
     with ExitStack() as stack:

@@ -61,15 +61,20 @@ _Rows = TypeVar("_Rows")
 class HistoryReader:
     """Reads the history of one store."""
 
-    def __init__(self, path: Path, root: str, clock: Callable[[], float] = time.time) -> None:
-        """Read the history of the store ``root`` in ``path``; ``clock`` returns Unix seconds."""
+    def __init__(
+        self, path: Path, root: Callable[[], str], clock: Callable[[], float] = time.time
+    ) -> None:
+        """Read the history of the store whose identity ``root`` returns in ``path``.
+
+        ``clock`` returns Unix seconds.
+        """
         self._path = path
         self._root = root
         self._clock = clock
 
     def begins_at(self) -> int | None:
         """Return when the history of the store begins, Unix seconds."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return None
             query = "SELECT min(at) FROM store_point WHERE at <= ?"
@@ -79,7 +84,7 @@ class HistoryReader:
 
     def store_points(self, since: float) -> tuple[StorePoint, ...]:
         """Return the store at ``since`` (Unix seconds), and at each change after it."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return ()
             first = database.execute(_POINT_AT, (int(since),)).fetchall()
@@ -88,7 +93,7 @@ class HistoryReader:
 
     def store_bytes(self, since: float) -> tuple[StoreBytes, ...]:
         """Return the bytes of these points."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return ()
             first = database.execute(_BYTES_AT, (int(since),)).fetchall()
@@ -97,13 +102,13 @@ class HistoryReader:
 
     def store_at(self, moment: float) -> StorePoint | None:
         """Return the newest point at or before ``moment``; None if there is none."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             return None if database is None else _point(database, int(moment))
 
     def growth(self, span: float) -> Growth | None:
         """Return how the store has grown in the last ``span`` seconds."""
         now = self._now()
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return None
             before, last = _point(database, int(now - span)), _point(database, now)
@@ -111,13 +116,13 @@ class HistoryReader:
 
     def repositories_begin_at(self) -> int | None:
         """Return since when the history of all repositories is known, Unix seconds."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             begins_at = None if database is None else moment_about(database, REPOSITORIES_FROM)
         return None if begins_at is None or begins_at > self._now() else begins_at
 
     def repository_points(self, name: str, since: float) -> tuple[RepositoryPoint, ...]:
         """Return one repository at ``since``, and in each later hour in which it changed."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return ()
             query = "SELECT id FROM repository WHERE name = ?"
@@ -145,7 +150,7 @@ class HistoryReader:
     def seconds_until_full(self) -> float | None:
         """Return in how many seconds the filesystem is full, as the alert StorageFillingUp says."""
         now = self._clock()
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return None
             query = "SELECT at, avail_bytes FROM space WHERE at >= ? AND at <= ? ORDER BY at"
@@ -158,7 +163,7 @@ class HistoryReader:
 
     def _rows(self, query: str, moment: float) -> list[tuple[object, ...]] | None:
         """Return the answer to a question about all repositories; None if it is not known."""
-        with opened_to_read(self._path, self._root) as database:
+        with opened_to_read(self._path, self._root()) as database:
             if database is None:
                 return None
             begins_at = moment_about(database, REPOSITORIES_FROM)

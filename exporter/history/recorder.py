@@ -68,10 +68,11 @@ _Arguments = ParamSpec("_Arguments")
 class HistoryFile:
     """The history file of one store."""
 
-    def __init__(self, path: Path, root: str, max_bytes: int) -> None:
+    def __init__(self, path: Path, root: Callable[[], str], max_bytes: int) -> None:
         """Keep in ``path`` the history of the store ``root``, in at most ``max_bytes``.
 
-        ``root`` is the store's identity.
+        ``root`` returns the store's identity; asked when it is needed, because a mount that hangs
+        may keep it waiting.
         """
         self.path = path
         self._root = root
@@ -123,11 +124,11 @@ class HistoryFile:
     def _open(self, now: int) -> sqlite3.Connection:
         is_due = not 0 <= now - self._opened_at < _OPEN_SECONDS
         if self._database is not None and self._place == _place_of(self.path) and not is_due:
-            check(self._database, self._root)
+            check(self._database, self._root())
             return self._database
         self.close()
         self._place = _place_of(self.path)
-        self._database = open_to_write(self.path, self._root)
+        self._database = open_to_write(self.path, self._root())
         self._place = _place_of(self.path)
         self._opened_at = now
         limit_size(self._database, self._max_bytes)
