@@ -56,6 +56,7 @@ from exporter.web.app import Addresses, create_app
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.rendering import Renderer
 from exporter.web.explorer.routes import Explorer
+from exporter.web.explorer.turns import Turns
 from exporter.web.server.connections import Bounds, most_connections
 
 _log = logging.getLogger(__name__)
@@ -123,7 +124,8 @@ def _service(settings: Settings, program: str) -> Service:
     viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress, time.time)
     links = _links(settings.web, prefix)
     limiter = CapacityLimiter(_PAGE_THREADS)
-    explorer = Explorer(viewer, Renderer(links), store.location, limiter)
+    turns = Turns()
+    explorer = Explorer(viewer, Renderer(links), store.location, limiter, turns)
     app = create_app(
         exposition,
         is_working=lambda: all(loop.is_alive() for loop in loops),
@@ -131,7 +133,7 @@ def _service(settings: Settings, program: str) -> Service:
         guards=access.guards,
         read_stall=lambda: running.still_seconds,
         explorer=explorer if settings.web.explorer else None,
-        api=Api(viewer, links, limiter),
+        api=Api(viewer, links, limiter, turns),
         addresses=Addresses(prefix, links),
     )
     return Service(store, loops, stop, follower.close, app, listener, bounds, access)

@@ -37,6 +37,7 @@ from exporter.web.app import create_app
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.rendering import Renderer
 from exporter.web.explorer.routes import Explorer
+from exporter.web.explorer.turns import Turns
 from tests.exporter_process import Exporter
 from tests.in_process import Outcome, run_command
 
@@ -343,9 +344,8 @@ def test_laborious_pages_keep_no_other_page_waiting_and_say_when_they_are_too_ma
     snapshot = analyst.with_scan(Snapshot(), analyst.analyse(scan_store(tmp_path)), ScanStatus())
     options = ViewOptions(FilesystemStore(tmp_path), analyst.options, CommandLines("plan"))
     viewer = Viewer(lambda: snapshot, options)
-    explorer = Explorer(
-        viewer, Renderer(Links()), "store", CapacityLimiter(2), patience_seconds=0.05
-    )
+    turns, limiter = Turns(patience_seconds=0.05), CapacityLimiter(2)
+    explorer = Explorer(viewer, Renderer(Links()), "store", limiter, turns)
     app = create_app(
         Exposition(subject_of(Settings(), snapshot), []), is_working=lambda: True, explorer=explorer
     )

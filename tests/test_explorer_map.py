@@ -36,6 +36,7 @@ from exporter.web.explorer.links import Links
 from exporter.web.explorer.map_shades import Colour, describe, shade_of
 from exporter.web.explorer.rendering import Renderer
 from exporter.web.explorer.routes import Explorer
+from exporter.web.explorer.turns import Turns
 from tests.exporter_process import Exporter
 from tests.servers import DockerRegistry, RegistryClient
 
@@ -340,7 +341,7 @@ def view_of(sizes: Mapping[str, int]) -> SnapshotView:
 def fetch(snapshot: Snapshot, *addresses: str) -> list[httpx.Response]:
     """Ask the explorer for pages about a snapshot."""
     viewer, limiter = Viewer(lambda: snapshot, OPTIONS), CapacityLimiter(1)
-    explorer = Explorer(viewer, Renderer(Links()), "made up", limiter)
+    explorer = Explorer(viewer, Renderer(Links()), "made up", limiter, Turns())
     app = Starlette(routes=[Route(path, answer) for path, answer in explorer.pages()])
 
     async def ask() -> list[httpx.Response]:

@@ -85,6 +85,26 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class OfPage:
+    """A parameter that is read as the page that has it reads it.
+
+    Attributes:
+        name: its name.
+        meaning: what it is for.
+        values: the schema of what values it may have.
+
+    """
+
+    name: str
+    meaning: str
+    values: Schema
+
+    def schema(self) -> Schema:
+        """Return what values it may have."""
+        return self.values
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """An address of the API.
 
@@ -94,7 +114,10 @@ class Endpoint:
         result: the type of that.
         answer: makes it. Raises NotReadYetError, NothingThereError or BadParameterError.
         parameters: those of its query.
+        required: names of those without which there is no answer.
+        place: what the variable part of its path names; empty without one.
         names_a_place: whether a parameter names something that may not exist.
+        is_laborious: whether it may take seconds: it is then computed in turns.
 
     """
 
@@ -103,4 +126,7 @@ class Endpoint:
     result: Any
     answer: Callable[[Question], object]
     parameters: tuple[Parameter, ...] = field(default=())
+    required: tuple[str, ...] = ()
+    place: str = ""
     names_a_place: bool = False
+    is_laborious: bool = False

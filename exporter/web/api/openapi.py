@@ -15,6 +15,7 @@ _PROBLEMS = {
     "404": "there is nothing of that name",
     "503": "no scan of the store has succeeded yet",
 }
+_BUSY = ", or others that take as long are being computed: ask again after Retry-After seconds"
 _PROBLEM: Schema = {
     "type": "object",
     "description": "Why a request cannot be answered (RFC 9457).",
@@ -56,7 +57,13 @@ def openapi(endpoints: Sequence[Endpoint], root: str) -> Schema:
 def _operation(endpoint: Endpoint, schema: Schema) -> Schema:
     places = _PLACE.findall(endpoint.path)
     parameters: list[Schema] = [
-        {"name": each, "in": "path", "required": True, "schema": {"type": "string"}}
+        {
+            "name": each,
+            "in": "path",
+            "description": endpoint.place,
+            "required": True,
+            "schema": {"type": "string"},
+        }
         for each in places
     ]
     parameters += [
@@ -64,15 +71,18 @@ def _operation(endpoint: Endpoint, schema: Schema) -> Schema:
             "name": each.name,
             "in": "query",
             "description": each.meaning,
+            "required": each.name in endpoint.required,
             "schema": each.schema(),
         }
         for each in endpoint.parameters
     ]
     may_miss = places or endpoint.names_a_place
     known = {code: text for code, text in _PROBLEMS.items() if may_miss or code != "404"}
+    if endpoint.is_laborious:
+        known["503"] += _BUSY
     return {
         "summary": endpoint.summary,
-        "operationId": "_".join(["get", *re.findall(r"\w+", _PLACE.sub("", endpoint.path))]),
+        "operationId": "_".join(["get", *re.findall(r"\w+", _PLACE.sub(r"\1", endpoint.path))]),
         "parameters": parameters,
         "responses": {
             "200": {

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -21,6 +22,7 @@ from exporter.web.explorer.parameters import BadParameterError, Parameters
 from exporter.web.explorer.question import NothingThereError, Question
 from exporter.web.explorer.rendering import respond
 from exporter.web.explorer.routes import Answer
+from exporter.web.explorer.turns import RETRY_AFTER, BusyError, Turns
 
 ROOT = "/api/v1"
 
@@ -32,11 +34,17 @@ _FRESH = {"Cache-Control": "no-cache"}
 class Api:
     """Answers for what the explorer's pages show, as JSON."""
 
-    def __init__(self, viewer: Viewer, links: Links, limiter: CapacityLimiter) -> None:
-        """Answer with what ``viewer`` sees, in the threads of ``limiter``."""
+    def __init__(
+        self, viewer: Viewer, links: Links, limiter: CapacityLimiter, turns: Turns
+    ) -> None:
+        """Answer with what ``viewer`` sees, in the threads of ``limiter``.
+
+        Laborious answers are computed in ``turns``, with those of the pages.
+        """
         self._viewer = viewer
         self._links = links
         self._limiter = limiter
+        self._turns = turns
         self._run = secrets.token_hex(4)
         self._document = msgspec.json.encode(openapi(ENDPOINTS, links.to(ROOT)))
 
@@ -57,7 +65,14 @@ class Api:
         async def answer(request: Request) -> Response:
             return await to_thread.run_sync(self._answer, request, endpoint, limiter=self._limiter)
 
-        return answer
+        async def answer_in_turn(request: Request) -> Response:
+            try:
+                return await self._turns.compute(request, partial(self._answer, request, endpoint))
+            except BusyError as error:
+                status = HTTPStatus.SERVICE_UNAVAILABLE
+                return _problem(request, status, str(error), RETRY_AFTER)
+
+        return answer_in_turn if endpoint.is_laborious else answer
 
     def _answer(self, request: Request, endpoint: Endpoint) -> Response:
         view = self._viewer.view()
@@ -71,7 +86,7 @@ class Api:
         except NotReadYetError as error:
             return _problem(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except NothingThereError as error:
-            return _problem(request, HTTPStatus.NOT_FOUND, str(error))
+            return _problem(request, HTTPStatus.NOT_FOUND, _with_suggestions(error))
         except BadParameterError as error:
             return _problem(request, HTTPStatus.BAD_REQUEST, str(error))
         headers = {"ETag": tag, **_FRESH}
@@ -85,11 +100,19 @@ def _tags(headers: Mapping[str, str]) -> list[str]:
     return [each.strip() for each in headers.get("if-none-match", "").split(",")]
 
 
-def _problem(request: Request, status: HTTPStatus, detail: str) -> Response:
+def _with_suggestions(error: NothingThereError) -> str:
+    names = ", ".join(error.suggestions)
+    return f"{error}; did you mean: {names}" if names else str(error)
+
+
+def _problem(
+    request: Request, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
     problem = {
         "type": "about:blank",
         "title": status.phrase,
         "status": int(status),
         "detail": detail,
     }
-    return respond(request, msgspec.json.encode(problem), _PROBLEM, status, _FRESH)
+    sent = {**_FRESH, **(headers or {})}
+    return respond(request, msgspec.json.encode(problem), _PROBLEM, status, sent)

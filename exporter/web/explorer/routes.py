@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -23,6 +24,7 @@ from exporter.web.explorer.pages import map as store_map
 from exporter.web.explorer.parameters import BadParameterError, Parameters
 from exporter.web.explorer.question import NothingThereError, PageMaker, Question
 from exporter.web.explorer.rendering import SECURITY_HEADERS, Download, Page, Redirect, Renderer
+from exporter.web.explorer.turns import RETRY_AFTER, BusyError, Turns
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -43,11 +45,7 @@ PAGES: Mapping[str, PageMaker] = {
 """Every page, by its address; the first that fits answers."""
 
 LABORIOUS = frozenset({"/clean-up", "/clean-up/plan"})
-"""Pages that may take seconds: they have threads of their own, so that no other page waits."""
-
-_LABORIOUS_PAGES = 2
-_PATIENCE_SECONDS = 10.0
-_BUSY = "two other clean-up pages are being computed; try again in a few seconds"
+"""Pages that may take seconds: they are made in turns."""
 
 
 class Explorer:
@@ -59,19 +57,17 @@ class Explorer:
         renderer: Renderer,
         location: str,
         limiter: CapacityLimiter,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        turns: Turns,
     ) -> None:
         """Show what ``viewer`` sees, in the threads of ``limiter``; ``location`` is the store's.
 
-        A laborious page waits for others of its kind for at most ``patience_seconds``.
+        Laborious pages are made in ``turns``.
         """
         self._viewer = viewer
         self._renderer = renderer
         self._location = location
-        self._patience_seconds = patience_seconds
         self._limiter = limiter
-        self._turns = CapacityLimiter(_LABORIOUS_PAGES)
-        self._laborious = CapacityLimiter(_LABORIOUS_PAGES)
+        self._turns = turns
 
     def pages(self) -> list[tuple[str, Answer]]:
         """Return the path of each page and of the files that they load, and what answers it."""
@@ -103,23 +99,17 @@ class Explorer:
     def _laborious_endpoint(self, make: PageMaker) -> Answer:
         async def endpoint(request: Request) -> Response:
             try:
-                with fail_after(self._patience_seconds):
-                    await self._turns.acquire_on_behalf_of(request)
-            except TimeoutError:
-                return await to_thread.run_sync(self._busy, request, limiter=self._limiter)
-            try:
-                return await to_thread.run_sync(
-                    self._answer, request, make, limiter=self._laborious
-                )
-            finally:
-                self._turns.release_on_behalf_of(request)
+                return await self._turns.compute(request, partial(self._answer, request, make))
+            except BusyError as error:
+                busy = partial(self._busy, request, str(error))
+                return await to_thread.run_sync(busy, limiter=self._limiter)
 
         return endpoint
 
-    def _busy(self, request: Request) -> Response:
-        page = Page("problem.html", "Busy", {"reason": _BUSY}, 503)
+    def _busy(self, request: Request, reason: str) -> Response:
+        page = Page("problem.html", "Busy", {"reason": reason}, 503)
         answer = self._respond(request, self._viewer.view(), page, time.time())
-        answer.headers["Retry-After"] = "5"
+        answer.headers.update(RETRY_AFTER)
         return answer
 
     def _answer(self, request: Request, make: PageMaker) -> Response:
