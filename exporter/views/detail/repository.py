@@ -1,8 +1,8 @@
-"""One repository: its figures, tags, untagged manifests, uploads, and what a retention frees."""
+"""One repository: its figures, untagged manifests and uploads."""
 
 import enum
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 
@@ -13,8 +13,6 @@ from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import ABSENT, Inventory, Repository, Revision, Upload
 from exporter.views.detail.listed import Listed, first
 from exporter.views.detail.store_facts import StoreFacts, read_facts
-from exporter.views.detail.tag_table import TagQuery, TagTable, tag_table
-from exporter.views.detail.what_if import WhatIf, what_if
 from exporter.views.over_time.repository_growth import RepositoryGrowth, repository_growth
 from exporter.views.over_time.series import Period
 from exporter.views.repository_table import RepositoryRow, repository_row
@@ -58,35 +56,17 @@ class UntaggedManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class RepositoryQuestion:
-    """What to show of a repository.
-
-    Attributes:
-        tags: which of its tags.
-        keep: how many tags a retention keeps; None for no retention.
-        period: over which its growth is drawn.
-
-    """
-
-    tags: TagQuery = field(default_factory=TagQuery)
-    keep: int | None = None
-    period: Period = Period.MONTH
-
-
-@dataclass(frozen=True, slots=True)
 class RepositoryDetail:
-    """One repository.
+    """One repository, without its tags.
 
     Attributes:
         row: its figures, owner and uses.
         is_orphaned: whether the platform does not know its app; None if unknown.
         broken_tags: how many tags cannot be pulled.
         partial_tags: how many can be pulled for some platforms only.
-        tags: a page of its tags.
         untagged: the largest of the manifests that no tag reaches.
         uploads: the oldest unfinished uploads.
         upload_bytes: of all of them.
-        what_if: what the retention would do; None if none was asked for.
         growth: how it has grown; None if no history is kept.
 
     """
@@ -95,11 +75,9 @@ class RepositoryDetail:
     is_orphaned: bool | None
     broken_tags: int
     partial_tags: int
-    tags: TagTable
     untagged: Listed[UntaggedManifest]
     uploads: Listed[Upload]
     upload_bytes: int
-    what_if: WhatIf | None
     growth: RepositoryGrowth | None
 
 
@@ -110,25 +88,34 @@ class _Untagged:
 
 
 def repository_detail(
-    view: SnapshotView, repository: Repository, question: RepositoryQuestion
+    view: SnapshotView,
+    repository: Repository,
+    period: Period = Period.MONTH,
+    *,
+    reads_platforms: bool = True,
 ) -> RepositoryDetail:
-    """Return what is known of a repository. Raises NotReadYetError."""
+    """Return what is known of a repository. Raises NotReadYetError.
+
+    ``period``: over which its growth is drawn. ``reads_platforms``: whether the store is asked for the platforms of untagged manifests.
+    """
     uses, name = view.snapshot.uses, repository.name
-    tags, untagged = view.memo.get(("repository", name), lambda: _without_reading(view, repository))
-    table = tag_table(view, tags, question.tags)
+    tags, untagged = _without_reading(view, repository)
     uploads = sorted(repository.uploads, key=lambda each: each.started_at)
     return RepositoryDetail(
         repository_row(view, view.figures[name]),
         None if uses is None else name in uses.orphaned_repositories,
         len(tags.broken),
         len(tags.partial),
-        table,
-        _with_platforms(view, untagged, is_read=table.unread is None),
+        _with_platforms(view, untagged, is_read=reads_platforms),
         first(uploads),
         sum(each.size for each in uploads),
-        None if question.keep is None else what_if(view, repository, question.keep),
-        repository_growth(view, name, question.period),
+        repository_growth(view, name, period),
     )
+
+
+def known_tags(view: SnapshotView, repository: Repository) -> RepositoryTags:
+    """Return what is known of a repository's tags without reading. Raises NotReadYetError."""
+    return _without_reading(view, repository)[0]
 
 
 def similar_names(view: SnapshotView, name: str) -> Sequence[str]:
@@ -159,12 +146,16 @@ def _may_be_meant(wanted: str, name: str) -> bool:
 def _without_reading(
     view: SnapshotView, repository: Repository
 ) -> tuple[RepositoryTags, Listed[_Untagged]]:
-    inventory = view.inventory
-    tags = repository_tags(inventory, repository, view.holders, view.snapshot.integrity)
-    untagged = sorted(
-        _untagged(inventory, tags), key=lambda each: (-each.manifest.bytes, each.manifest.digest)
-    )
-    return tags, first(untagged)
+    def compute() -> tuple[RepositoryTags, Listed[_Untagged]]:
+        inventory = view.inventory
+        tags = repository_tags(inventory, repository, view.holders, view.snapshot.integrity)
+        untagged = sorted(
+            _untagged(inventory, tags),
+            key=lambda each: (-each.manifest.bytes, each.manifest.digest),
+        )
+        return tags, first(untagged)
+
+    return view.memo.get(("repository", repository.name), compute)
 
 
 def _untagged(inventory: Inventory, tags: RepositoryTags) -> Iterator[_Untagged]:
@@ -203,7 +194,7 @@ def kind_of(inventory: Inventory, number: BlobNumber) -> ManifestKind:
 def _with_platforms(
     view: SnapshotView, found: Listed[_Untagged], *, is_read: bool
 ) -> Listed[UntaggedManifest]:
-    """Add the platforms, unless the store does not answer: one wait is enough for a page."""
+    """Add the platforms, if the store is to be read."""
     facts = read_facts(view, [each.number for each in found.shown]) if is_read else StoreFacts()
     shown = (
         replace(each.manifest, platforms=facts.platforms.get(each.number, ()))

@@ -44,6 +44,13 @@ class TagQuery:
     descending: bool = True
     page: int = 1
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether tags are in descending order of :func:`tag_key`."""
+        if self.sort is TagSort.PUSHED:
+            return not self.descending
+        return self.sort is TagSort.TAG and self.descending
+
 
 @dataclass(frozen=True, slots=True)
 class TagDetail:
@@ -83,10 +90,35 @@ class TagTable:
 
 def tag_table(view: SnapshotView, tags: RepositoryTags, query: TagQuery) -> TagTable:
     """Return a page of the table. Raises NotReadYetError."""
-    wanted = query.search.lower()
-    chosen = [tag for tag in _sorted(tags, query) if wanted in tag.name.lower()]
+    chosen = chosen_tags(tags, query)
     start = (query.page - 1) * PAGE_ROWS
-    shown = chosen[start : start + PAGE_ROWS]
+    rows, unread = tag_details(view, tags, chosen[start : start + PAGE_ROWS])
+    return TagTable(query, rows, len(chosen), max(1, -(-len(chosen) // PAGE_ROWS)), unread)
+
+
+def chosen_tags(tags: RepositoryTags, query: TagQuery) -> Sequence[Tag]:
+    """Return the tags that are searched for, sorted; of all pages."""
+    wanted = query.search.lower()
+    return [tag for tag in _sorted(tags, query) if wanted in tag.name.lower()]
+
+
+def tag_key(tags: RepositoryTags, query: TagQuery) -> Callable[[Tag], tuple[float, str]]:
+    """Return what tags are sorted by: a number, then the name."""
+    sign = -1 if query.descending else 1
+    values: Mapping[TagSort, Callable[[Tag], float]] = {
+        TagSort.TAG: lambda _: 0,
+        TagSort.SIZE: lambda tag: sign * tags.bytes[tag.name],
+        TagSort.EXCLUSIVE: lambda tag: sign * tags.exclusive_bytes[tag.name],
+        TagSort.PUSHED: lambda tag: -(tag.updated_at or 0.0),
+    }
+    value = values[query.sort]
+    return lambda tag: (value(tag), tag.name)
+
+
+def tag_details(
+    view: SnapshotView, tags: RepositoryTags, shown: Sequence[Tag]
+) -> tuple[tuple[TagDetail, ...], str | None]:
+    """Return some tags, and why platforms and times of creation are unknown; None if read."""
     facts = read_facts(view, {tag.target for tag in shown if tag.target is not None})
     uses, apps = view.snapshot.uses, view.apps
     artifacts = _artifacts(view, tags)
@@ -102,13 +134,7 @@ def tag_table(view: SnapshotView, tags: RepositoryTags, query: TagQuery) -> TagT
             first(artifacts.get(tag.target, ()), _ARTIFACTS_SHOWN),
         )
 
-    return TagTable(
-        query,
-        tuple(map(detail, shown)),
-        len(chosen),
-        max(1, -(-len(chosen) // PAGE_ROWS)),
-        facts.failure,
-    )
+    return tuple(map(detail, shown)), facts.failure
 
 
 def _sorted(tags: RepositoryTags, query: TagQuery) -> Sequence[Tag]:

@@ -25,7 +25,7 @@ _NEEDS_NO_ESCAPE = re.compile(r"[^\w/-]")
 
 
 @dataclass(frozen=True, slots=True)
-class WhatIf:
+class RetentionWhatIf:
     """What would happen if a repository kept only its newest tags.
 
     Attributes:
@@ -55,14 +55,14 @@ class WhatIf:
     warnings: tuple[str, ...] = ()
 
 
-def what_if(view: SnapshotView, repository: Repository, keep: int) -> WhatIf:
+def what_if(view: SnapshotView, repository: Repository, keep: int) -> RetentionWhatIf:
     """Return what keeping the newest ``keep`` tags of a repository would do."""
     try:
         return view.memo.get(
             ("what-if", repository.name, keep), lambda: _what_if(view, repository, keep)
         )
     except PlanRefusedError as error:
-        return WhatIf(keep, str(error))
+        return RetentionWhatIf(keep, str(error))
 
 
 def plan_text(view: SnapshotView, repository: Repository, keep: int, now: float) -> str:
@@ -76,14 +76,14 @@ def plan_text(view: SnapshotView, repository: Repository, keep: int, now: float)
     return write_plan(plan, options.store.location, selection, now, notes)
 
 
-def _what_if(view: SnapshotView, repository: Repository, keep: int) -> WhatIf:
+def _what_if(view: SnapshotView, repository: Repository, keep: int) -> RetentionWhatIf:
     plan, options = _plan(view, repository, keep), view.options
     frees = sum(each.freed_bytes for each in plan.deletions)
     warnings = () if options.analysis.ownership is not None else (_USES_UNKNOWN,)
     integrity = view.snapshot.integrity
     writer = CommandWriter(view.reading, options.analysis, options.commands, integrity)
     action = writer.deletion("", frees, _options(repository, keep), *warnings)
-    return WhatIf(
+    return RetentionWhatIf(
         keep=keep,
         tags=sum(len(each.tags) for each in plan.deletions),
         manifests=len(plan.deletions),

@@ -6,13 +6,9 @@ from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import Repository
 from exporter.domain.text import readable
 from exporter.views.chart.time_chart import time_chart
-from exporter.views.detail.repository import (
-    RepositoryQuestion,
-    repository_detail,
-    similar_names,
-)
-from exporter.views.detail.tag_table import TagQuery, TagSort
-from exporter.views.detail.what_if import plan_text
+from exporter.views.detail.repository import known_tags, repository_detail, similar_names
+from exporter.views.detail.tag_table import TagQuery, TagSort, tag_table
+from exporter.views.detail.what_if import plan_text, what_if
 from exporter.views.over_time.repository_growth import RepositoryGrowth
 from exporter.web.explorer.parameters import BadParameterError
 from exporter.web.explorer.periods import PARAMETER, period_links, period_parameter, read_period
@@ -20,7 +16,9 @@ from exporter.web.explorer.question import NothingThereError, Question
 from exporter.web.explorer.rendering import Download, Page
 from exporter.web.explorer.tables import Columns, Order, is_descending_first, order_parameter, pager
 
-_MOST_KEPT = 1_000_000
+MOST_KEPT = 1_000_000
+"""Tags that a retention keeps."""
+
 _MOST_NAME = 300
 _CONFLICT = 409
 _NOT_IN_FILES = re.compile(r"[^A-Za-z0-9.-]+")
@@ -28,10 +26,12 @@ _NOT_IN_FILES = re.compile(r"[^A-Za-z0-9.-]+")
 
 def make(question: Question) -> Page:
     """Return the page of a repository."""
-    repository = _repository(question)
-    query, keep = _read_query(question), _read_keep(question)
+    repository, view = named_repository(question), question.view
+    query, keep = read_tag_query(question), _read_keep(question)
+    table = tag_table(view, known_tags(view, repository), query)
+    # one wait for a store that does not answer is enough
     period = read_period(question.parameters)
-    detail = repository_detail(question.view, repository, RepositoryQuestion(query, keep, period))
+    detail = repository_detail(view, repository, period, reads_platforms=table.unread is None)
     growth = detail.growth or RepositoryGrowth()
     path = f"/repositories/{repository.name}"
     given = {
@@ -46,16 +46,18 @@ def make(question: Question) -> Page:
         repository.name,
         {
             "detail": detail,
+            "table": table,
+            "what_if": None if keep is None else what_if(view, repository, keep),
             "keep": keep,
             "growth_chart": time_chart(growth.exclusive_points, growth.referenced_points),
             "periods": period_links(question.links, path, given, period, "growth"),
             "policies": {
                 each: question.links.to(path, {**given, "keep": each}, "what-if")
-                for each in question.view.options.analysis.keep_last
+                for each in view.options.analysis.keep_last
             },
             "columns": Columns(question.links, path, given, query.sort, query.descending),
             "given": given,
-            "pager": pager(question.links, path, given, query.page, detail.tags.pages),
+            "pager": pager(question.links, path, given, query.page, table.pages),
             "plan_address": question.links.to(f"{path}/_plan", {"keep": keep}),
         },
     )
@@ -63,9 +65,7 @@ def make(question: Question) -> Page:
 
 def make_plan(question: Question) -> Download | Page:
     """Return the plan as a file, as ``plan`` writes it."""
-    repository, keep = _repository(question), _read_keep(question)
-    if keep is None:
-        raise BadParameterError("keep is missing: give the number of tags to keep, such as keep=5")
+    repository, keep = named_repository(question), read_keep(question)
     try:
         text = plan_text(question.view, repository, keep, question.now)
     except PlanRefusedError as error:
@@ -73,7 +73,8 @@ def make_plan(question: Question) -> Download | Page:
     return Download(f"plan-{_NOT_IN_FILES.sub('-', repository.name)}.txt", text)
 
 
-def _repository(question: Question) -> Repository:
+def named_repository(question: Question) -> Repository:
+    """Return the repository that the address names. Raises NothingThereError, NotReadYetError."""
     name = question.place["name"]
     repository = question.view.repository(name)
     if repository is not None:
@@ -85,7 +86,8 @@ def _repository(question: Question) -> Repository:
     )
 
 
-def _read_query(question: Question) -> TagQuery:
+def read_tag_query(question: Question) -> TagQuery:
+    """Return which tags the address asks for. Raises BadParameterError."""
     parameters = question.parameters
     sort = parameters.choice("sort", TagSort) or TagSort.PUSHED
     order = parameters.choice("order", Order)
@@ -97,6 +99,14 @@ def _read_query(question: Question) -> TagQuery:
     )
 
 
+def read_keep(question: Question) -> int:
+    """Return how many tags a retention keeps. Raises BadParameterError."""
+    keep = _read_keep(question)
+    if keep is None:
+        raise BadParameterError("keep is missing: give the number of tags to keep, such as keep=5")
+    return keep
+
+
 def _read_keep(question: Question) -> int | None:
-    keep = question.parameters.number("keep", -1, least=0, most=_MOST_KEPT)
+    keep = question.parameters.number("keep", -1, least=0, most=MOST_KEPT)
     return None if keep < 0 else keep
