@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from exporter.domain.snapshot import GcMode
 from exporter.views.action import SPACE, UNTAGGED, Action
 from exporter.views.actions import actions_of, pattern_of
+from exporter.views.detail.listed import Listed, first
 from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
 from exporter.views.space_action import missing_bytes
+
+_MOST_ACTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,29 @@ class CollectorNow:
     blocker: str | None
 
 
-def planned_actions(view: SnapshotView) -> tuple[PlannedAction, ...]:
-    """Return all actions; computed once, while store and uses stay. Raises NotReadYetError."""
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """What can go.
+
+    Attributes:
+        collector: what a run of the collector frees now.
+        actions: those of ``report``; of many orphaned repositories, the largest.
+
+    """
+
+    collector: CollectorNow
+    actions: Listed[PlannedAction]
+
+
+def clean_up(view: SnapshotView) -> CleanUp:
+    """Return what can go; computed once, while store and uses stay. Raises NotReadYetError."""
     least = view.options.threshold("StorageAlmostFull", Severity.WARNING) or 0.0
     missing = missing_bytes(view.snapshot.filesystem, least)
-    return view.memo.get(("actions", missing), lambda: _planned_actions(view, least))
+    actions = view.memo.get(("actions", missing), lambda: _planned_actions(view, least))
+    return CleanUp(_collector_now(view), first(actions, _MOST_ACTIONS))
 
 
-def collector_now(view: SnapshotView) -> CollectorNow:
-    """Return what a collector run frees now. Raises NotReadYetError."""
+def _collector_now(view: SnapshotView) -> CollectorNow:
     runs = view.reading.figures.collector
     if runs is None:
         return CollectorNow(None, None)

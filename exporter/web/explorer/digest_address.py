@@ -13,11 +13,18 @@ _MOST_NAME = 150
 
 
 def named_blob(question: Question, address: Callable[[str], str]) -> BlobNumber | Redirect:
-    """Return the blob that the address names, or where its page is.
+    """Return the blob that the address names, or where its page is if it is only its beginning.
 
     ``address`` returns the address of a digest's page. Raises NothingThereError with the
     candidates, and NotReadYetError.
     """
+    number = found_blob(question, address)
+    digest = digest_of(question, number)
+    return number if digest == question.place["digest"] else Redirect(address(digest))
+
+
+def found_blob(question: Question, address: Callable[[str], str]) -> BlobNumber:
+    """Return the blob that the address names or whose digest alone begins so; raises likewise."""
     text, digests = question.place["digest"], question.view.inventory.digests
     packed = parse_digest(text)
     number = None if packed is None else digests.find(packed)
@@ -31,7 +38,7 @@ def named_blob(question: Question, address: Callable[[str], str]) -> BlobNumber 
     if not found:
         raise NothingThereError(f"nothing in the store has or references the digest {shown}")
     if len(found) == 1:
-        return Redirect(address(next(iter(found))))
+        return next(iter(found.values()))
     raise NothingThereError(
         f"{len(found):,} digests begin with {shown}",
         {each: address(each) for each in list(found)[:_SHOWN]},

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from exporter.domain.errors import ConfigurationError, PlanRefusedError
-from exporter.views.clean_up.planned_actions import PlannedAction, collector_now, planned_actions
+from exporter.views.clean_up.planned_actions import PlannedAction, clean_up
 from exporter.views.clean_up.retention import retention
 from exporter.views.clean_up.retention_chart import retention_chart
 from exporter.views.clean_up.what_if import plan_text, what_if
@@ -20,7 +20,6 @@ from exporter.web.explorer.rendering import Download, Page
 _NAMES = ("keep-last", "older-than", "match", "protect")
 _FLAGS = ("orphaned", "untagged", "detached", "include-children")
 _PLAN = "/clean-up/plan"
-_MOST_ACTIONS = 100
 
 
 def make(question: Question) -> Page:
@@ -30,17 +29,17 @@ def make(question: Question) -> Page:
     request = read_request(parameters)
     result = None
     if not request.selection.is_empty:
-        _check(question, request)
+        check(question, request)
         result = what_if(view, request, question.now)
-    actions, shown = planned_actions(view), retention(view)
+    found, shown = clean_up(view), retention(view)
     ownership = view.options.analysis.ownership
     return Page(
         "clean_up.html",
         "What can go",
         {
-            "collector": collector_now(view),
-            "actions": [(each, _address(question, each)) for each in actions[:_MOST_ACTIONS]],
-            "more_actions": max(len(actions) - _MOST_ACTIONS, 0),
+            "collector": found.collector,
+            "actions": [(each, _address(question, each)) for each in found.actions.shown],
+            "more_actions": found.actions.left_out,
             "given": given,
             "knows_orphans": knows_orphans(ownership),
             "knows_uses": ownership is not None,
@@ -59,7 +58,7 @@ def make(question: Question) -> Page:
 def make_plan(question: Question) -> Page | Download:
     """Return the plan of the selection in the address."""
     request = read_request(question.parameters)
-    _check(question, request)
+    check(question, request)
     try:
         return Download("plan.txt", plan_text(question.view, request, question.now))
     except PlanRefusedError as error:
@@ -80,7 +79,8 @@ def read_request(parameters: Parameters) -> PlanRequest:
     )
 
 
-def _check(question: Question, request: PlanRequest) -> None:
+def check(question: Question, request: PlanRequest) -> None:
+    """Raise BadParameterError for a selection that makes no sense."""
     try:
         check_request(request, question.view.options.analysis.ownership)
     except ConfigurationError as error:
