@@ -136,6 +136,7 @@ def test_an_unchanged_snapshot_is_not_sent_again(exporter: Exporter, store: Stor
     ("path", "status", "detail"),
     [
         ("/nothing", 404, "there is no such endpoint; see /api/v1/openapi.json"),
+        ("/repositories/two%0Alines", 404, "there is no such endpoint; see /api/v1/openapi.json"),
         ("/repositories?limit=0", 400, "limit is not a whole number from 1 to 1000"),
         ("/repositories?cursor=abc", 400, "cursor is not one that this API has returned"),
         ("/repositories?sort=no", 400, "sort is none of: name, size"),

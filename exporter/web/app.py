@@ -1,9 +1,10 @@
 """The web application: the pages, and what each answers."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.domain.scan_progress import ScanProgress
 from exporter.metrics.exposition import Exposition, accepts_gzip, choose_format
-from exporter.web.api.routes import Api
+from exporter.web.api.routes import ROOT, Api
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.routes import Answer, Explorer
 from exporter.web.landing import landing_page
@@ -103,7 +104,7 @@ def create_app(
     app = Starlette(
         routes=_routes([*pages, *_pages_of(explorer, api, addresses.links)], addresses),
         middleware=[Middleware(_Dated), *guards],
-        exception_handlers={} if explorer is None else {404: explorer.not_found},
+        exception_handlers=_handlers(explorer, api, addresses),
     )
     app.router.redirect_slashes = False  # /metrics/ is not a page
     return app
@@ -113,6 +114,21 @@ def _pages_of(explorer: Explorer | None, api: Api | None, links: Links) -> list[
     if explorer is None:
         return [("/", _answer_inline(lambda _: HTMLResponse(landing_page(links))))]
     return [*(() if api is None else api.pages()), *explorer.pages()]
+
+
+def _handlers(
+    explorer: Explorer | None, api: Api | None, addresses: Addresses
+) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    if explorer is None:
+        return {}
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        # no route can stand for all addresses below one: none fits a line break
+        is_api = request.scope["path"].startswith(f"{addresses.prefix}{ROOT}/")
+        answers = explorer if api is None or not is_api else api
+        return await answers.not_found(request, error)
+
+    return {404: not_found}
 
 
 def _routes(pages: Sequence[tuple[str, Answer]], addresses: Addresses) -> list[Route]:

@@ -51,15 +51,15 @@ class Api:
     def pages(self) -> list[tuple[str, Answer]]:
         """Return the path of each endpoint, and what answers it."""
         endpoints = [(f"{ROOT}{each.path}", self._endpoint(each)) for each in ENDPOINTS]
-        rest = f"{ROOT}/{{rest:path}}"
-        return [*endpoints, (f"{ROOT}/openapi.json", self._openapi), (rest, self._missing)]
+        return [*endpoints, (f"{ROOT}/openapi.json", self._openapi)]
+
+    async def not_found(self, request: Request, _: Exception) -> Response:
+        """Answer a request for an address below the root that does not exist."""
+        text = f"there is no such endpoint; see {self._links.to(f'{ROOT}/openapi.json')}"
+        return _problem(request, HTTPStatus.NOT_FOUND, text)
 
     async def _openapi(self, request: Request) -> Response:
         return respond(request, self._document, _JSON, HTTPStatus.OK, _FRESH)
-
-    async def _missing(self, request: Request) -> Response:
-        text = f"there is no such endpoint; see {self._links.to(f'{ROOT}/openapi.json')}"
-        return _problem(request, HTTPStatus.NOT_FOUND, text)
 
     def _endpoint(self, endpoint: Endpoint) -> Answer:
         async def answer(request: Request) -> Response:
