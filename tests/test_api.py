@@ -1,19 +1,21 @@
 """The JSON API: its document, its answers, and that they equal metrics and pages."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from demo.store import StoreBuilder, noise
+from demo.store import StoreBuilder, digest_of, noise
 from exporter.web.api.endpoint import Endpoint
 from exporter.web.api.endpoints import ENDPOINTS
 from tests.exporter_process import REPOSITORY, Exporter
@@ -24,11 +26,21 @@ NAMES = [f"team/app-{number:02}" for number in range(30)]
 
 
 @pytest.fixture(scope="module")
+def places(store: StoreBuilder) -> Mapping[str, list[str]]:
+    """Return what the variable parts of paths can name, by their name."""
+    image, garbage = store.tag_link(NAMES[0], "1.0").read_text(), noise("garbage", 700)
+    layer = digest_of(noise(NAMES[0], 1000))
+    names = [NAMES[0], NAMES[1], "other/tags", quote(NAMES[1], safe="")]
+    return {"name": names, "digest": [image, image[:30], layer, digest_of(garbage)]}
+
+
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> StoreBuilder:
     store = StoreBuilder(tmp_path_factory.mktemp("api") / "registry")
     for number, name in enumerate(NAMES):
         store.image(name, "1.0", [noise(name, 1000 + number // 2)])
     store.image(NAMES[0], None, [noise("untagged", 500)])
+    store.image("other/tags", "1.0", [noise("named like a word of an address", 400)])
     store.unlinked_blob(noise("garbage", 700))
     store.upload("team/app-01", bytes(300), started_at=None)
     return store
@@ -58,13 +70,26 @@ _NOT_PROMISED = [positive_data_acceptance, negative_data_rejection]
     ids=lambda each: each.path if isinstance(each, Endpoint) else str(each),
 )
 def test_every_answer_to_any_request_is_as_the_document_says(
-    document: OpenApiSchema, endpoint: Endpoint, mode: GenerationMode
+    document: OpenApiSchema,
+    places: Mapping[str, list[str]],
+    endpoint: Endpoint,
+    mode: GenerationMode,
 ) -> None:
     path = re.sub(r":path\}", "}", endpoint.path)
+    fillings = [
+        st.none() | st.sampled_from([{name: each} for each in values])
+        for name, values in places.items()
+        if f"{{{name}}}" in path
+    ]
 
-    @given(case=document[path]["GET"].as_strategy(generation_mode=mode))
+    @given(
+        case=document[path]["GET"].as_strategy(generation_mode=mode),
+        filling=st.one_of(fillings) if fillings else st.none(),
+    )
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    def check(case: Any) -> None:  # noqa: ANN401 - schemathesis' type is generic without bounds
+    def check(case: Any, filling: dict[str, str] | None) -> None:  # noqa: ANN401 - without bounds
+        if filling is not None:
+            case.path_parameters = filling  # any other text names nothing
         case.call_and_validate(excluded_checks=_NOT_PROMISED)
 
     check()
@@ -76,7 +101,19 @@ def ask(exporter: Exporter, path: str) -> Any:  # noqa: ANN401 - any JSON
 
 def test_the_document_has_every_endpoint(exporter: Exporter) -> None:
     paths = {re.sub(r":path\}", "}", each.path) for each in ENDPOINTS}
-    assert set(ask(exporter, "/openapi.json")["paths"]) == paths
+    described = ask(exporter, "/openapi.json")["paths"]
+    assert set(described) == paths
+    names = {each["get"]["operationId"] for each in described.values()}
+    assert len(names) == len(paths)
+
+
+def test_the_document_is_one_of_openapi(document: OpenApiSchema) -> None:
+    document.validate()
+
+
+def test_each_parameter_of_a_path_says_what_it_names() -> None:
+    for endpoint in ENDPOINTS:
+        assert ("{" in endpoint.path) is bool(endpoint.place)
 
 
 def pages_of(exporter: Exporter, path: str) -> Iterator[Any]:
@@ -124,7 +161,7 @@ def test_an_unchanged_snapshot_is_not_sent_again(exporter: Exporter, store: Stor
     first = exporter.get(address)
     again = exporter.get(address, if_none_match=f'"other", {first.headers["etag"]}')
     store.image("team/app-00", "2.0", [noise("new", 10)])
-    exporter.wait_for(lambda metrics: metrics.value("docker_registry_tags") == 31)
+    exporter.wait_for(lambda metrics: metrics.value("docker_registry_tags") == 32)
     changed = exporter.get(address, if_none_match=first.headers["etag"])
     assert parsedate_to_datetime(first.headers["last-modified"]).year >= 2026
     assert (again.status_code, again.content) == (httpx.codes.NOT_MODIFIED, b"")

@@ -33,6 +33,7 @@ from exporter.views.action import CommandLines
 from exporter.views.clean_up.retention import MOST_IMAGES, retention
 from exporter.views.clean_up.retention_chart import retention_chart
 from exporter.views.snapshot_view import Viewer, ViewOptions
+from exporter.web.api.routes import Api
 from exporter.web.app import create_app
 from exporter.web.explorer.links import Links
 from exporter.web.explorer.rendering import Renderer
@@ -42,6 +43,7 @@ from tests.exporter_process import Exporter
 from tests.in_process import Outcome, run_command
 
 TABLE = (1, 2, 3, 5, 10, 20, 30, 50)
+WHAT_IF = "/api/v1/clean-up/what-if"
 Options = Mapping[str, str]
 
 
@@ -328,7 +330,7 @@ def test_a_store_in_disorder_has_a_table_without_a_curve(tmp_path: Path) -> None
     assert "only these numbers are priced" in page
 
 
-def test_laborious_pages_keep_no_other_page_waiting_and_say_when_they_are_too_many(
+def test_laborious_answers_keep_no_other_waiting_and_say_when_they_are_too_many(
     tmp_path: Path,
 ) -> None:
     store = StoreBuilder(tmp_path)
@@ -344,10 +346,13 @@ def test_laborious_pages_keep_no_other_page_waiting_and_say_when_they_are_too_ma
     snapshot = analyst.with_scan(Snapshot(), analyst.analyse(scan_store(tmp_path)), ScanStatus())
     options = ViewOptions(FilesystemStore(tmp_path), analyst.options, CommandLines("plan"))
     viewer = Viewer(lambda: snapshot, options)
-    turns, limiter = Turns(patience_seconds=0.05), CapacityLimiter(2)
-    explorer = Explorer(viewer, Renderer(Links()), "store", limiter, turns)
+    turns, limiter, links = Turns(patience_seconds=0.05), CapacityLimiter(2), Links()
+    explorer = Explorer(viewer, Renderer(links), "store", limiter, turns)
     app = create_app(
-        Exposition(subject_of(Settings(), snapshot), []), is_working=lambda: True, explorer=explorer
+        Exposition(subject_of(Settings(), snapshot), []),
+        is_working=lambda: True,
+        explorer=explorer,
+        api=Api(viewer, links, limiter, turns),
     )
     answers: dict[str, httpx.Response] = {}
 
@@ -362,23 +367,31 @@ def test_laborious_pages_keep_no_other_page_waiting_and_say_when_they_are_too_ma
         ):
             try:
                 group.start_soon(ask, client, "/clean-up?keep-last=1")
-                group.start_soon(ask, client, "/clean-up?keep-last=2")
+                group.start_soon(ask, client, f"{WHAT_IF}?keep-last=2")
                 await anyio.to_thread.run_sync(begun.acquire)
                 await anyio.to_thread.run_sync(begun.acquire)
                 await ask(client, "/clean-up")
+                await ask(client, "/api/v1/clean-up/curve")
                 await ask(client, "/repositories")
+                await ask(client, "/api/v1/repositories")
             finally:
                 ends.set()
 
     anyio.run(visit)
     assert {path: answer.status_code for path, answer in answers.items()} == {
         "/clean-up": 503,
+        "/api/v1/clean-up/curve": 503,
         "/repositories": 200,
+        "/api/v1/repositories": 200,
         "/clean-up?keep-last=1": 200,
-        "/clean-up?keep-last=2": 200,
+        f"{WHAT_IF}?keep-last=2": 200,
     }
-    assert answers["/clean-up"].headers["retry-after"] == "5"
-    assert "try again" in answers["/clean-up"].text
+    for path in ("/clean-up", "/api/v1/clean-up/curve"):
+        assert answers[path].headers["retry-after"] == "5"
+        assert "try again" in answers[path].text
+    problem = answers["/api/v1/clean-up/curve"]
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert answers[f"{WHAT_IF}?keep-last=2"].json()["tags"] == 1
     assert "2 manifests and 2 tags would go" in answers["/clean-up?keep-last=1"].text
 
 

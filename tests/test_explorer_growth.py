@@ -16,7 +16,7 @@ from exporter.store.filesystem.store import FilesystemStore
 from exporter.views.action import CommandLines
 from exporter.views.chart.marks import round_moments
 from exporter.views.chart.time_chart import time_chart
-from exporter.views.detail.repository import RepositoryQuestion, repository_detail
+from exporter.views.detail.repository import repository_detail
 from exporter.views.over_time.repository_growth import RepositoryGrowth, repository_growth
 from exporter.views.over_time.series import (
     MOST_POINTS,
@@ -165,7 +165,7 @@ def test_growth_of_a_repository_is_the_same_as_in_the_table(
     view = view_of(store, history)
     repository = view.repository("app")
     assert repository is not None
-    detail = repository_detail(view, repository, RepositoryQuestion())
+    detail = repository_detail(view, repository)
     assert detail.growth is not None
     spans = {each.span_seconds: each.exclusive_bytes for each in detail.growth.spans}
     assert spans == {DAY: 20 - 20, 7 * DAY: 20 - 25, 30 * DAY: 20 - 10}

@@ -96,7 +96,8 @@ def repository_detail(
 ) -> RepositoryDetail:
     """Return what is known of a repository. Raises NotReadYetError.
 
-    ``period``: over which its growth is drawn. ``reads_platforms``: whether the store is asked for the platforms of untagged manifests.
+    ``period``: over which its growth is drawn. ``reads_platforms``: whether the store is asked for
+    the platforms of untagged manifests.
     """
     uses, name = view.snapshot.uses, repository.name
     tags, untagged = _without_reading(view, repository)

@@ -16,7 +16,9 @@ MAX_TEXT = 300
 MAX_PAGE = 1_000_000
 """Largest number of a page."""
 
-_MAX_NUMBER = 10**9
+MAX_NUMBER = 10**9
+"""Largest number that is not one of a page."""
+
 _MAX_AGE_SECONDS = 100 * 365 * 86400
 
 
@@ -64,7 +66,7 @@ class Parameters:
 
     def optional_number(self, name: str) -> int | None:
         """Return a whole number from 0 on; None if it is not given."""
-        return self.number(name, 0, least=0, most=_MAX_NUMBER) if self.text(name) else None
+        return self.number(name, 0, least=0, most=MAX_NUMBER) if self.text(name) else None
 
     def age(self, name: str) -> float | None:
         """Return a duration, such as ``90d``, in seconds; None if it is not given."""
