@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -189,13 +189,22 @@ def test_errors_are_problem_documents(
     assert problem["detail"].startswith(detail)
 
 
-def test_before_the_first_scan_the_answer_is_503(store: StoreBuilder) -> None:
+def address_of(endpoint: Endpoint) -> str:
+    """Return an address that names something, and has what is required."""
+    query = {"keep": "1", "keep-last": "1", "q": "app"}
+    given = {each.name: query[each.name] for each in endpoint.parameters if each.name in query}
+    return f"{re.sub(r'{[^}]+}', 'abcdef', endpoint.path)}?{urlencode(given)}"
+
+
+def test_before_the_first_scan_every_answer_is_503(store: StoreBuilder) -> None:
     missing = store.root.with_name("missing")
     with Exporter("--storage.root", missing, *OFTEN, until_ready=False) as exporter:
         exporter.wait_for(lambda metrics: metrics.value("docker_registry_scan_success") == 0)
-        answer = exporter.get(f"{ROOT}/overview")
-    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    assert "does not exist" in answer.json()["detail"]
+        answers = {path: exporter.get(f"{ROOT}{path}") for path in map(address_of, ENDPOINTS)}
+    statuses = {path: answer.status_code for path, answer in answers.items()}
+    assert statuses == dict.fromkeys(statuses, httpx.codes.SERVICE_UNAVAILABLE)
+    for path, answer in answers.items():
+        assert "does not exist" in answer.json()["detail"], path
 
 
 def test_the_page_about_the_api_lists_every_endpoint() -> None:

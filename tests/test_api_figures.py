@@ -284,7 +284,7 @@ def test_actions_are_those_of_the_report_with_their_plans(exporter: Exporter, fl
     assert len(planned) >= 5
     for each in planned:
         result = ask(exporter, "/clean-up/what-if", each["plan"])
-        assert result["freed_bytes"] == each["action"]["frees_bytes"]
+        assert result["frees_bytes"] == each["action"]["frees_bytes"]
     reclaimable = exporter.metrics().by("mode", "docker_registry_gc_reclaimable_bytes")
     assert found["collector"] == {"frees_bytes": reclaimable["default"], "blocker": None}
 
@@ -309,11 +309,11 @@ def test_a_what_if_is_that_of_the_plan_and_of_the_page(
     arguments += [f"--{name}={value}" for name, value in options.items() if name not in flagged]
     plan = run_command("plan", *flags[:4], *arguments).output
     found = ask(exporter, "/clean-up/what-if", options)
-    assert (found["manifests"], found["tags"], found["freed_bytes"]) == figures_of(plan)
+    assert (found["manifests"], found["tags"], found["frees_bytes"]) == figures_of(plan)
     assert found["repositories"] == len({image.partition("@")[0] for image, *_ in listed(plan)})
-    assert found["refusal"] is None
+    assert found["refused"] is None
     page = exporter.get(f"/clean-up?{urlencode(options)}").text
-    assert f'<p class="figure"><data value="{found["freed_bytes"]}">' in page
+    assert f'<p class="figure"><data value="{found["frees_bytes"]}">' in page
     assert found["command"] in unescape(page)
 
 
@@ -358,7 +358,7 @@ def test_what_plan_refuses_is_refused_with_the_same_reason(
     reason = run_command("plan", *flags, "--keep-last", "1").complaints.strip()
     with Exporter(*flags) as exporter:
         refusals = [
-            ask(exporter, "/clean-up/what-if", {"keep-last": 1})["refusal"],
+            ask(exporter, "/clean-up/what-if", {"keep-last": 1})["refused"],
             ask(exporter, "/repositories/app/_what-if", {"keep": 1})["refused"],
             ask(exporter, "/clean-up/curve")["unknown"],
         ]

@@ -148,8 +148,9 @@ def test_values_of_variables_and_build_arguments_are_nowhere(
 ) -> None:
     digest = image_of(store, APP)
     config = digest_of(encode(CONFIGURATION))
-    for path in (f"/images/{digest}", f"/blobs/{digest}", f"/blobs/{config}",
-                 f"/repositories/{APP}"):  # fmt: skip
+    paths = (f"/images/{digest}", f"/blobs/{digest}", f"/blobs/{config}", f"/repositories/{APP}")
+    api = [f"/api/v1{path}" for path in (*paths, f"/repositories/{APP}/_tags")]
+    for path in (*paths, *api):
         page = exporter.get(path)
         assert page.status_code == httpx.codes.OK
         assert SECRET not in page.text

@@ -224,7 +224,7 @@ def test_a_summary_is_the_sum_of_the_plans_lines(
         counts[1] += len(each.tags)
         counts[2] += each.freed_bytes
     assert {
-        each.name: [each.manifests, each.tags, each.freed_bytes] for each in summary.repositories
+        each.name: [each.manifests, each.tags, each.frees_bytes] for each in summary.repositories
     } == by_repository
     assert (
         summary.kept_tags, summary.children_left, summary.recent_tags,

@@ -24,14 +24,14 @@ class RepositoryShare:
         name: of the repository.
         manifests: how many.
         tags: how many go with them.
-        freed_bytes: what a collector run then frees beyond the repositories before it.
+        frees_bytes: what a collector run then frees beyond the repositories before it.
 
     """
 
     name: str
     manifests: int
     tags: int
-    freed_bytes: int
+    frees_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class PlanSummary:
     @property
     def freed_bytes(self) -> int:
         """What a collector run then frees, beyond what it frees anyway."""
-        return sum(each.freed_bytes for each in self.repositories)
+        return sum(each.frees_bytes for each in self.repositories)
 
 
 def summarize_plan(

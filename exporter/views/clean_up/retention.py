@@ -48,6 +48,7 @@ class Retention:
 
 def retention(view: SnapshotView) -> Retention:
     """Return the curve; computed once per snapshot. Raises NotReadYetError."""
+    _ = view.reading
     return view.memo.get("retention", lambda: _retention(view))
 
 

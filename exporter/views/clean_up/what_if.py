@@ -31,13 +31,13 @@ class WhatIf:
         manifests: how many it deletes.
         tags: how many go with them.
         repositories: in how many.
-        freed_bytes: what a collector run then frees, beyond what it frees anyway.
+        frees_bytes: what a collector run then frees, beyond what it frees anyway.
         largest: the repositories that free the most, largest first.
         kept_tags: how many selected tags stay, because a tag that stays needs the same manifest.
         children_left: how many manifests that only deleted indexes list stay.
         blocker: what the collector aborts on; None if it does not. Until then nothing is freed.
         notes: what else to know.
-        refusal: why no plan can be made; None if one can. All else is then empty.
+        refused: why no plan can be made; None if one can. All else is then empty.
 
     """
 
@@ -45,13 +45,13 @@ class WhatIf:
     manifests: int = 0
     tags: int = 0
     repositories: int = 0
-    freed_bytes: int = 0
+    frees_bytes: int = 0
     largest: tuple[RepositoryShare, ...] = ()
     kept_tags: int = 0
     children_left: int = 0
     blocker: str | None = None
     notes: tuple[str, ...] = ()
-    refusal: str | None = None
+    refused: str | None = None
 
 
 def options_of(view: SnapshotView) -> AnalysisOptions:
@@ -89,7 +89,7 @@ def _what_if(view: SnapshotView, request: PlanRequest, command: str, now: float)
     try:
         summary = summary_for(snapshot, options, request, now, collector_after(view))
     except PlanRefusedError as error:
-        return WhatIf(command, refusal=str(error))
+        return WhatIf(command, refused=str(error))
     blockers = (f"{each.path} ({each.reason})" for each in summary.blockers)
     return WhatIf(
         command,
@@ -106,5 +106,5 @@ def _what_if(view: SnapshotView, request: PlanRequest, command: str, now: float)
 
 
 def _largest(summary: PlanSummary) -> tuple[RepositoryShare, ...]:
-    by_bytes = sorted(summary.repositories, key=lambda each: (-each.freed_bytes, each.name))
+    by_bytes = sorted(summary.repositories, key=lambda each: (-each.frees_bytes, each.name))
     return tuple(by_bytes[:LARGEST])
