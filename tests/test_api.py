@@ -189,6 +189,29 @@ def test_errors_are_problem_documents(
     assert problem["detail"].startswith(detail)
 
 
+@pytest.mark.parametrize(
+    ("flags", "root", "shown"),
+    [
+        (("--web.external-url", "https://example.com/a/store/"), "/a/store", "/a/store"),
+        (
+            ("--web.external-url", "https://example.com/out", "--web.route-prefix", "/"),
+            "",
+            "/out",
+        ),
+    ],
+)
+def test_addresses_have_the_path_that_a_proxy_adds(
+    store: StoreBuilder, flags: tuple[str, ...], root: str, shown: str
+) -> None:
+    with Exporter("--storage.root", store.root, *flags, until_ready=False) as exporter:
+        missing = exporter.get(f"{root}{ROOT}/nothing").json()
+        document = exporter.get(f"{root}{ROOT}/openapi.json").json()
+        outside = exporter.get("/elsewhere/api/v1/nothing")
+    assert missing["detail"] == f"there is no such endpoint; see {shown}{ROOT}/openapi.json"
+    assert document["servers"] == [{"url": f"{shown}{ROOT}"}]
+    assert outside.headers["content-type"].startswith("text/html")
+
+
 def address_of(endpoint: Endpoint) -> str:
     """Return an address that names something, and has what is required."""
     query = {"keep": "1", "keep-last": "1", "q": "app"}

@@ -15,7 +15,15 @@ _PROBLEMS = {
     "404": "there is nothing of that name",
     "503": "no scan of the store has succeeded yet",
 }
-_BUSY = ", or others that take as long are being computed: ask again after Retry-After seconds"
+_BUSY = ", or others that take as long are being computed"
+_WAITS: Schema = {
+    "headers": {
+        "Retry-After": {
+            "description": "in seconds; only if others are being computed",
+            "schema": {"type": "integer"},
+        }
+    }
+}
 _PROBLEM: Schema = {
     "type": "object",
     "description": "Why a request cannot be answered (RFC 9457).",
@@ -103,6 +111,7 @@ def _operation(endpoint: Endpoint, schema: Schema) -> Schema:
             **{
                 code: {
                     "description": text,
+                    **(_WAITS if endpoint.is_laborious and code == "503" else {}),
                     "content": {
                         "application/problem+json": {
                             "schema": {"$ref": _REFERENCE.format(name="ProblemDetails")}
