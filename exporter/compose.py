@@ -9,7 +9,6 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -205,13 +204,9 @@ def history_of(settings: Settings) -> tuple["History | None", str]:
     from exporter.history.reader import HistoryReader
 
     path = history_path(settings)
-    history = None if path is None else HistoryReader(path, identity_of(open_store(settings)))
+    store = open_store(settings)
+    history = None if path is None else HistoryReader(path, lambda: store.identity)
     return history, printable(str(path))
-
-
-def identity_of(store: Store) -> Callable[[], str]:
-    """Return a function that finds a store's identity when it is first called."""
-    return cache(lambda: store.identity)
 
 
 def history_path(settings: Settings) -> Path | None:

@@ -14,9 +14,7 @@ from exporter.compose import (
     analysis_options,
     cache_path,
     external_path,
-    history_of,
     history_path,
-    identity_of,
     open_platform,
     open_store,
     plan_command,
@@ -26,6 +24,8 @@ from exporter.compose import (
 )
 from exporter.domain.scan_progress import RunningScan
 from exporter.domain.snapshot import Snapshot
+from exporter.history.late_identity import LateIdentity
+from exporter.history.reader import HistoryReader
 from exporter.history.recorder import HistoryFile
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.instruments import (
@@ -103,6 +103,7 @@ def _service(settings: Settings, program: str) -> Service:
     follower = store.follow(FiguresCodec(settings.registry.gc_dialect))
     stop = threading.Event()
     interval = settings.scan.interval
+    identity, recorded = LateIdentity(lambda: store.identity), history_path(settings)
     sources = Sources(store, platform, ask, analyst, publisher)
     refresher = StoreRefresher(follower, analyst, publisher, stop, running)
     loops = [
@@ -110,7 +111,7 @@ def _service(settings: Settings, program: str) -> Service:
         Loop("reading the store", refresher, interval, stop),
         stall_loop(store, running, stop),
         *_census_loops(sources, settings, stop),
-        *_history_loops(sources, settings, stop),
+        *_history_loops(sources, settings, identity, stop),
     ]
     operator = STANDALONE if platform is None else platform.commands
     view_options = ViewOptions(
@@ -119,7 +120,7 @@ def _service(settings: Settings, program: str) -> Service:
         CommandLines(plan_command(settings, program), operator),
         settings.storage.limit,
         subject.thresholds,
-        history_of(settings)[0],
+        None if recorded is None else HistoryReader(recorded, lambda: identity.known),
     )
     viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress, time.time)
     links = _links(settings.web, prefix)
@@ -156,12 +157,14 @@ def _census_loops(sources: Sources, settings: Settings, stop: threading.Event) -
     return [Loop("taking a census of the disk", job, interval, stop)]
 
 
-def _history_loops(sources: Sources, settings: Settings, stop: threading.Event) -> list[Loop]:
+def _history_loops(
+    sources: Sources, settings: Settings, identity: LateIdentity, stop: threading.Event
+) -> list[Loop]:
     """Return the loop that records the history, unless that is switched off."""
     path = history_path(settings)
     if path is None:
         return []
-    file = HistoryFile(path, identity_of(sources.store), settings.history.max_size)
+    file = HistoryFile(path, identity.find, settings.history.max_size)
     job = HistoryRecorder(file, sources.store, sources.publisher)
     return [Loop("recording the history", job, RECORD_SECONDS, stop)]
 

@@ -32,7 +32,8 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
     with Exporter("--storage.root", store.root, environment=environment) as exporter:
         wait_until(
             lambda: (
-                exporter.get("/api/v1/overview").json()["trend"]["growth"][0]["store_bytes"] != 0
+                exporter.get("/api/v1/overview").json()["trend"]["growth"][0]["store_bytes"]
+                not in (0, None)
             ),
             "nothing is recorded",
         )

@@ -80,13 +80,13 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened_to_read(path: Path, root: str) -> Iterator[sqlite3.Connection | None]:
+def opened_to_read(path: Path, root: str | None) -> Iterator[sqlite3.Connection | None]:
     """Open the history of the store ``root`` at one moment; None if nothing is recorded.
 
-    Raises HistoryUnusableError.
+    None as ``root`` is a store that is not known yet. Raises HistoryUnusableError.
     """
     with explained(path):
-        if not _is_there(path):
+        if root is None or not _is_there(path):
             yield None
             return
         # a connection that may not write leaves the files beside the database behind

@@ -62,11 +62,12 @@ class HistoryReader:
     """Reads the history of one store."""
 
     def __init__(
-        self, path: Path, root: Callable[[], str], clock: Callable[[], float] = time.time
+        self, path: Path, root: Callable[[], str | None], clock: Callable[[], float] = time.time
     ) -> None:
         """Read the history of the store whose identity ``root`` returns in ``path``.
 
-        ``clock`` returns Unix seconds.
+        None as the identity stands for a history that is empty as yet. ``clock`` returns Unix
+        seconds.
         """
         self._path = path
         self._root = root
