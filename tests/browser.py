@@ -45,10 +45,17 @@ class Sheet:
         )
         return width
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds against WCAG 2.2 AA: rule and elements."""
-        self.page.evaluate(AXE_SCRIPT)
-        found: dict[str, Any] = self.page.evaluate("axe.run()")
+    def overflow_at(self, width: int) -> int:
+        """How many pixels the page is wider than a window of ``width``, once it has that."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        return self.overflow
+
+    def violations(self, *rules: str) -> list[str]:
+        """Return what axe-core finds against WCAG 2.2 AA, or some rules: rule and elements."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        chosen = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        found: dict[str, Any] = self.page.evaluate("chosen => axe.run(chosen)", chosen)
         return [
             f"{each['id']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
             for each in found["violations"]
