@@ -145,10 +145,22 @@ def test_printed_pages_show_the_content_alone_and_all_of_it(
         opened.page.emulate_media(media="print")
         for path in sample.pages():
             page = opened.open(path).page
-            hidden = page.locator(".top nav, .search, .filters, .pager, .copy, footer, .skip")
+            hidden = page.locator(".top nav, .search, .filters, .pager, .copy, .skip")
             assert not any(hidden.evaluate_all("all => all.map(each => each.checkVisibility())"))
             assert page.locator("h1").is_visible(), path
+            assert page.get_by_text("Figures of ").is_visible(), path
             assert opened.overflow_at(PRINTED_WIDTH) == 0, path
+
+
+def test_paper_is_light_for_a_reader_who_likes_dark_too(
+    browser: Browser, exporter: Exporter
+) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with sheet(browser, exporter.url, color_scheme="dark") as opened:
+        page = opened.open("/").page
+        shown = page.evaluate(ground)
+        page.emulate_media(media="print")
+        assert (shown, page.evaluate(ground)) == ("rgb(20, 24, 29)", "rgb(255, 255, 255)")
 
 
 def test_axe_would_find_something(browser: Browser, exporter: Exporter) -> None:
