@@ -12,6 +12,7 @@ from starlette.routing import compile_path
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder
 from exporter.web.explorer.routes import PAGES
+from tests.recorded_history import DAY, RecordedHistory, repository
 
 SHOP = "captain/img-captain-shop"
 TAG = "30"
@@ -61,6 +62,7 @@ class Sample:
             "/repositories?page=99",
             f"/repositories/{SHOP}",
             f"/repositories/{SHOP}?keep=5&q=2&sort=size",
+            f"/repositories/{SHOP}?days=7",
             "/repositories/tools/backup",
             f"/images/{self.image}",
             f"/images/{self.store.tag_link('tools/backup', '2.0').read_text()}",
@@ -101,6 +103,16 @@ def build(directory: Path) -> Sample:
     build_sample(sample.store.root, now)
     write_captain_config(sample.captain, now)
     return sample
+
+
+def record_history(sample: Sample, state: Path) -> None:
+    """Write a history of forty days into a state directory."""
+    path = state / "registry-storage-exporter" / "history.sqlite"
+    history, now = RecordedHistory(path, root=str(sample.store.root.resolve())), int(time.time())
+    for days in (40, 20, 10):
+        history.now = now - days * DAY
+        history.record(repository(SHOP, 10**9 // days), avail=10**12)
+    history.file.close()
 
 
 def route_of(address: str) -> str | None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 
 from exporter.web.explorer.routes import PAGES
 from tests.browser import WIDTHS, Sheet, running_browser, sheet
-from tests.explorer_sample import SHOP, Sample, build, route_of
+from tests.explorer_sample import SHOP, Sample, build, record_history, route_of
 from tests.exporter_process import Exporter
 
 FILES = {"/clean-up/plan", "/repositories/{name:path}/_plan"}
@@ -49,9 +49,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def exporter(sample: Sample) -> Iterator[Exporter]:
+def exporter(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     kept = ("--retention.keep-last", "5", "--storage.limit", "200MB")
-    with Exporter(*sample.flags, *kept) as exporter:
+    state = tmp_path_factory.mktemp("state")
+    record_history(sample, state)
+    environment = {"XDG_STATE_HOME": str(state)}
+    with Exporter(*sample.flags, *kept, environment=environment) as exporter:
         yield exporter
 
 
