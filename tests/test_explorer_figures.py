@@ -143,7 +143,9 @@ def exporter(
             )
         )
         wait_until(
-            lambda: api(exporter, "/overview")["trend"]["growth"][0]["store_bytes"] != 0,
+            lambda: (
+                api(exporter, "/overview")["trend"]["growth"][0]["store_bytes"] not in (0, None)
+            ),
             "nothing is recorded",
         )
         yield exporter
@@ -241,10 +243,14 @@ def test_the_figures_of_the_overview(exporter: Exporter, truth: Truth) -> None:
             span = spans[each["span_seconds"]]
             expected["grew", span, "The store grew by"] = each["store_bytes"]
             expected["grew", span, "Free space changed by"] = each["avail_bytes"]
+    for name, points in (("Store", "store_points"), ("Available", "avail_points")):
+        sizes = [size for _, size in said["trend"][points]]
+        extents = {"Start": sizes[0], "Least": min(sizes), "Most": max(sizes), "Now": sizes[-1]}
+        expected |= {("grew", what, name): size for what, size in extents.items()}
     for each in said["deletables"]:
         expected["go", each["action"], "Frees"] = each["frees_bytes"]
     assert figures_of(page) == expected
-    assert len(expected) == 12 + 2 * 2 + 3 + len(POLICIES.split(","))
+    assert len(expected) == 12 + 2 * 2 + 2 * 4 + 3 + len(POLICIES.split(","))
     store, shown = truth.report, {each["kind"]: each["bytes"] for each in said["parts"]}
     assert {name: shown[name] for name in store["uses"]} == {
         name: each["bytes"] for name, each in store["uses"].items()
@@ -332,8 +338,8 @@ def test_the_figures_of_each_repository(walked: Walk, truth: Truth) -> None:
             expected["tags", tag["tag"], "Exclusive"] = tag["exclusive_bytes"]
         others = {key: each for key, each in figures.items() if key not in expected}
         assert {key: figures.get(key) for key in expected} == expected
-        # the report has neither of these; their own pages are compared below
-        assert {key[0] for key in others} <= {"untagged", "uploads"}
+        # the report has none of these; the pages of manifests are compared below
+        assert {key[0] for key in others} <= {"growth", "untagged", "uploads"}
         assert sum(key[0] == "untagged" for key in others) == about["untagged_manifests"]
         assert [(each["Tag"], each["Digest"]) for each in rows] == [
             (tag["tag"], short(tag["digest"])) for tag in tags
@@ -358,7 +364,7 @@ def test_the_figures_of_what_keeping_fewer_tags_frees_are_those_of_the_plans(
     for path, page in walked.of("/repositories/{name:path}").items():
         figures = {key: each for key, each in figures_of(page).items() if key[0] == "what-if"}
         asked = query_of(path)
-        if "keep" not in asked or "sort" in asked or "order" in asked:
+        if "keep" not in asked or asked.keys() & {"sort", "order", "days"}:
             continue
         plan = exporter.get(f"{urlsplit(path).path}/_plan?keep={asked['keep']}").text
         total = re.search(r"# total: (\d+) bytes in ", plan)

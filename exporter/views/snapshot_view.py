@@ -42,17 +42,27 @@ class Memo:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
-    def get(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """Return the value of a key, computed when it is first asked for."""
+    def get(
+        self,
+        key: Hashable,
+        compute: Callable[[], Result],
+        is_worth_keeping: Callable[[Result], bool] = lambda _: True,
+    ) -> Result:
+        """Return the value of a key, computed when it is first asked for.
+
+        A value that is not worth keeping is computed again the next time.
+        """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
             if len(self._entries) > self._size:
                 self._entries.popitem(last=False)
         with entry.lock:
-            if not entry.is_known:
-                entry.value, entry.is_known = compute(), True
-            return cast("Result", entry.value)
+            if entry.is_known:
+                return cast("Result", entry.value)
+            value = compute()
+            entry.value, entry.is_known = value, is_worth_keeping(value)
+            return value
 
 
 class _Entry:
@@ -146,7 +156,9 @@ class SnapshotView:
         history, part = self.options.history, int(self.now // _GROWTH_SECONDS)
         if history is None:
             return None
-        return self.memo.get(("growth", part), lambda: _growth(history))
+        return self.memo.get(
+            ("growth", part), lambda: _growth(history), lambda found: found is not None
+        )
 
     @property
     def holders(self) -> BlobHolders:

@@ -29,7 +29,9 @@ def store_series(view: SnapshotView, history: History, period: Period) -> StoreS
     """
     part = int(view.now // period.grain_seconds)
     past = view.options.past.get(
-        ("store series", period, part), lambda: _recorded(history, view.now - period.seconds)
+        ("store series", period, part),
+        lambda: _recorded(history, view.now - period.seconds),
+        lambda series: bool(series.store_points),
     )
     now = store_point_of(view.snapshot, view.now)
     if now is None:
