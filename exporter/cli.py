@@ -113,7 +113,7 @@ def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
     from exporter.compose import scan
 
     file = None if parsed.output is None else Path(parsed.output)
-    collect(scan(settings).subject, file, output)
+    collect(scan(settings, layer_links=parsed.layer_links).subject, file, output)
     return _DONE
 
 

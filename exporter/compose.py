@@ -17,7 +17,7 @@ from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.order import Dating
 from exporter.commands.one_scan import scan_once
 from exporter.domain.model import DeletionAnswer
-from exporter.domain.snapshot import ApiStatus, Snapshot
+from exporter.domain.snapshot import VERSION_2, ApiStatus, Snapshot
 from exporter.domain.text import printable
 from exporter.metrics.metric import Subject
 from exporter.metrics.repository_selection import RepositorySelector
@@ -146,8 +146,12 @@ def _endpoint(settings: Settings) -> "RegistryEndpoint | None":
     )
 
 
-def scan(settings: Settings) -> Scanned:
-    """Scan once, with progress on the terminal. Raises StoreUnreadableError."""
+def scan(settings: Settings, *, layer_links: bool = True) -> Scanned:
+    """Scan once, with progress on the terminal. Raises StoreUnreadableError.
+
+    ``layer_links``: whether it looks at them, whatever it may cost. The collector of version 3
+    aborts on damaged ones: what it would free is not known without.
+    """
     platform = open_platform(settings)
     limit = settings.scan.max_ops_per_second
     store = open_store(settings, FollowOptions(max_ops_per_second=limit))
@@ -155,7 +159,12 @@ def scan(settings: Settings) -> Scanned:
     ask = registry_question(settings, lambda *_: None)
     with terminal_progress() as on_progress:
         snapshot = scan_once(
-            store, platform, Analyst(options), ask_registry=ask, on_progress=on_progress
+            store,
+            platform,
+            Analyst(options),
+            ask_registry=ask,
+            on_progress=on_progress,
+            layer_links=layer_links or options.dialect != VERSION_2,
         )
     operator = STANDALONE if platform is None else platform.commands
     return Scanned(store, options, operator, subject_of(settings, snapshot))

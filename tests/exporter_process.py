@@ -233,8 +233,10 @@ def run_exporter(
 def collect(
     root: Path, *flags: str | Path, environment: Mapping[str, str] | None = None
 ) -> Metrics:
-    """Run ``collect`` on a store, and parse its output."""
-    done = run_exporter("collect", "--storage.root", root, *flags, environment=environment)
+    """Run ``collect`` on a store, with layer links as ``serve`` has them, and parse its output."""
+    done = run_exporter(
+        "collect", "--layer-links", "--storage.root", root, *flags, environment=environment
+    )
     if done.returncode != 0:
         raise RuntimeError(f"collect ended with {done.returncode}:\n{done.stderr}")
     return Metrics.parse(done.stdout)

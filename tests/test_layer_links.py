@@ -410,3 +410,17 @@ def test_a_broken_link_no_longer_counts_once_its_blob_is_collected(store: StoreB
     collected = scan_store(store.root, hurt, memory=memory)
     assert collected.broken_layer_links == {}
     assert len(collected.digests) == len(collected.sizes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "tags"),
+    [((), 0), (("--layer-links",), 1), (("--registry.gc-dialect", "3"), 1)],
+)
+def test_collect_looks_at_layer_links_only_where_that_is_wanted_or_decides_what_is_freed(
+    tmp_path: Path, flags: tuple[str, ...], tags: int
+) -> None:
+    store = StoreBuilder(tmp_path)
+    store.image("app", "1.0", [LAYER])
+    store.layer_link("app", digest_of(LAYER)).write_bytes(b"")
+    outcome = run_command("collect", "--storage.root", store.root, *flags)
+    assert f"docker_registry_broken_tags {tags:.1f}\n" in outcome.output

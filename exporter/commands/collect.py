@@ -18,6 +18,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="replace FILE instead of writing to standard output"
     )
+    parser.add_argument(
+        "--layer-links",
+        action="store_true",
+        help="look at layer links too, as serve does once an hour: it takes about a seventh longer",
+    )
 
 
 def collect(subject: Subject, file: Path | None, output: TextIO) -> None:

@@ -22,11 +22,12 @@ def scan_once(
     *,
     ask_registry: Callable[[], ApiStatus] | None = None,
     on_progress: ProgressListener = lambda _: None,
+    layer_links: bool = True,
 ) -> Snapshot:
     """Return a snapshot of the store, the platform, the registry's API, and the space left.
 
-    Without ``ask_registry`` the API is not asked. Raises StoreUnreadableError if the store as a
-    whole cannot be read.
+    ``layer_links``: whether the scan looks at them. Without ``ask_registry`` the API is not asked.
+    Raises StoreUnreadableError if the store as a whole cannot be read.
     """
     snapshot = Snapshot()
     if platform is not None:
@@ -34,7 +35,7 @@ def scan_once(
     status = snapshot.platform
 
     def scan(was_interrupted: Callable[[], bool]) -> Analysis:
-        inventory = store.scan(ScanControl(on_progress, was_interrupted))
+        inventory = store.scan(ScanControl(on_progress, was_interrupted, layer_links))
         return analyst.analyse(inventory, status)
 
     started = time.monotonic()

@@ -39,7 +39,12 @@ class FilesystemStore:
     def scan(self, control: ScanControl) -> Inventory:
         """Read all of it once. Raises as :func:`scan_store` does."""
         limit = self._options.max_ops_per_second
-        return scan_store(self._root, control=control, max_ops_per_second=limit)
+        return scan_store(
+            self._root,
+            control=control,
+            max_ops_per_second=limit,
+            layer_links_later=not control.layer_links,
+        )
 
     def follow(self, codec: KeptCodec[Kept]) -> Follower[Kept]:
         """Begin to scan it again and again, as the options say."""
