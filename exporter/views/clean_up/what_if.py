@@ -1,6 +1,7 @@
 """What a selection would delete and free, and how it is carried out."""
 
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.order import remembering
@@ -106,5 +107,7 @@ def _what_if(view: SnapshotView, request: PlanRequest, command: str, now: float)
 
 
 def _largest(summary: PlanSummary) -> tuple[RepositoryShare, ...]:
-    by_bytes = sorted(summary.repositories, key=lambda each: (-each.frees_bytes, each.name))
-    return tuple(by_bytes[:LARGEST])
+    by_bytes = nsmallest(
+        LARGEST, summary.repositories, key=lambda each: (-each.frees_bytes, each.name)
+    )
+    return tuple(by_bytes)
