@@ -104,11 +104,11 @@ class Analyst:
         self._states.follow(inventory)
         figures = analyse(inventory, self.options.dialect, self._states)
         store = StoreReading(inventory, figures, self._states.holders)
-        untagged = self._plain_untagged(store)
+        untagged = _plain_untagged(figures)
         # computing what each repository reaches takes as long as all else after a push
         needs_reaches = self.options.need_conclusions or untagged is None
         reaches = self._states.reaches if needs_reaches else None
-        conclusions = self.conclude(store, platform, reaches, untagged)
+        conclusions = self.conclude(store, platform, reaches)
         self._states.release()
         return Analysis(store, conclusions)
 
@@ -150,14 +150,10 @@ class Analyst:
         store: StoreReading,
         platform: PlatformStatus | None,
         reaches: Reaches | None = None,
-        plain_untagged: int | None = None,
     ) -> Conclusions:
-        """Conclude what needs both; while the platform's images are unknown, nothing is.
-
-        ``plain_untagged`` is what deleting all untagged manifests would free; None if not all can
-        be deleted, or that is not known yet.
-        """
+        """Conclude what needs both; while the platform's images are unknown, nothing is."""
         options, images = self.options, _images_of(platform)
+        plain_untagged = _plain_untagged(store.figures)
         if plain_untagged is not None and not options.need_conclusions:
             return Conclusions(images, None, (), plain_untagged)
         inventory = store.inventory
@@ -191,20 +187,10 @@ class Analyst:
             untagged = price_untagged(inventory, reaches, collector, uses, sizes)
         return Conclusions(images, uses, tuple(policies), untagged)
 
-    def _plain_untagged(self, store: StoreReading) -> int | None:
-        """Return what deleting all untagged manifests would free, if nothing speaks against one.
 
-        Then it is the bytes that no tag reaches.
-        """
-        inventory = store.inventory
-        if (
-            inventory.unread
-            or not inventory.references_known
-            or not self._states.is_orderly
-            or self._states.may_have_artifacts
-        ):
-            return None
-        return store.figures.blobs[BlobState.UNTAGGED].bytes
+def _plain_untagged(figures: StoreFigures) -> int | None:
+    """Return what deleting all untagged manifests would free, if nothing speaks against one."""
+    return figures.blobs[BlobState.UNTAGGED].bytes if figures.is_untagged_needless else None
 
 
 def _images_of(platform: PlatformStatus | None) -> AppImages | None:

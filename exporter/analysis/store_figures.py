@@ -68,6 +68,12 @@ def analyse(
             if states.may_have_artifacts
             else ArtifactFigures()
         ),
+        is_untagged_needless=(
+            not inventory.unread
+            and inventory.references_known
+            and states.is_orderly
+            and not states.may_have_artifacts
+        ),
     )
 
 

@@ -208,6 +208,8 @@ class StoreFigures:
         collector: what the registry's collector would do in each mode; None while something
             could not be read that may change it.
         artifacts: signatures, attestations, SBOMs and their kind.
+        is_untagged_needless: whether nothing in the store needs any untagged manifest: deleting
+            all of them then frees the untagged bytes.
 
     """
 
@@ -222,6 +224,7 @@ class StoreFigures:
     integrity: Integrity | None
     collector: Mapping[GcMode, CollectorRun] | None
     artifacts: ArtifactFigures = field(default_factory=ArtifactFigures)
+    is_untagged_needless: bool = False
 
     @property
     def total_bytes(self) -> int:

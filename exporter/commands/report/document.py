@@ -20,12 +20,14 @@ def report_json(report: StoreReport) -> bytes:
     """Return the report as one JSON object: bytes, Unix seconds, null for unknown."""
     snapshot, reading = report.snapshot, report.reading
     uses = snapshot.uses
+    figures = msgspec.to_builtins(reading.figures, str_keys=True)
+    del figures["is_untagged_needless"]  # the actions say what follows from it
     document: dict[str, Any] = {
         "root": report.location,
         "scanned_at": snapshot.scan.last_success_at,
         "scan_duration_seconds": snapshot.scan.duration_seconds,
         "storage_limit_bytes": report.storage_limit,
-        **msgspec.to_builtins(reading.figures, str_keys=True),
+        **figures,
         "integrity": msgspec.to_builtins(snapshot.integrity),
         "repositories": [_repository(each, uses, report.ownership) for each in report.repositories],
         "issues": reading.inventory.issues,

@@ -63,8 +63,8 @@ def scan_store(
     empty. With a ``memory`` that knows ``previous``, only changes are read; if there are none, the
     result is ``previous`` itself. With ``places``, changes are looked for only there, without a
     limit; otherwise with at most ``max_ops_per_second``: each stat, each small file and each
-    listing is one operation. With ``layer_links_later``, a scan that knows nothing does not look at
-    layer links; the next one that looks everywhere does.
+    listing is one operation. With ``layer_links_later``, a scan that knows of no layer links does
+    not look at them; the next one that looks everywhere does.
 
     Raises StoreUnreadableError if the store as a whole cannot be read, ScanCancelledError soon
     after ``control`` says to stop.
@@ -93,7 +93,8 @@ def scan_store(
         scan = _Scan(store, issues, strays, previous or Inventory(), recollection, workers)
         advance = Advance(report, is_full=recollection.is_full)
         halves = identities(store)
-        looks = not (is_cache or (layer_links_later and recollection.is_full))
+        knows_none = recollection.is_full or not recollection.known.has_layer_links
+        looks = not (is_cache or (layer_links_later and knows_none))
         inventory = scan.run(advance, looks_at_layer_links=looks)
         pairs = zip(halves, identities(store), strict=True)
         if any(before not in {None, now} for before, now in pairs):

@@ -96,6 +96,7 @@ def _differ(known: Known, other: Known) -> bool:
         or known.prefixes != other.prefixes
         or known.repositories != other.repositories
         or known.found != other.found
+        or known.has_layer_links != other.has_layer_links
     )
 
 
