@@ -184,7 +184,8 @@ def test_a_kill_at_any_moment_of_a_cache_write_costs_only_time(
     writer.finish()
     assert writer.outcomes.total() == kills
     old, new, none = (writer.outcomes[each] for each in ("old", "new", "none"))
-    assert writer.interrupted > 0
+    # eight kills on a busy machine may all come before or after a write
+    assert writer.interrupted > 0 or not at_length
     assert not at_length or (old and new and none), "the kills did not spread over the write"
     record(
         "Killed with -9 while it writes the cache: the next start is ready and has the right "
