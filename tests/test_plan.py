@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.deletion.plan import make_plan
+from exporter.analysis.deletion.plan import choose, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import reaches_of
@@ -245,10 +245,11 @@ def test_the_lines_of_any_plan_add_up_to_what_the_collector_would_free(
         inventory = scan_store(directory)
         reaches = reaches_of(inventory)
         collector = CollectorAfter(inventory, reaches, dialect)
-        plan = make_plan(
-            inventory, reaches, collector, Selection(keep_last=keep), None,
-            now=NOW, include_children=include_children,
-        )  # fmt: skip
+        selection = Selection(keep_last=keep)
+        chosen = choose(
+            inventory, reaches, selection, None, now=NOW, include_children=include_children
+        )
+        plan = make_plan(inventory, collector, chosen)
         deleted: dict[str, set[int]] = {}
         for each in plan.deletions:
             digest = parse_digest(each.digest)

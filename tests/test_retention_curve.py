@@ -12,7 +12,7 @@ from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.collector_simulation import mark
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
 from exporter.analysis.deletion.order import Dating
-from exporter.analysis.deletion.plan import make_plan
+from exporter.analysis.deletion.plan import choose, make_plan
 from exporter.analysis.deletion.plan_summary import summarize_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.retention_curve import MOST, retention_curve, some_points
@@ -167,9 +167,8 @@ def test_counted_references_say_what_the_simulated_collector_frees(
     reaches = reaches_of(inventory)
     collector = CollectorAfter(inventory, lazy_reaches(inventory), dialect)
     assume(collector.is_orderly)
-    plan = make_plan(
-        inventory, reaches, collector, selection, None, now=NOW, include_children=include_children
-    )
+    chosen = choose(inventory, reaches, selection, None, now=NOW, include_children=include_children)
+    plan = make_plan(inventory, collector, chosen)
     deleted: dict[str, set[int]] = {}
     for each in plan.deletions:
         digest = parse_digest(each.digest)
@@ -210,13 +209,12 @@ def test_a_summary_is_the_sum_of_the_plans_lines(
         inventory = with_times(scan_store(directory), places)
     reaches = reaches_of(inventory)
     collector = CollectorAfter(inventory, reaches, dialect)
-    plan = make_plan(
-        inventory, reaches, collector, selection, None, now=NOW, include_children=include_children
+    chosen, lazily = (
+        choose(inventory, each, selection, None, now=NOW, include_children=include_children)
+        for each in (reaches, lazy_manifest_reaches(inventory))
     )
-    summary = summarize_plan(
-        inventory, lazy_manifest_reaches(inventory), collector, selection, None,
-        now=NOW, include_children=include_children,
-    )  # fmt: skip
+    plan = make_plan(inventory, collector, chosen)
+    summary = summarize_plan(inventory, collector, lazily)
     by_repository: dict[str, list[int]] = {}
     for each in plan.deletions:
         counts = by_repository.setdefault(each.repository, [0, 0, 0])

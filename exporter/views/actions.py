@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
-from exporter.analysis.deletion.plan import Plan, make_plan
+from exporter.analysis.deletion.plan import Plan, choose, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.domain.snapshot import (
@@ -140,15 +140,15 @@ class _Prices:
         inventory = self._inventory
         if repository is not None:
             inventory = replace(inventory, repositories=(self._repositories[repository],))
-        return make_plan(
+        chosen = choose(
             inventory,
             lazy_manifest_reaches(inventory),
-            self._collector,
             selection,
             self._uses,
             now=0.0,  # nothing is selected by age
             include_children=True,
         )
+        return make_plan(inventory, self._collector, chosen)
 
 
 def _without_tags(snapshot: Snapshot, price: _Prices, write: CommandWriter) -> Iterator[Action]:

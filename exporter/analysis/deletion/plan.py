@@ -76,27 +76,8 @@ class Collector(Protocol):
         """Return the blobs that it frees beyond what it frees anyway."""
 
 
-def make_plan(
-    inventory: Inventory,
-    reaches: ManifestReaches,
-    collector: Collector,
-    selection: Selection,
-    uses: UseFigures | None,
-    *,
-    now: float,
-    include_children: bool = False,
-    dating: Dating = UNDATED,
-) -> Plan:
-    """Return which manifests to delete so that what is selected goes and all others stay whole."""
-    chosen = choose(
-        inventory,
-        reaches,
-        selection,
-        uses,
-        now=now,
-        include_children=include_children,
-        dating=dating,
-    )
+def make_plan(inventory: Inventory, collector: Collector, chosen: "Chosen") -> Plan:
+    """Return which manifests to delete so that what was chosen goes, each with its price."""
     lines = list(_lines(inventory, chosen))
     deleted: dict[str, set[BlobNumber]] = {}
     for repository, number, _ in lines:

@@ -6,14 +6,11 @@ Equals the sums over the plan's lines, and costs a fraction of them.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.analysis.deletion.order import UNDATED, Basis, Dating
-from exporter.analysis.deletion.plan import Chosen, blockers_of, choose
+from exporter.analysis.deletion.order import Basis
+from exporter.analysis.deletion.plan import Chosen, blockers_of
 from exporter.analysis.deletion.retention import CollectorAfter
-from exporter.analysis.deletion.selection import Selection
-from exporter.analysis.reachability import ManifestReaches
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Blocker
-from exporter.domain.uses import UseFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +70,8 @@ class PlanSummary:
         return sum(each.frees_bytes for each in self.repositories)
 
 
-def summarize_plan(
-    inventory: Inventory,
-    reaches: ManifestReaches,
-    collector: CollectorAfter,
-    selection: Selection,
-    uses: UseFigures | None,
-    *,
-    now: float,
-    include_children: bool = False,
-    dating: Dating = UNDATED,
-) -> PlanSummary:
+def summarize_plan(inventory: Inventory, collector: CollectorAfter, chosen: Chosen) -> PlanSummary:
     """Return what the plan with the same arguments would delete and free."""
-    chosen = choose(
-        inventory,
-        reaches,
-        selection,
-        uses,
-        now=now,
-        include_children=include_children,
-        dating=dating,
-    )
     return PlanSummary(
         tuple(_by_repository(inventory, collector, chosen)),
         chosen.kept_tags,

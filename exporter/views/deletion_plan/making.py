@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
-from exporter.analysis.deletion.plan import Plan, make_plan
+from exporter.analysis.deletion.plan import Chosen, Plan, choose, make_plan
 from exporter.analysis.deletion.plan_summary import PlanSummary, summarize_plan
 from exporter.analysis.deletion.protection import find_protected, with_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.domain.errors import PlanRefusedError
+from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Snapshot, StoreReading
 from exporter.domain.text import first_of, printable
 from exporter.views.deletion_plan.request import PlanRequest
@@ -59,19 +60,8 @@ def plan_for(
 
     ``now`` is in Unix seconds; ``collector`` is one of this snapshot, if it is at hand.
     """
-    inventory = readable_store(snapshot, options).inventory
-    made = make_plan(
-        inventory,
-        lazy_manifest_reaches(inventory),
-        collector or collector_of(snapshot, options),
-        replace(request.selection, changed_at=changed_at(snapshot)),
-        with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
-        now=now,
-        include_children=request.include_children,
-        dating=options.dating,
-    )
-    refuse_ties(made.tied)
-    return made
+    inventory, chosen = _choose(snapshot, options, request, now)
+    return make_plan(inventory, collector or collector_of(snapshot, options), chosen)
 
 
 def summary_for(
@@ -82,19 +72,25 @@ def summary_for(
     collector: CollectorAfter,
 ) -> PlanSummary:
     """Return what the plan with the same arguments would delete. Raises PlanRefusedError."""
+    inventory, chosen = _choose(snapshot, options, request, now)
+    return summarize_plan(inventory, collector, chosen)
+
+
+def _choose(
+    snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, now: float
+) -> tuple[Inventory, Chosen]:
     inventory = readable_store(snapshot, options).inventory
-    summary = summarize_plan(
+    chosen = choose(
         inventory,
         lazy_manifest_reaches(inventory),
-        collector,
         replace(request.selection, changed_at=changed_at(snapshot)),
         with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
         now=now,
         include_children=request.include_children,
         dating=options.dating,
     )
-    refuse_ties(summary.tied)
-    return summary
+    refuse_ties(chosen.tied)
+    return inventory, chosen
 
 
 def write(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from exporter.analysis.deletion.one_repository import CollectorAfterInOne, count_marks
 from exporter.analysis.deletion.order import DateReader, Dating
-from exporter.analysis.deletion.plan import Collector, Plan, make_plan
+from exporter.analysis.deletion.plan import Collector, Plan, choose, make_plan
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import RepositoryReach, reach_of, reaches_of
@@ -114,21 +114,16 @@ def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
     inventory = readable_store(snapshot, options).inventory
     reach = reach_of(inventory.manifests, repository)
     dating = replace(options.dating, read=_timed(view, options.dating))
+    alone = replace(inventory, repositories=(repository,))
+    selection = replace(_selection(repository, keep), changed_at=changed_at(snapshot))
     try:
-        plan = make_plan(
-            replace(inventory, repositories=(repository,)),
-            [reach],
-            _collector(view, repository, reach),
-            replace(_selection(repository, keep), changed_at=changed_at(snapshot)),
-            snapshot.uses,
-            now=0.0,  # nothing of the selection depends on it
-            dating=dating,
-        )
+        # nothing of the selection depends on the time
+        chosen = choose(alone, [reach], selection, snapshot.uses, now=0.0, dating=dating)
     except NotReadInTimeError as error:
         reason = f"no plan, because it is unknown when images were created: {error}"
         raise PlanRefusedError(reason) from error
-    refuse_ties(plan.tied)
-    return plan
+    refuse_ties(chosen.tied)
+    return make_plan(alone, _collector(view, repository, reach), chosen)
 
 
 def _timed(view: SnapshotView, dating: Dating) -> DateReader:
