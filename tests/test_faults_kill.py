@@ -32,6 +32,8 @@ WRITTEN = "docker_registry_cache_write_success"
 WRITTEN_IN = re.compile(r"kept what the scan knows.* duration_seconds=(\S+)")
 AT_MOST = 2.0
 """Maximum delay of a kill, as a multiple of the duration of an undisturbed write."""
+MOST_KILLS = 200
+"""After which a write must have been interrupted."""
 BLOBS = 1500
 """Enough for a write of some milliseconds."""
 
@@ -176,16 +178,18 @@ def test_a_kill_at_any_moment_of_a_cache_write_costs_only_time(
     kills = 100 if at_length else 8
     writer = KilledWriter(tmp_path)
     writer.begin()
-    for number in range(kills):
-        if number % 4 == 3:
+    # on a busy machine a few may all come before or after a write
+    while writer.outcomes.total() < kills or (
+        not writer.interrupted and writer.outcomes.total() < MOST_KILLS
+    ):
+        if writer.outcomes.total() % 4 == 3:
             writer.kill_during_the_first_write()
         else:
             writer.kill_during_the_last_write()
     writer.finish()
-    assert writer.outcomes.total() == kills
+    kills = writer.outcomes.total()
     old, new, none = (writer.outcomes[each] for each in ("old", "new", "none"))
-    # eight kills on a busy machine may all come before or after a write
-    assert writer.interrupted > 0 or not at_length
+    assert writer.interrupted > 0
     assert not at_length or (old and new and none), "the kills did not spread over the write"
     record(
         "Killed with -9 while it writes the cache: the next start is ready and has the right "
