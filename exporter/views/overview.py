@@ -1,7 +1,7 @@
 """The overview: how full the disk is, what fills it, what can go, and what is wrong."""
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from exporter.domain.model import FilesystemUsage
@@ -182,7 +182,9 @@ def _disk(view: SnapshotView, filesystem: FilesystemUsage | None) -> Level | Non
     if filesystem is None:
         return None
     available, size = filesystem.avail_bytes, filesystem.size_bytes
-    severity = _below(view, "StorageAlmostFull", available, size)
+    severity = _severity(
+        view, "StorageAlmostFull", lambda least: size > 0 and available / size < least
+    )
     return Level(size - filesystem.free_bytes, size, available, severity)
 
 
@@ -190,7 +192,7 @@ def _inodes(view: SnapshotView, filesystem: FilesystemUsage | None) -> Level | N
     if filesystem is None or not filesystem.files:
         return None
     left, files = filesystem.files_free, filesystem.files
-    severity = _below(view, "InodesAlmostExhausted", left, files)
+    severity = _severity(view, "InodesAlmostExhausted", lambda least: left / files < least)
     return Level(files - left, files, left, severity)
 
 
@@ -199,18 +201,17 @@ def _budget(view: SnapshotView, figures: StoreFigures) -> Level | None:
     if limit is None:
         return None
     used = figures.total_bytes + figures.uploads.bytes
-    severity = None
-    for each in (Severity.CRITICAL, Severity.WARNING):
-        threshold = view.options.threshold("StorageLimitApproaching", each)
-        if severity is None and threshold is not None and used / limit > threshold:
-            severity = each
+    severity = _severity(view, "StorageLimitApproaching", lambda most: used / limit > most)
     return Level(used, limit, max(limit - used, 0), severity)
 
 
-def _below(view: SnapshotView, alert: str, left: int, total: int) -> Severity | None:
+def _severity(
+    view: SnapshotView, alert: str, is_beyond: Callable[[float], bool]
+) -> Severity | None:
+    """Return the worst severity with a threshold that something is beyond; None if it is not."""
     for severity in (Severity.CRITICAL, Severity.WARNING):
         threshold = view.options.threshold(alert, severity)
-        if threshold is not None and total and left / total < threshold:
+        if threshold is not None and is_beyond(threshold):
             return severity
     return None
 
