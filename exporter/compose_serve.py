@@ -124,17 +124,18 @@ def _service(settings: Settings, program: str) -> Service:
     )
     viewer = Viewer(lambda: publisher.snapshot, view_options, lambda: running.progress, time.time)
     links = _links(settings.web, prefix)
-    limiter = CapacityLimiter(_PAGE_THREADS)
-    turns = Turns()
-    explorer = Explorer(viewer, Renderer(links), store.location, limiter, turns)
+    explorer = None
+    if settings.web.explorer:
+        limiter, turns = CapacityLimiter(_PAGE_THREADS), Turns()
+        pages = Explorer(viewer, Renderer(links), store.location, limiter, turns)
+        explorer = pages, Api(viewer, links, limiter, turns)
     app = create_app(
         exposition,
         is_working=lambda: all(loop.is_alive() for loop in loops),
         read_progress=lambda: running.progress,
         guards=access.guards,
         read_stall=lambda: running.still_seconds,
-        explorer=explorer if settings.web.explorer else None,
-        api=Api(viewer, links, limiter, turns),
+        explorer=explorer,
         addresses=Addresses(prefix, links),
     )
     return Service(store, loops, stop, follower.close, app, listener, bounds, access)

@@ -351,8 +351,7 @@ def test_laborious_answers_keep_no_other_waiting_and_say_when_they_are_too_many(
     app = create_app(
         Exposition(subject_of(Settings(), snapshot), []),
         is_working=lambda: True,
-        explorer=explorer,
-        api=Api(viewer, links, limiter, turns),
+        explorer=(explorer, Api(viewer, links, limiter, turns)),
     )
     answers: dict[str, httpx.Response] = {}
 

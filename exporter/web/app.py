@@ -52,16 +52,15 @@ def create_app(
     read_progress: Callable[[], ScanProgress | None] = lambda: None,
     guards: Sequence[Middleware] = (),
     read_stall: Callable[[], float] = lambda: 0.0,
-    explorer: Explorer | None = None,
-    api: Api | None = None,
+    explorer: tuple[Explorer, Api] | None = None,
     addresses: Addresses = Addresses(),
 ) -> Starlette:
     """Return the application.
 
     ``is_working`` returns whether the background loops are alive, ``read_progress`` the progress
     of the running full scan, ``read_stall`` the seconds since a scan last made progress.
-    ``guards`` are applied to all pages. ``explorer`` and ``api`` answer for the pages for people
-    and programs, if they are switched on.
+    ``guards`` are applied to all pages. ``explorer`` answers for the pages for people and
+    programs, if they are switched on.
     """
     turns = _Turns(_PAGES_AT_A_TURN)
 
@@ -102,31 +101,32 @@ def create_app(
         ("/-/ready", _answer_inline(ready)),
     ]
     app = Starlette(
-        routes=_routes([*pages, *_pages_of(explorer, api, addresses.links)], addresses),
+        routes=_routes([*pages, *_pages_of(explorer, addresses.links)], addresses),
         middleware=[Middleware(_Dated), *guards],
-        exception_handlers=_handlers(explorer, api, addresses),
+        exception_handlers=_handlers(explorer, addresses),
     )
     app.router.redirect_slashes = False  # /metrics/ is not a page
     return app
 
 
-def _pages_of(explorer: Explorer | None, api: Api | None, links: Links) -> list[tuple[str, Answer]]:
+def _pages_of(explorer: tuple[Explorer, Api] | None, links: Links) -> list[tuple[str, Answer]]:
     if explorer is None:
         return [("/", _answer_inline(lambda _: HTMLResponse(landing_page(links))))]
-    return [*(() if api is None else api.pages()), *explorer.pages()]
+    pages, api = explorer
+    return [*api.pages(), *pages.pages()]
 
 
 def _handlers(
-    explorer: Explorer | None, api: Api | None, addresses: Addresses
+    explorer: tuple[Explorer, Api] | None, addresses: Addresses
 ) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
     if explorer is None:
         return {}
+    pages, api = explorer
 
     async def not_found(request: Request, error: Exception) -> Response:
         # no route can stand for all addresses below one: none fits a line break
         is_api = request.scope["path"].startswith(f"{addresses.prefix}{ROOT}/")
-        answers = explorer if api is None or not is_api else api
-        return await answers.not_found(request, error)
+        return await (api if is_api else pages).not_found(request, error)
 
     return {404: not_found}
 
