@@ -920,6 +920,7 @@ def state_variables(tmp_path: Path) -> dict[str, str]:
     return {
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "REGISTRY_EXPORTER_HISTORY_MAX_SIZE": "0",
+        "REGISTRY_EXPORTER_SCAN_CENSUS_INTERVAL": "0",
     }
 
 
