@@ -37,6 +37,8 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Flags:
     store.image(MANY, None, [noise("untagged", 900)], at=SAME_TIME)
     return (
         "--storage.root", place / "registry", "--caprover.config-dir", place / "captain",
+        "--alerts.storage-almost-full.warning", "0",
+        "--alerts.storage-almost-full.critical", "0",
         "--retention.keep-last", POLICIES,
     )  # fmt: skip
 

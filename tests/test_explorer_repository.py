@@ -23,10 +23,10 @@ from exporter.store.filesystem.store import FilesystemStore
 from exporter.store.port import ScanControl
 from exporter.views.action import CommandLines
 from exporter.views.deletion_plan.request import PlanRequest
+from exporter.views.detail.repository import known_tags
 from exporter.views.detail.tag_table import TagQuery, tag_table
 from exporter.views.detail.what_if import plan_text, what_if
 from exporter.views.snapshot_view import SnapshotView, ViewOptions
-from exporter.views.tag_rows import repository_tags
 from tests.exporter_process import Exporter, run_exporter
 from tests.random_stores import STEPS, STEPS_WITH_LOSSES, Step, build, temporary_directory
 from tests.small_stores import STORES
@@ -383,7 +383,7 @@ def test_figures_that_were_kept_over_a_restart_are_the_same(store: StoreBuilder)
         tables = [
             tag_table(
                 each,
-                repository_tags(each.inventory, repository, each.holders, None),
+                known_tags(each, repository),
                 TagQuery(),
             )
             for each in (view, restarted)

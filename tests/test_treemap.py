@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from demo.store import StoreBuilder
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.reachability import reachable
+from exporter.analysis.reachability import expand
 from exporter.analysis.repository_figures import parts_of
 from exporter.analysis.store_figures import analyse
 from exporter.domain.snapshot import RepositoryFigures
@@ -175,10 +175,9 @@ def test_the_parts_of_a_repository_are_what_its_images_do_not_share(steps: list[
         assert whole == by_name[repository.name].referenced_bytes
         roots = {each.manifest for each in repository.revisions}
         targets = {tag.target for tag in repository.tags if tag.target is not None}
-        below = reachable(inventory.manifests, targets)
+        below, _ = expand(inventory.manifests, targets)
         for target in targets:
             others = targets - {target} | (roots - below)
-            alone = reachable(inventory.manifests, (target,)) - reachable(
-                inventory.manifests, others
-            )
+            alone = expand(inventory.manifests, (target,))[0]
+            alone -= expand(inventory.manifests, others)[0]
             assert parts.tagged[target] == bytes_on_disk(inventory, alone)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from exporter.analysis.collector_fast_path import is_plain, names_over_untagged
 from exporter.analysis.deletion.artifacts import names_artifacts
 from exporter.analysis.integrity import has_sound_links
-from exporter.analysis.reachability import RepositoryReach, reach_of, reachable
+from exporter.analysis.reachability import RepositoryReach, reach_of, reachable_from
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.snapshot import TagName
@@ -93,14 +93,10 @@ def logical_bytes_of(
 
     ``targets`` maps each target to the number of its tags.
     """
-    manifests, total = inventory.manifests, 0
-    for target, times in targets.items():
-        manifest = manifests.get(target)
-        if manifest is not None and not manifest.children:  # most are such, and this is much faster
-            total += times * measure({target, *manifest.blobs})
-        else:
-            total += times * measure(reachable(manifests, (target,)))
-    return total
+    manifests = inventory.manifests
+    return sum(
+        times * measure(reachable_from(manifests, target)) for target, times in targets.items()
+    )
 
 
 _UNTAGGED, _SHARED = -1, -2
@@ -133,7 +129,7 @@ def parts_of(inventory: Inventory, repository: Repository) -> RepositoryParts:
     # one number for each blob takes less room than the set of each target
     owners = dict.fromkeys(reach.untagged, _UNTAGGED)
     for target in reach.targets:
-        for blob in reachable(manifests, (target,)):
+        for blob in reachable_from(manifests, target):
             owners[blob] = _SHARED if blob in owners else target
     totals: Counter[BlobNumber] = Counter(dict.fromkeys(reach.targets, 0))
     for blob, owner in owners.items():

@@ -16,7 +16,7 @@ _FIRST_IMAGES = datetime(2013, 1, 1, tzinfo=UTC).timestamp()
 
 _ANNOTATION = "org.opencontainers.image.created"
 _MAX_DEPTH = 4
-_MAX_REMEMBERED = 100_000
+_MAX_REMEMBERED = 300_000
 
 
 class _Descriptor(msgspec.Struct):

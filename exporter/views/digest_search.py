@@ -2,10 +2,9 @@
 
 import re
 from binascii import unhexlify
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from exporter.domain.digests import (
-    SHA256_BYTES,
     BlobNumber,
     Digest,
     DigestTable,
@@ -15,6 +14,8 @@ from exporter.domain.digests import (
 
 _PREFIX = re.compile(r"(?:[a-z0-9]+(?:[.+_-][a-z0-9]+)*:)?[0-9a-f]{6,}")
 _SHA256 = "sha256:"
+_HEAD = 3
+"""Bytes of a digest that are searched: what six digits stand for, the fewest to search for."""
 
 PREFIX_FORM = "sha256: and hexadecimal digits, or at least 6 of the digits alone"
 """What :func:`parse_prefix` accepts, for messages."""
@@ -28,22 +29,37 @@ def parse_prefix(text: str) -> str | None:
 
 def find_blobs(digests: DigestTable, prefix: str) -> Mapping[str, BlobNumber]:
     """Return all digests that begin with ``prefix``, with or without their algorithm, sorted."""
-    _, colon, encoded = prefix.rpartition(":")
-    found: dict[str, BlobNumber] = {}
-    for digest in _candidates(digests, prefix, encoded):
-        text, number = format_digest(digest), digests.find(digest)
-        begins = (text if colon else text.partition(":")[2]).startswith(prefix)
-        if begins and number is not None:
-            found[text] = number
-    return dict(sorted(found.items()))
+    return DigestSearch(digests).find(prefix)
 
 
-def _candidates(digests: DigestTable, prefix: str, encoded: str) -> Iterable[Digest]:
-    """Return digests that may match: compared packed, because a store may have a million."""
-    if ":" in prefix and not prefix.startswith(_SHA256):
-        return [each for each in digests if not is_sha256(each)]
-    packed = unhexlify(encoded[: len(encoded) // 2 * 2])
-    length = len(packed)
-    if ":" in prefix:
-        return [each for each in digests if each[:length] == packed]
-    return [each for each in digests if each[:length] == packed or len(each) != SHA256_BYTES]
+class DigestSearch:
+    """Finds digests by their beginning again and again, each time in milliseconds of a million.
+
+    The first bytes of all of them make one string, which is searched much faster than a list.
+    """
+
+    def __init__(self, digests: DigestTable) -> None:
+        self._digests = digests
+        self._heads = b"".join([digest[:_HEAD] for digest in digests])
+        self._others = [digest for digest in digests if not is_sha256(digest)]
+
+    def find(self, prefix: str) -> Mapping[str, BlobNumber]:
+        """Return what :func:`find_blobs` does."""
+        _, colon, encoded = prefix.rpartition(":")
+        candidates = list(self._others)
+        if not colon or prefix.startswith(_SHA256):
+            candidates += self._beginning_with(unhexlify(encoded[: 2 * _HEAD]))
+        found: dict[str, BlobNumber] = {}
+        for digest in candidates:
+            text, number = format_digest(digest), self._digests.find(digest)
+            begins = (text if colon else text.partition(":")[2]).startswith(prefix)
+            if begins and number is not None:
+                found[text] = number
+        return dict(sorted(found.items()))
+
+    def _beginning_with(self, head: bytes) -> Iterator[Digest]:
+        place = self._heads.find(head)
+        while place >= 0:
+            if place % _HEAD == 0:
+                yield self._digests[place // _HEAD]
+            place = self._heads.find(head, place + 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from exporter.domain.digests import BlobNumber, format_digest
-from exporter.views.digest_search import find_blobs, parse_prefix
+from exporter.views.digest_search import parse_prefix
 from exporter.views.snapshot_view import SnapshotView
 
 MOST_HITS = 20
@@ -90,7 +90,7 @@ def search(view: SnapshotView, query: str) -> SearchResult:
     tags = list(_tags(view, wanted))
     first_tags = nsmallest(MOST_HITS, tags, key=lambda hit: (_is_other(hit, wanted), *hit[:2]))
     prefix = parse_prefix(wanted)
-    digests = {} if prefix is None else find_blobs(inventory.digests, prefix)
+    digests = {} if prefix is None else view.digest_search.find(prefix)
     apps = _apps(view, wanted)
     return SearchResult(
         query=query.strip(),
@@ -111,15 +111,26 @@ def search(view: SnapshotView, query: str) -> SearchResult:
 def _tags(view: SnapshotView, wanted: str) -> Iterator[tuple[str, str, BlobNumber | None]]:
     """Yield tags by a part of their name, or by ``repository:tag`` as far as it is given."""
     name, colon, tag_part = wanted.rpartition(":")
+    names = view.memo.get("tag names", lambda: _tag_names(view))
     for repository in view.inventory.repositories:
         part = wanted
         if colon and repository.name.endswith(name):
             part = tag_part
         elif colon or not repository.tags:
             continue
+        if part not in names.get(repository.name, ""):
+            continue
         for tag in repository.tags:
             if part in tag.name.lower():
                 yield repository.name, tag.name, tag.target
+
+
+def _tag_names(view: SnapshotView) -> dict[str, str]:
+    """Return all tags of each repository as one text, which is searched faster than a list."""
+    return {
+        each.name: "\n".join([tag.name for tag in each.tags]).lower()
+        for each in view.inventory.repositories
+    }
 
 
 def _is_other(hit: tuple[str, str, BlobNumber | None], wanted: str) -> bool:

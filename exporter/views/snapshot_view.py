@@ -23,6 +23,7 @@ from exporter.store.port import Store
 from exporter.views.action import CommandLines
 from exporter.views.app_uses import AppLookup
 from exporter.views.detail.timed_reading import TimedReader
+from exporter.views.digest_search import DigestSearch
 
 Result = TypeVar("Result")
 
@@ -167,6 +168,11 @@ class SnapshotView:
         if reading.holders is not None:
             return reading.holders
         return self.memo.get("holders", lambda: BlobStates.of(reading.inventory).holders)
+
+    @property
+    def digest_search(self) -> DigestSearch:
+        """Finds blobs by the beginning of their digest. Raises NotReadYetError."""
+        return self.memo.get("digests", lambda: DigestSearch(self.inventory.digests))
 
     @property
     def unlisted(self) -> AbstractSet[BlobNumber]:

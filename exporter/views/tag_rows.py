@@ -8,7 +8,7 @@ from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
 from exporter.analysis.deletion.order import newest_first
-from exporter.analysis.reachability import reach_of, reachable
+from exporter.analysis.reachability import RepositoryReach, reach_of, reachable_from
 from exporter.analysis.repository_figures import targets_of
 from exporter.domain.artifacts import ArtifactState
 from exporter.domain.digests import BlobNumber, Digest, format_digest
@@ -96,14 +96,14 @@ class RepositoryTags:
 def repository_tags(
     inventory: Inventory,
     repository: Repository,
+    reach: RepositoryReach,
     holders: BlobHolders,
     integrity: Integrity | None,
 ) -> RepositoryTags:
     """Return what is known of a repository's tags; ``holders`` are those of all blobs."""
-    reach = reach_of(inventory.manifests, repository)
     manifests, counts = inventory.manifests, holders.counts
     pointing = targets_of(repository)
-    blobs = {target: reachable(manifests, (target,)) for target in pointing}
+    blobs = {target: reachable_from(manifests, target) for target in pointing}
     needed = Counter(reach.untagged)
     for target, tags in pointing.items():
         # two tags of one manifest need the same: neither has it alone
@@ -157,7 +157,8 @@ def tag_rows(
     """Return the tags of a repository, newest first."""
     inventory = reading.inventory
     holders = reading.holders or BlobStates.of(inventory).holders
-    tags = repository_tags(inventory, repository, holders, snapshot.integrity)
+    reach = reach_of(inventory.manifests, repository)
+    tags = repository_tags(inventory, repository, reach, holders, snapshot.integrity)
     images = None if snapshot.platform is None else snapshot.platform.images
     lookup = None if images is None else AppLookup(inventory, images)
 

@@ -25,7 +25,7 @@ _SPREAD = 10
 """Times of creation must lie so many times as far apart as those of the links."""
 
 DateReader = Callable[[Inventory, Collection[BlobNumber]], Mapping[BlobNumber, float]]
-"""Reads when images were created, in Unix seconds, of those that say so."""
+"""Returns when images were created, in Unix seconds, of those that say so; maybe of others, too."""
 
 
 class Basis(enum.StrEnum):
@@ -66,13 +66,14 @@ def remembering(dating: Dating, most: int | None = None) -> Dating:
     asked: set[BlobNumber] = set()
 
     def read(inventory: Inventory, manifests: Collection[BlobNumber]) -> Mapping[BlobNumber, float]:
+        if asked.issuperset(manifests):
+            return dates
         unknown = [number for number in manifests if number not in asked]
         if most is not None and len(asked) + len(unknown) > most:
             raise TooManyImagesError
-        if unknown:
-            dates.update(dating.read(inventory, unknown))
-            asked.update(unknown)
-        return {number: dates[number] for number in manifests if number in dates}
+        dates.update(dating.read(inventory, unknown))
+        asked.update(unknown)
+        return dates
 
     return Dating(read, dating.is_numbered)
 

@@ -41,6 +41,12 @@ class Selection:
         """Whether no condition is given."""
         return self == Selection()
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether :meth:`holds_for` may be false."""
+        is_dated = self.orphaned and self.changed_at is not None
+        return is_dated or self.older_than is not None or self.match is not None
+
     def part(
         self, repository: Repository, uses: UseFigures | None, now: float, order: TagOrder
     ) -> Parts:
@@ -81,6 +87,8 @@ class Selection:
         return uses is not None and repository.name in uses.orphaned_repositories
 
     def _divide(self, repository: Repository, tags: Sequence[Tag], now: float) -> Parts:
+        if not self.has_conditions:
+            return tags, ()
         going: list[Tag] = []
         staying: list[Tag] = []
         for tag in tags:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exporter.analysis.blob_sizes import bytes_on_disk
 from exporter.analysis.deletion.artifacts import Artifacts, artifacts_of
 from exporter.analysis.integrity import PullCheck, sound_links
-from exporter.analysis.reachability import reach_of, reachable
+from exporter.analysis.reachability import reach_of, reachable_from
 from exporter.analysis.reverse_references import listing, manifests_reaching, referencing
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.errors import NotReadInTimeError, StoreUnreadableError
@@ -160,7 +160,7 @@ def image_detail(view: SnapshotView, number: BlobNumber) -> ImageDetail:
     inventory = view.inventory
     text, unread = _read(view, number)
     pointers = view.memo.get(("image", number), lambda: _pointers(view, number))
-    reached = reachable(inventory.manifests, (number,))
+    reached = reachable_from(inventory.manifests, number)
     missing = sorted(_missing(inventory, reached))
     layers = view.memo.get(("layers", number, text is None), lambda: layers_of(view, number, text))
     return ImageDetail(
@@ -271,7 +271,7 @@ def _children(view: SnapshotView, holders: Sequence[_Holder], number: BlobNumber
             format_digest(inventory.digests[each]),
             "" if is_attestation else platform,
             is_attestation,
-            bytes_on_disk(inventory, reachable(inventory.manifests, (each,))),
+            bytes_on_disk(inventory, reachable_from(inventory.manifests, each)),
             inventory.sizes[each] == ABSENT,
             next((fault for fault in faults if fault is not None), None),
         )

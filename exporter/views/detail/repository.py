@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from itertools import islice
 
 from exporter.analysis.blob_sizes import bytes_on_disk
-from exporter.analysis.reachability import reach_of, reachable
+from exporter.analysis.reachability import RepositoryReach, reach_of, reachable_from
 from exporter.domain.artifacts import ArtifactState
 from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.model import ABSENT, Inventory, Repository, Revision, Upload
@@ -149,9 +149,11 @@ def _without_reading(
 ) -> tuple[RepositoryTags, Listed[_Untagged]]:
     def compute() -> tuple[RepositoryTags, Listed[_Untagged]]:
         inventory = view.inventory
-        tags = repository_tags(inventory, repository, view.holders, view.snapshot.integrity)
+        reach = reach_of(inventory.manifests, repository)
+        integrity = view.snapshot.integrity
+        tags = repository_tags(inventory, repository, reach, view.holders, integrity)
         untagged = sorted(
-            _untagged(inventory, tags),
+            _untagged(inventory, tags, reach),
             key=lambda each: (-each.manifest.bytes, each.manifest.digest),
         )
         return tags, first(untagged)
@@ -159,8 +161,9 @@ def _without_reading(
     return view.memo.get(("repository", repository.name), compute)
 
 
-def _untagged(inventory: Inventory, tags: RepositoryTags) -> Iterator[_Untagged]:
-    reach = reach_of(inventory.manifests, tags.repository)
+def _untagged(
+    inventory: Inventory, tags: RepositoryTags, reach: RepositoryReach
+) -> Iterator[_Untagged]:
     for revision in tags.repository.revisions:
         if revision.manifest not in reach.tagged:
             yield _Untagged(revision.manifest, _untagged_manifest(inventory, tags, revision))
@@ -178,7 +181,7 @@ def _untagged_manifest(
         format_digest(inventory.digests[number]),
         kind_of(inventory, number),
         artifact,
-        bytes_on_disk(inventory, reachable(inventory.manifests, (number,))),
+        bytes_on_disk(inventory, reachable_from(inventory.manifests, number)),
         revision.linked_at,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from exporter.domain.digests import BlobNumber, format_digest, parse_digest
 from exporter.domain.text import readable
-from exporter.views.digest_search import PREFIX_FORM, find_blobs, parse_prefix
+from exporter.views.digest_search import PREFIX_FORM, parse_prefix
 from exporter.web.explorer.question import NothingThereError, Question
 from exporter.web.explorer.rendering import Redirect
 
@@ -34,7 +34,7 @@ def found_blob(question: Question, address: Callable[[str], str]) -> BlobNumber:
     prefix = parse_prefix(text)
     if prefix is None:
         raise NothingThereError(f"{shown} is no digest: give {PREFIX_FORM}")
-    found = find_blobs(digests, prefix)
+    found = question.view.digest_search.find(prefix)
     if not found:
         raise NothingThereError(f"nothing in the store has or references the digest {shown}")
     if len(found) == 1:
