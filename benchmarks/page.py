@@ -36,7 +36,8 @@ _NOTES = """\
   be watched during the first. It is in the second table, not in the ratio.
 - All of `serve` between two sweeps: the processor time, user and system, of all threads of a
   running `serve`, over {watch:g} s in which nothing changes and nobody scrapes, scaled to the
-  default interval of 5 minutes, and divided by the processor time of a full refresh.
+  default interval of 5 minutes, and divided by the processor time of a full refresh. The census,
+  which is taken once a day, is switched off meanwhile.
 - Ready: from the start of the process until `/-/ready` answers 200; polled every 5 ms.
 - Peak memory is `VmHWM` of a running `serve` after its first scan, sweeps, a change of 1 % of the
   tags, and scrapes. On ten times M it is measured once.

@@ -95,7 +95,8 @@ def measure_watching(bench: Bench) -> Findings:
     root = bench.root
     intervals = ScanSettings().interval / bench.watch_seconds
     watching, full = [], []
-    with bench.scratch() as state, Serve(root, state, "--scan.interval", "1h") as serve:
+    flags = ("--scan.interval", "1h", "--scan.census-interval", "0")
+    with bench.scratch() as state, Serve(root, state, *flags) as serve:
         serve.wait_until_ready()
         serve.page()  # from now on ``serve`` renders what it publishes
         serve.wait_until_quiet()

@@ -47,6 +47,12 @@ class RepositoryDeletion:
     artifacts: AbstractSet[BlobNumber] = field(default_factory=frozenset)
     staying: AbstractSet[BlobNumber] = field(default_factory=frozenset)
 
+    def deleted(self, *, include_children: bool = False) -> AbstractSet[BlobNumber]:
+        """Return all manifests to delete."""
+        if not self.artifacts and not include_children:
+            return self.tagged  # most have nothing else: a copy of thousands is spared
+        return self.tagged | self.artifacts | (self.children if include_children else frozenset())
+
 
 def running_manifests(uses: UseFigures | None, repository: str) -> set[BlobNumber]:
     """Return the manifests of a repository that run under their digest, whether tagged or not."""
@@ -153,5 +159,7 @@ class Chooser:
         if not indexes:
             return set()
         below = (with_listed(self.inventory, indexes) & sound) - indexes
-        kept = (reach.targets | reach.held) - going - (below - reach.targets)
+        lists = self.inventory.indexes
+        staying = (below & reach.targets) | (lists & reach.targets) | (lists & reach.held)
+        kept = staying - going - (below - reach.targets)
         return below - with_listed(self.inventory, kept | running) - going

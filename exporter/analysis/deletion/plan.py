@@ -128,7 +128,7 @@ class Chosen:
     def deleted(self) -> Mapping[str, AbstractSet[BlobNumber]]:
         """Return all manifests that go, by repository, in the inventory's order."""
         return self.untagged or {
-            name: each.tagged | each.artifacts | (each.children if self.include_children else set())
+            name: each.deleted(include_children=self.include_children)
             for name, each in self.tagged.items()
         }
 

@@ -2,7 +2,7 @@
 
 There a blob stays as long as any repository holds a manifest that references it, or is that
 manifest. So references can be counted, once for all deletions: these then cost only what they
-delete, not what all repositories reach.
+delete, or what they leave, not what all repositories reach.
 """
 
 from array import array
@@ -22,9 +22,13 @@ class ReferenceCounts:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._counts = counts = array("i", bytes(4 * len(inventory.sizes)))
-        for number in self._held():
-            for blob in _needed(number, inventory.manifests.get(number)):
-                counts[blob] += 1
+        self._held = 0
+        for repository in inventory.repositories:
+            numbers = {revision.manifest for revision in repository.revisions}
+            self._held += len(numbers)
+            for number in numbers:
+                for blob in _needed(number, inventory.manifests.get(number)):
+                    counts[blob] += 1
 
     def freed_by(self, deleted: Mapping[str, Collection[BlobNumber]]) -> Iterator[BlobNumber]:
         """Yield the blobs that deletions free; ``deleted`` are manifests, by repository."""
@@ -36,70 +40,66 @@ class ReferenceCounts:
                     if not counts[blob]:
                         yield blob
 
-    def freed_bytes(
-        self, deleted: Mapping[str, Collection[BlobNumber]]
-    ) -> Iterator[tuple[str, int]]:
-        """Yield the bytes that deletions free, by the repository that needs them last.
+    def freed_bytes(self, deleted: Mapping[str, Collection[BlobNumber]]) -> Mapping[str, int]:
+        """Return the bytes that deletions free, by the repository that needs them last.
 
-        ``deleted`` are in the order in which they are deleted.
+        ``deleted`` are manifests that repositories hold, in the inventory's order.
         """
+        if 2 * sum(map(len, deleted.values())) > self._held:
+            return self._freed_around(deleted)
         counts, sizes = self._counts[:], self._inventory.sizes
-        own_bytes, starts, shared = self._parts.own_bytes, self._parts.starts, self._parts.shared
+        manifests = self._inventory.manifests
+        freed = {}
         for name, numbers in deleted.items():
             total = 0
             for number in numbers:
-                total += own_bytes[number]
-                start = starts[number]
-                for blob in shared[start + 1 : start + 1 + shared[start]]:
+                for blob in _needed(number, manifests.get(number)):
                     left = counts[blob] = counts[blob] - 1
                     if not left and sizes[blob] > 0:
                         total += sizes[blob]
-            yield name, total
+            freed[name] = total
+        return freed
+
+    def _freed_around(self, deleted: Mapping[str, Collection[BlobNumber]]) -> Mapping[str, int]:
+        """Return the same from what stays, where that is less."""
+        inventory, last = self._inventory, self._last_holders
+        sizes, manifests = inventory.sizes, inventory.manifests
+        is_kept = bytearray(len(sizes))
+        left = [0] * len(inventory.repositories)
+        for repository in inventory.repositories:
+            staying = {revision.manifest for revision in repository.revisions}
+            staying.difference_update(deleted.get(repository.name, ()))
+            for number in staying:
+                for blob in _needed(number, manifests.get(number)):
+                    if not is_kept[blob]:
+                        is_kept[blob] = 1
+                        if sizes[blob] > 0:
+                            left[last[blob]] += sizes[blob]
+        held = zip(inventory.repositories, self._held_bytes, left, strict=True)
+        return {each.name: whole - stays for each, whole, stays in held if each.name in deleted}
 
     @cached_property
-    def _parts(self) -> "_Parts":
-        inventory, counts = self._inventory, self._counts
-        sizes = inventory.sizes
-        parts = _Parts(array("q", bytes(8 * len(sizes))), array("I", bytes(4 * len(sizes))))
-        for number in self._held():
-            if parts.own_bytes[number] or parts.starts[number]:
-                continue  # another repository holds it, too
-            needed = _needed(number, inventory.manifests.get(number))
-            shared = [blob for blob in needed if counts[blob] > 1]
-            own = [sizes[blob] for blob in needed if counts[blob] == 1]
-            parts.own_bytes[number] = sum([size for size in own if size > 0])
-            if shared:
-                parts.starts[number] = len(parts.shared)
-                parts.shared.append(len(shared))
-                parts.shared.extend(shared)
-        return parts
+    def _last_holders(self) -> "array[int]":
+        """The place of the last repository that needs each blob."""
+        inventory = self._inventory
+        last = array("I", bytes(4 * len(inventory.sizes)))
+        for place, repository in enumerate(inventory.repositories):
+            for revision in repository.revisions:
+                number = revision.manifest
+                for blob in _needed(number, inventory.manifests.get(number)):
+                    last[blob] = place
+        return last
 
-    def _held(self) -> Iterator[BlobNumber]:
-        """Yield the manifests of each repository."""
-        for repository in self._inventory.repositories:
-            yield from {revision.manifest for revision in repository.revisions}
-
-
-class _Parts:
-    """What each manifest needs alone, and what others need, too.
-
-    Most blobs are a single manifest's: their bytes can be added up once. Arrays, because a store
-    may have a million blobs.
-
-    Attributes:
-        own_bytes: on disk, of what a manifest alone needs, by its number.
-        starts: where its part of ``shared`` starts, by its number.
-        shared: for each manifest, how many blobs it shares, then those blobs; begins with a part
-            that is empty, for manifests that share nothing.
-
-    """
-
-    __slots__ = ("own_bytes", "shared", "starts")
-
-    def __init__(self, own_bytes: "array[int]", starts: "array[int]") -> None:
-        self.own_bytes = own_bytes
-        self.starts = starts
-        self.shared = array("I", (0,))
+    @cached_property
+    def _held_bytes(self) -> list[int]:
+        """The bytes of the blobs that each repository is the last to need."""
+        whole = [0] * len(self._inventory.repositories)
+        for place, count, size in zip(
+            self._last_holders, self._counts, self._inventory.sizes, strict=True
+        ):
+            if count and size > 0:
+                whole[place] += size
+        return whole
 
 
 def _needed(number: BlobNumber, manifest: Manifest | None) -> tuple[BlobNumber, ...]:

@@ -53,10 +53,10 @@ class CollectorAfter:
     def freed_bytes(self, deleted: Mapping[str, Collection[BlobNumber]]) -> Mapping[str, int]:
         """Return the bytes that it frees, by the repository that is the last to need them.
 
-        ``deleted`` are manifests, by repository, in the order in which they are deleted.
+        ``deleted`` are manifests that repositories hold, in the order of the inventory.
         """
         if self._before is None:
-            return dict(self._references.freed_bytes(deleted))
+            return self._references.freed_bytes(deleted)
         freed, manifests = self.freed(deleted), self._inventory.manifests
         last: dict[BlobNumber, str] = {}
         for name, numbers in deleted.items():
@@ -111,7 +111,7 @@ def price_policies(
             staying = {name: each.staying for name, each in chosen.items()}
             freed = referenced_bytes - sizes.of(kept_after_untagging(inventory, reaches, staying))
         else:
-            deleted = {name: each.tagged | each.artifacts for name, each in chosen.items()}
+            deleted = {name: each.deleted() for name, each in chosen.items()}
             freed = sizes.of(collector.freed(deleted))
         yield PolicyFigures(policy_name(keep), sum(each.tags for each in chosen.values()), freed)
 

@@ -6,6 +6,7 @@ every blob. Equals :func:`exporter.analysis.deletion.retention.price_policies` f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
@@ -191,10 +192,10 @@ class _Curve:
 
     def _deletions(
         self, repository: Repository, reach: ManifestReach
-    ) -> Iterator[tuple[int, int, set[BlobNumber]]]:
+    ) -> Iterator[tuple[int, int, AbstractSet[BlobNumber]]]:
         for keep in range(1, min(MOST, len(repository.tags)) + 1):
             choice = partial(self._orders[keep].keep_newest, keep=keep)
             deletion = self._chooser.deletion_in(repository, reach, choice)
             if deletion is None:
                 return
-            yield keep, deletion.tags, {*deletion.tagged, *deletion.artifacts}
+            yield keep, deletion.tags, deletion.deleted()
