@@ -181,7 +181,7 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
         scanned.subject.snapshot,
         scanned.options,
         request,
-        location=scanned.store.location,
+        store=scanned.store,
         ask_deletion=deletion_question(settings),
         now=time.time(),
         output=output,

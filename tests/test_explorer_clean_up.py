@@ -41,6 +41,7 @@ from exporter.web.explorer.routes import Explorer
 from exporter.web.explorer.turns import Turns
 from tests.exporter_process import Exporter
 from tests.in_process import Outcome, run_command
+from tests.plan_texts import without_moment
 
 TABLE = (1, 2, 3, 5, 10, 20, 30, 50)
 WHAT_IF = "/api/v1/clean-up/what-if"
@@ -96,10 +97,6 @@ def arguments_of(options: Options) -> list[str]:
 
 def page_with(exporter: Exporter, path: str, options: Options) -> str:
     return exporter.get(f"{path}?{urlencode(options)}").raise_for_status().text
-
-
-def without_moment(plan: str) -> str:
-    return re.sub(r"as of [\d: -]+ UTC", "", plan)
 
 
 def commands_on(page: str) -> list[str]:

@@ -14,6 +14,7 @@ from tests.browser import Sheet, running_browser, sheet
 from tests.explorer_sample import SHOP, TAG, Sample, build
 from tests.exporter_process import Exporter
 from tests.in_process import run_command
+from tests.plan_texts import without_moment
 from tests.test_explorer_links import pages_of
 
 KEPT = 5
@@ -54,10 +55,6 @@ def plan_of(sample: Sample, *options: str) -> str:
     outcome = run_command("plan", *sample.flags, *options)
     assert (outcome.exit_code, outcome.complaints) == (0, "")
     return without_moment(outcome.output)
-
-
-def without_moment(plan: str) -> str:
-    return re.sub(r"as of [\d: -]+ UTC", "", plan)
 
 
 def downloaded(page: Page, name: str) -> str:

@@ -38,13 +38,14 @@ def scan_once(
         inventory = store.scan(ScanControl(on_progress, was_interrupted, layer_links))
         return analyst.analyse(inventory, status)
 
-    started = time.monotonic()
+    began_at, started = time.time(), time.monotonic()
     analysis = at_low_priority(scan)
     scan_status = ScanStatus(
         scans=1,
         succeeded=True,
         duration_seconds=time.monotonic() - started,
         last_success_at=time.time(),
+        began_at=began_at,
     )
     snapshot = analyst.with_scan(snapshot, analysis, scan_status)
     snapshot = analyst.with_filesystem(snapshot, store.capacity())

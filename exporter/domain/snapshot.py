@@ -259,6 +259,7 @@ class ScanStatus:
         succeeded: whether the last one did; None before the first has ended.
         duration_seconds: of the last one that succeeded, wall clock.
         last_success_at: when that one ended, Unix seconds.
+        began_at: when that one began, Unix seconds: what was pushed later may not be in it.
         failure: why the last one failed; None if it did not.
 
     """
@@ -268,6 +269,7 @@ class ScanStatus:
     succeeded: bool | None = None
     duration_seconds: float | None = None
     last_success_at: float | None = None
+    began_at: float | None = None
     failure: str | None = None
 
 

@@ -70,7 +70,7 @@ class StoreRefresher(Job):
             self._running.end()
 
     def _scan(self) -> None:
-        started = time.monotonic()
+        began_at, started = time.time(), time.monotonic()
         control = ScanControl(_ProgressLog(self._running.record), self._stop.is_set)
         scan = self._follower.scan(control)
         before, known = self._publisher.snapshot, self._analysis
@@ -84,6 +84,7 @@ class StoreRefresher(Job):
             succeeded=True,
             duration_seconds=duration,
             last_success_at=time.time(),
+            began_at=began_at,
         )
         self._running.end()  # before it is published: what is ready is not under way
         self._publisher.update(lambda last: self._analyst.with_scan(last, analysis, status))

@@ -14,8 +14,15 @@ from exporter.analysis.reachability import reaches_of
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import GcMode, Snapshot, StoreReading
+from exporter.store.port import Store
 from exporter.support.output_files import replace_file
-from exporter.views.deletion_plan.making import changed_at, plan_for, readable_store, write
+from exporter.views.deletion_plan.making import (
+    changed_at,
+    origin_of,
+    plan_for,
+    readable_store,
+    write,
+)
 from exporter.views.deletion_plan.request import USES_UNKNOWN, PlanRequest
 from exporter.views.deletion_plan.text import describe_missing, write_freeing
 
@@ -35,7 +42,7 @@ def plan(
     options: AnalysisOptions,
     request: PlanRequest,
     *,
-    location: str,
+    store: Store,
     ask_deletion: Callable[[str], DeletionAnswer] | None,
     now: float,
     output: TextIO,
@@ -43,7 +50,7 @@ def plan(
 ) -> str | None:
     """Write the plan to ``output``, or replace ``file``.
 
-    ``location`` is the store's; ``ask_deletion`` asks the registry whether it allows deletions in
+    ``store`` is what was scanned; ``ask_deletion`` asks the registry whether it allows deletions in
     a repository, None if no registry is configured; ``now`` is in Unix seconds. Raises
     PlanRefusedError if something is unknown that could make a deletion wrong, or if the registry
     refuses deletions. Returns what the operator must know besides the plan, such as that it does
@@ -52,16 +59,17 @@ def plan(
     reading = readable_store(snapshot, options)
     has_answered = snapshot.api is not None and snapshot.api.view is not None
     asked = ask_deletion if has_answered else None
+    origin = origin_of(snapshot, store.location, store.identity)
     complaint = None
     if request.free is None:
         made = plan_for(snapshot, options, request, now)
         warnings = tuple(_warnings(made.deletions, asked))
-        page = write(made, snapshot, options, request, location, now, warnings)
+        page = write(made, snapshot, options, request, origin, warnings)
     else:
         freeing = _free(reading, snapshot, options, request, request.free)
         hints = () if options.ownership is not None else (USES_UNKNOWN,)
         notes = (*hints, *_warnings(freeing.deletions, asked))
-        page = write_freeing(freeing, location, str(request), now, notes)
+        page = write_freeing(freeing, origin, str(request), notes)
         if freeing.missing_bytes:
             complaint = f"--free is not reached: {describe_missing(freeing)}"
     if file is None:

@@ -17,6 +17,7 @@ from exporter.views.deletion_plan.making import (
     write,
 )
 from exporter.views.deletion_plan.request import PlanRequest
+from exporter.views.detail.plan_origin import plan_origin
 from exporter.views.snapshot_view import SnapshotView
 
 LARGEST = 10
@@ -82,7 +83,7 @@ def plan_text(view: SnapshotView, request: PlanRequest, now: float) -> str:
     _ = view.reading
     snapshot, options = view.snapshot, options_of(view)
     made = plan_for(snapshot, options, request, now, collector_after(view))
-    return write(made, snapshot, options, request, view.options.store.location, now)
+    return write(made, snapshot, options, request, plan_origin(view))
 
 
 def _what_if(view: SnapshotView, request: PlanRequest, command: str, now: float) -> WhatIf:

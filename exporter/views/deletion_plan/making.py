@@ -15,29 +15,35 @@ from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Snapshot, StoreReading
 from exporter.domain.text import first_of, printable
 from exporter.views.deletion_plan.request import PlanRequest
-from exporter.views.deletion_plan.text import write_plan
+from exporter.views.deletion_plan.text import PlanOrigin, write_plan
 
 _CACHE = (
-    "no plan: this registry is a pull-through cache, which answers 405 to every deletion; it "
+    "this registry is a pull-through cache, which answers 405 to every deletion; it "
     "removes an image by itself some time after it was cached (7 days by default). To free all of "
     "it, stop the registry, empty its store, and start it again"
 )
+_NOT_READ = "the store was not read"
 
 
-def readable_store(snapshot: Snapshot, options: AnalysisOptions) -> StoreReading:
-    """Return what was read. Raises PlanRefusedError if something is unknown or in vain."""
+def readable_store(
+    snapshot: Snapshot, options: AnalysisOptions, refusal: str = "no plan"
+) -> StoreReading:
+    """Return what was read. Raises PlanRefusedError if something is unknown or in vain.
+
+    ``refusal`` is how its message begins.
+    """
     if snapshot.store is None:
-        raise PlanRefusedError("no plan: the store was not read")
+        raise PlanRefusedError(f"{refusal}: {_NOT_READ}")
     inventory = snapshot.store.inventory
     if inventory.is_cache:
-        raise PlanRefusedError(_CACHE)
+        raise PlanRefusedError(f"{refusal}: {_CACHE}")
     if options.ownership is not None and snapshot.uses is None:
         failure = snapshot.platform.failure if snapshot.platform is not None else "not read"
-        raise PlanRefusedError(f"no plan, because it is unknown which tags run: {failure}")
+        raise PlanRefusedError(f"{refusal}, because it is unknown which tags run: {failure}")
     if inventory.unread:
         issue = next(iter(inventory.issues))
         raise PlanRefusedError(
-            "no plan, because a part of the store could not be read: "
+            f"{refusal}, because a part of the store could not be read: "
             f"{issue.path}: {issue.detail}; run it as a user who may read all of the store"
         )
     return snapshot.store
@@ -98,13 +104,23 @@ def write(
     snapshot: Snapshot,
     options: AnalysisOptions,
     request: PlanRequest,
-    location: str,
-    now: float,
+    origin: PlanOrigin,
     warnings: Sequence[str] = (),
 ) -> str:
-    """Return a plan as text; ``location`` is the store's."""
+    """Return a plan as text."""
     notes = (*notes_on(plan, snapshot, options), *warnings)
-    return write_plan(plan, location, str(request), now, notes)
+    return write_plan(plan, origin, str(request), notes)
+
+
+def origin_of(snapshot: Snapshot, location: str, identity: str) -> PlanOrigin:
+    """Return what a plan of this snapshot is made from; the texts are the store's.
+
+    Raises PlanRefusedError if no scan has succeeded.
+    """
+    began_at = snapshot.scan.began_at
+    if began_at is None:
+        raise PlanRefusedError(f"no plan: {_NOT_READ}")
+    return PlanOrigin(location, identity, began_at)
 
 
 def notes_on(

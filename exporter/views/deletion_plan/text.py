@@ -1,11 +1,13 @@
 """The plan as a text file: comments, and one line per manifest to delete."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from exporter.analysis.deletion.freeable import Kind, Reason
 from exporter.analysis.deletion.freeing import Freeing
 from exporter.analysis.deletion.plan import Deletion, Plan
+from exporter.domain.plan_file import PlannedDeletion, plan_header, plan_line
 from exporter.support.quantities import format_size
 
 _KINDS = {
@@ -22,6 +24,7 @@ _REASONS = {
 }
 
 _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} UTC.
+{header}
 # Selected: {selection}. Nothing was deleted.
 #
 # Each line: <repository>@<digest> TAB <bytes that it frees> TAB <tags that go with it, or ->
@@ -36,18 +39,32 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 """
 
 
-def write_plan(plan: Plan, root: str, selection: str, now: float, notes: Sequence[str] = ()) -> str:
-    """Return the plan as text; ``now`` is in Unix seconds, ``notes`` are further comments."""
-    head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
-    return head + "".join(f"{line}\n" for line in _body(plan, notes))
+@dataclass(frozen=True, slots=True)
+class PlanOrigin:
+    """What a plan was made from.
+
+    Attributes:
+        location: where the store is, safe to print.
+        identity: distinguishes the store from others, safe to print.
+        scanned_at: when the scan of it began, Unix seconds.
+
+    """
+
+    location: str
+    identity: str
+    scanned_at: float
+
+
+def write_plan(plan: Plan, origin: PlanOrigin, selection: str, notes: Sequence[str] = ()) -> str:
+    """Return the plan as text; ``notes`` are further comments."""
+    return _head(origin, selection) + "".join(f"{line}\n" for line in _body(plan, notes))
 
 
 def write_freeing(
-    freeing: Freeing, root: str, selection: str, now: float, notes: Sequence[str] = ()
+    freeing: Freeing, origin: PlanOrigin, selection: str, notes: Sequence[str] = ()
 ) -> str:
     """Return a plan that frees so many bytes as text, with a comment before each step."""
-    head = _HEAD.format(root=root, moment=datetime.fromtimestamp(now, UTC), selection=selection)
-    return head + "".join(f"{line}\n" for line in _steps(freeing, notes))
+    return _head(origin, selection) + "".join(f"{line}\n" for line in _steps(freeing, notes))
 
 
 def describe_missing(freeing: Freeing) -> str:
@@ -60,6 +77,15 @@ def describe_missing(freeing: Freeing) -> str:
     return (
         f"{_exactly(freeing.missing_bytes)} are missing of {format_size(freeing.wanted_bytes)}; "
         f"what stays: {', '.join(needed) or 'nothing that a tag needs'}"
+    )
+
+
+def _head(origin: PlanOrigin, selection: str) -> str:
+    return _HEAD.format(
+        root=origin.location,
+        moment=datetime.fromtimestamp(origin.scanned_at, UTC),
+        header="\n".join(plan_header(origin.identity, origin.scanned_at)),
+        selection=selection,
     )
 
 
@@ -84,9 +110,8 @@ def _exactly(size: int) -> str:
     return f"{format_size(size)} ({size} bytes)"
 
 
-def _line(deletion: Deletion) -> str:
-    tags = ",".join(deletion.tags) or "-"
-    return f"{deletion.repository}@{deletion.digest}\t{deletion.freed_bytes}\t{tags}"
+def _line(each: Deletion) -> str:
+    return plan_line(PlannedDeletion(each.repository, each.digest, each.freed_bytes, each.tags))
 
 
 def _total(deletions: Sequence[Deletion]) -> str:

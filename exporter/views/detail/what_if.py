@@ -18,6 +18,7 @@ from exporter.views.action import CommandWriter
 from exporter.views.deletion_plan.making import changed_at, notes_on, readable_store, refuse_ties
 from exporter.views.deletion_plan.request import PlanRequest
 from exporter.views.deletion_plan.text import write_plan
+from exporter.views.detail.plan_origin import plan_origin
 from exporter.views.snapshot_view import SnapshotView
 
 _USES_UNKNOWN = "which of these tags are in use is unknown: no platform is configured"
@@ -65,15 +66,12 @@ def what_if(view: SnapshotView, repository: Repository, keep: int) -> RetentionW
         return RetentionWhatIf(keep, str(error))
 
 
-def plan_text(view: SnapshotView, repository: Repository, keep: int, now: float) -> str:
-    """Return the plan as ``plan`` writes it; ``now`` is in Unix seconds.
-
-    Raises PlanRefusedError.
-    """
+def plan_text(view: SnapshotView, repository: Repository, keep: int) -> str:
+    """Return the plan as ``plan`` writes it. Raises PlanRefusedError."""
     plan, options = _plan(view, repository, keep), view.options
     notes = tuple(notes_on(plan, view.snapshot, options.analysis))
     selection = _options(repository, keep)
-    return write_plan(plan, options.store.location, selection, now, notes)
+    return write_plan(plan, plan_origin(view), selection, notes)
 
 
 def _what_if(view: SnapshotView, repository: Repository, keep: int) -> RetentionWhatIf:

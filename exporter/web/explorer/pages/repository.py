@@ -67,7 +67,7 @@ def make_plan(question: Question) -> Download | Page:
     """Return the plan as a file, as ``plan`` writes it."""
     repository, keep = named_repository(question), read_keep(question)
     try:
-        text = plan_text(question.view, repository, keep, question.now)
+        text = plan_text(question.view, repository, keep)
     except PlanRefusedError as error:
         return Page("problem.html", "No plan", {"reason": str(error)}, _CONFLICT)
     return Download(f"plan-{_NOT_IN_FILES.sub('-', repository.name)}.txt", text)
