@@ -30,8 +30,10 @@ from exporter.store.port import (
     Kept,
     KeptCodec,
     Leftover,
+    Looker,
     ScanControl,
     Store,
+    TagLinks,
 )
 from exporter.views.action import CommandLines
 
@@ -70,6 +72,25 @@ class MemoryStore:
 
     def leftovers(self, *_: object) -> Iterator[Leftover]:
         yield from ()
+
+    @contextmanager
+    def open_looker(self) -> Iterator[Looker]:
+        yield self
+
+    def tags(self, repository: str) -> TagLinks:
+        digests = self.inventory.digests
+        return {
+            tag.name: (None if tag.target is None else digests[tag.target], tag.updated_at)
+            for each in self.inventory.repositories
+            if each.name == repository
+            for tag in each.tags
+        }
+
+    def linked_at(self, repository: str, digest: Digest) -> float | None:
+        held = (each for each in self.inventory.repositories if each.name == repository)
+        revisions = (each for repository in held for each in repository.revisions)
+        times = {self.inventory.digests[each.manifest]: each.linked_at for each in revisions}
+        return times.get(digest)
 
     def holds(self, _path: Path) -> bool:
         return False

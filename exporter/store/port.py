@@ -1,6 +1,6 @@
 """The port to a registry's storage: scan it, follow it, measure its space, read its blobs."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +166,27 @@ class Blobs(Protocol):
         """
 
 
+TagLink = tuple[Digest | None, float | None]
+"""What a tag points to, None if its link cannot be understood, and when the link was written, in
+Unix seconds, None if there is none."""
+
+TagLinks = Mapping[str, TagLink]
+"""By name, the tags that a repository has."""
+
+
+class Looker(Protocol):
+    """Looks at single repositories of a store again and again; for one thread.
+
+    What it returns was read during the call. Both methods raise StoreUnreadableError.
+    """
+
+    def tags(self, repository: str) -> TagLinks:
+        """Return the tags that a repository has; none if it is gone."""
+
+    def linked_at(self, repository: str, digest: Digest) -> float | None:
+        """Return when a repository's link to a manifest was written; None if it has none."""
+
+
 class Store(Protocol):
     """The storage of one registry, which is only ever read."""
 
@@ -198,6 +219,9 @@ class Store(Protocol):
 
     def open_blobs(self) -> AbstractContextManager[Blobs]:
         """Open it to read blobs. Raises StoreUnreadableError."""
+
+    def open_looker(self) -> AbstractContextManager[Looker]:
+        """Open it to look at single repositories. Raises StoreUnreadableError."""
 
     def holds(self, path: Path) -> bool:
         """Return whether a local file is or would be in the store."""

@@ -12,6 +12,7 @@ from exporter.store.filesystem.blobs import FilesystemBlobs
 from exporter.store.filesystem.census import take_census
 from exporter.store.filesystem.disk_space import FilesystemProbe
 from exporter.store.filesystem.follow_options import FollowOptions
+from exporter.store.filesystem.looker import FilesystemLooker
 from exporter.store.filesystem.privilege import read_privilege, warnings_of
 from exporter.store.filesystem.root import is_in_store, open_known_store
 from exporter.store.filesystem.scanner import scan_store
@@ -67,6 +68,12 @@ class FilesystemStore:
         """Open it to read blobs. Raises StoreUnreadableError."""
         with open_known_store(self._root) as store:
             yield FilesystemBlobs(store)
+
+    @contextmanager
+    def open_looker(self) -> Iterator[FilesystemLooker]:
+        """Open it to look at single repositories. Raises StoreUnreadableError."""
+        with open_known_store(self._root) as store:
+            yield FilesystemLooker(store)
 
     def holds(self, path: Path) -> bool:
         """Return whether a file is or would be in the store."""

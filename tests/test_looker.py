@@ -1,0 +1,125 @@
+"""A look at one repository sees what has changed, at once, and is cheap where nothing has."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from demo.store import StoreBuilder
+from exporter.domain.digests import Digest, parse_digest
+from exporter.domain.errors import StoreUnreadableError
+from exporter.store.filesystem.scanner import scan_store
+from exporter.store.filesystem.store import FilesystemStore
+from exporter.store.port import TagLink
+from tests.random_stores import STEPS_WITH_LOSSES, Step, build, temporary_directory
+
+OLD = 1_700_000_000.0
+
+
+def packed(text: str) -> Digest:
+    digest = parse_digest(text)
+    assert digest is not None
+    return digest
+
+
+def scanned(root: Path) -> dict[str, dict[str, TagLink]]:
+    inventory = scan_store(root)
+    return {
+        repository.name: {
+            tag.name: (
+                None if tag.target is None else inventory.digests[tag.target],
+                tag.updated_at,
+            )
+            for tag in repository.tags
+        }
+        for repository in inventory.repositories
+    }
+
+
+@given(STEPS_WITH_LOSSES)
+@settings(max_examples=40)
+def test_a_look_finds_the_tags_and_times_that_a_scan_finds(steps: list[Step]) -> None:
+    with temporary_directory() as root:
+        build(StoreBuilder(root), steps)
+        expected = scanned(root)
+        if not (root / "docker/registry/v2").is_dir():
+            return
+        with FilesystemStore(root).open_looker() as looker:
+            for _ in range(2):
+                assert {name: dict(looker.tags(name)) for name in expected} == expected
+
+
+def test_each_change_is_seen_by_the_next_look(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    first = store.image("team/app", "1", [b"first"], at=OLD)
+    second = store.image("team/app", "2", [b"second"], at=OLD)
+    targets = {"1": packed(first), "2": packed(second)}
+    with FilesystemStore(tmp_path).open_looker() as looker:
+
+        def seen() -> Mapping[str, Digest | None]:
+            return {name: target for name, (target, _) in looker.tags("team/app").items()}
+
+        assert seen() == targets
+        for _ in range(50):  # in place, and several times within one tick of the clock
+            store.tag("team/app", "1", second)
+            assert seen() == {**targets, "1": packed(second)}
+            store.tag("team/app", "1", first)
+            assert seen() == targets
+        assert looker.linked_at("team/app", packed(first)) == OLD
+        store.tag("team/app", "latest", first, at=OLD + 5)
+        assert looker.tags("team/app")["latest"] == (packed(first), OLD + 5)
+        store.delete_tag("team/app", "latest")
+        store.revision_link("team/app", first).unlink()
+        assert seen() == targets
+        assert looker.linked_at("team/app", packed(first)) is None
+        store.tag_link("team/app", "1").write_bytes(b"")
+        assert looker.tags("team/app")["1"][0] is None
+        store.tag_link("team/app", "1").unlink()
+        assert looker.tags("team/app")["1"] == (None, None)
+        shutil.rmtree(store.repository_path("team/app"))
+        assert looker.tags("team/app") == {}
+        assert looker.linked_at("team/app", packed(second)) is None
+
+
+def test_what_cannot_be_read_is_an_error_with_the_path(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    digest = store.image("team/app", "1", [b"first"])
+    tags = store.repository_path("team/app") / "_manifests/tags"
+    elsewhere = tmp_path / "elsewhere"
+    tags.rename(elsewhere)
+    tags.symlink_to(elsewhere)
+    with FilesystemStore(tmp_path).open_looker() as looker:
+        with pytest.raises(StoreUnreadableError, match=r"team/app/_manifests/tags: .*symbolic"):
+            looker.tags("team/app")
+        assert looker.linked_at("team/app", packed(digest)) is not None
+    with (
+        pytest.raises(StoreUnreadableError, match="does not exist"),
+        FilesystemStore(tmp_path / "nowhere").open_looker(),
+    ):
+        pass
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_a_look_at_ten_thousand_unchanged_tags_takes_a_few_hundredths_of_a_second(
+    tmp_path: Path,
+) -> None:
+    store = StoreBuilder(tmp_path)
+    digests = [store.image("app", None, [b"%d" % number], at=OLD) for number in range(100)]
+    for number in range(10_000):
+        store.tag("app", f"tag-{number}", digests[number % 100])
+    for path in tmp_path.rglob("current/link"):
+        os.utime(path, (OLD, OLD))
+    time.sleep(5.5)  # until the change times are old enough to rely on
+    with FilesystemStore(tmp_path).open_looker() as looker:
+        assert len(looker.tags("app")) == 10_000
+        durations = []
+        for _ in range(5):
+            began = time.perf_counter()
+            assert len(looker.tags("app")) == 10_000
+            durations.append(time.perf_counter() - began)
+        assert min(durations) < 0.15, f"{min(durations) * 1000:.0f} ms"
