@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from exporter.domain.errors import ApiUnavailableError
 from exporter.registry.api_client import (
     Limits,
-    certificate_not_after,
     poll,
     read_api,
 )
+from exporter.registry.certificate import certificate_not_after
 from tests.fake_registry import (
     PATIENCE,
     TIMEOUT,

@@ -13,9 +13,9 @@ from exporter.domain.errors import ApiUnavailableError
 from exporter.domain.model import ApiView
 from exporter.registry.api_client import (
     RegistryEndpoint,
-    certificate_not_after,
     poll,
 )
+from exporter.registry.certificate import certificate_not_after
 from tests.fake_registry import (
     TIMEOUT,
     FakeServer,

@@ -24,7 +24,6 @@ from exporter.registry.http import (
     Connection,
     RegistryEndpoint,
     RequestObserver,
-    certificate_not_after,
     decode_body,
     open_transport,
     registry_address,
@@ -38,7 +37,6 @@ __all__ = [
     "Limits",
     "RegistryEndpoint",
     "RequestObserver",
-    "certificate_not_after",
     "poll",
     "read_api",
 ]

@@ -7,6 +7,7 @@ to switch off: each could carry credentials to a host that nobody chose.
 import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -28,7 +29,7 @@ _HEADERS = {
     "Accept-Encoding": "identity",  # so that no body exceeds its limit when it is decompressed
     "User-Agent": f"registry-storage-exporter/{__version__}",
 }
-_WITH_BODY = frozenset(
+READ_BODIES = frozenset(
     {
         httpx.codes.OK,
         httpx.codes.UNAUTHORIZED,
@@ -36,7 +37,9 @@ _WITH_BODY = frozenset(
         httpx.codes.METHOD_NOT_ALLOWED,
     }
 )
-_URL_SETTING = "--registry.url"
+"""Statuses of answers whose body is read, unless a connection says otherwise."""
+
+URL_SETTING = "--registry.url"
 _SETTINGS = {"token": "the registry's auth.token.realm"}  # an address that the registry chooses
 _MAX_SHOWN = 200
 _MAX_PORT = 65_535
@@ -72,19 +75,36 @@ class RequestObserver(Protocol):
     def __call__(self, endpoint: str, code: str, seconds: float) -> None:
         """Record one request.
 
-        ``endpoint`` is ``ping``, ``catalog``, ``tags``, ``token`` or ``deletion``; ``code`` is the
-        HTTP status, or ``error`` if no complete answer came.
+        ``endpoint`` is ``ping``, ``catalog``, ``tags``, ``token``, ``deletion`` or, of an editor,
+        ``manifest`` or ``blob``; ``code`` is the HTTP status, or ``error`` if no complete answer
+        came.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response from ``url``; the body of an error is not read."""
+    """A response from ``url``; the body of most errors is not read."""
 
     url: httpx.URL
     status: int
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a request sends.
+
+    Attributes:
+        parts: its bytes.
+        size: how many they are.
+        seconds: time for the answer after the last part, beside that for one request.
+
+    """
+
+    parts: AsyncIterator[bytes]
+    size: int
+    seconds: float = 0.0
 
 
 class Connection:
@@ -97,24 +117,39 @@ class Connection:
         *,
         seconds: float,
         max_body_bytes: int,
+        read_bodies: frozenset[int] = READ_BODIES,
     ) -> None:
         self._transport = transport
         self._observer = observer
         self._seconds = seconds
         self._max_body_bytes = max_body_bytes
+        self._read_bodies = read_bodies
 
     async def get(self, endpoint: str, url: httpx.URL, authorization: str | None) -> Answer:
         """Send one GET request; errors are those of :meth:`send`."""
         return await self.send("GET", endpoint, url, authorization)
 
     async def send(
-        self, method: str, endpoint: str, url: httpx.URL, authorization: str | None
+        self,
+        method: str,
+        endpoint: str,
+        url: httpx.URL,
+        authorization: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
     ) -> Answer:
-        """Send one request. Raises ApiUnavailableError if no complete answer comes in time."""
+        """Send one request. Raises ApiUnavailableError if no complete answer comes in time.
+
+        Content may take any time as long as it makes progress: the time for one request begins
+        again with each of its parts.
+        """
         started = time.monotonic()
-        setting = _SETTINGS.get(endpoint, _URL_SETTING)
+        setting = _SETTINGS.get(endpoint, URL_SETTING)
+        login = {"Authorization": authorization} if authorization else {}
+        sent = {**_HEADERS, **(headers or {}), **login}
         try:
-            answer = await self._fetch(method, url, authorization, setting)
+            answer = await self._fetch(method, url, sent, content, setting)
         except ApiUnavailableError:
             self._observer(endpoint, "error", time.monotonic() - started)
             raise
@@ -122,17 +157,27 @@ class Connection:
         return answer
 
     async def _fetch(
-        self, method: str, url: httpx.URL, authorization: str | None, setting: str
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: Content | None,
+        setting: str,
     ) -> Answer:
-        headers = _HEADERS | ({"Authorization": authorization} if authorization else {})
         stage = _Stage()
+        parts = None
         try:
             # httpx's own timeouts apply to each read: a slow server would never hit them.
-            async with asyncio.timeout(self._seconds):
-                request = httpx.Request(method, url, headers=headers, extensions={"trace": stage})
+            async with asyncio.timeout(self._seconds) as limit:
+                if content is not None:
+                    headers = {**headers, "Content-Length": str(content.size)}
+                    parts = self._timed_parts(content, limit)
+                request = httpx.Request(
+                    method, url, headers=headers, content=parts, extensions={"trace": stage}
+                )
                 response = await self._transport.handle_async_request(request)
                 try:
-                    wanted = response.status_code in _WITH_BODY
+                    wanted = response.status_code in self._read_bodies
                     body = await self._read(url, response) if wanted else b""
                 finally:
                     await response.aclose()
@@ -145,6 +190,14 @@ class Connection:
                 f"{shown(url)} did not answer: {reason_of(error, setting)}"
             ) from error
         return Answer(url, response.status_code, response.headers, body)
+
+    async def _timed_parts(self, content: Content, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+        """Yield the parts; a part is asked for when the one before it was sent."""
+        clock = asyncio.get_running_loop().time
+        async for part in content.parts:
+            limit.reschedule(clock() + self._seconds)
+            yield part
+        limit.reschedule(clock() + self._seconds + content.seconds)
 
     async def _read(self, url: httpx.URL, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -216,7 +269,7 @@ def shown(url: httpx.URL) -> str:
 def open_transport(endpoint: RegistryEndpoint) -> httpx.AsyncHTTPTransport:
     """Return a transport. Raises ApiUnavailableError if the CA file cannot be used."""
     if endpoint.insecure_skip_verify:
-        context = _trusting_context()
+        context = trusting_context()
     else:
         try:
             context = ssl.create_default_context(cafile=endpoint.ca_file)
@@ -229,7 +282,8 @@ def open_transport(endpoint: RegistryEndpoint) -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
 
 
-def _trusting_context() -> ssl.SSLContext:
+def trusting_context() -> ssl.SSLContext:
+    """Return a context that accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -277,54 +331,3 @@ def redirect_target(answer: Answer) -> str | None:
         return shown(answer.url.join(location))
     except (httpx.InvalidURL, ValueError):
         return "an invalid address"
-
-
-def certificate_not_after(endpoint: RegistryEndpoint) -> float | None:
-    """Return the end of the served certificate's validity, in Unix seconds; None without TLS.
-
-    Trusts any certificate and sends nothing, so that an expired one can be read too.
-    Raises ApiUnavailableError if none is served.
-    """
-    url = registry_address(endpoint)
-    if url.scheme != "https":
-        return None
-    try:
-        encoded = asyncio.run(_served_certificate(url, endpoint.timeout))
-        return _not_after(encoded)
-    except TimeoutError:
-        raise ApiUnavailableError(
-            f"{shown(url)} served no certificate within {endpoint.timeout:g} s; "
-            "check whether the registry hangs, or raise --registry.timeout"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ApiUnavailableError(
-            f"{shown(url)} served no certificate: {reason_of(error, _URL_SETTING)}"
-        ) from error
-
-
-async def _served_certificate(url: httpx.URL, seconds: float) -> bytes:
-    host = url.raw_host.decode("ascii")
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(seconds):
-        transport, _ = await loop.create_connection(
-            asyncio.Protocol,
-            host,
-            url.port or 443,
-            ssl=_trusting_context(),
-            server_hostname=host,
-            ssl_handshake_timeout=seconds,
-        )
-    try:
-        session: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        return session.getpeercert(binary_form=True) or b""
-    finally:
-        transport.abort()  # a normal close would wait for the other side
-
-
-def _not_after(encoded: bytes) -> float:
-    from cryptography import x509  # noqa: PLC0415 - slow to import, and only TLS needs it
-
-    try:
-        return x509.load_der_x509_certificate(encoded).not_valid_after_utc.timestamp()
-    except x509.InvalidVersion as error:
-        raise ValueError(str(error)) from error

@@ -8,9 +8,9 @@ from exporter.domain.snapshot import ApiStatus
 from exporter.registry.api_client import (
     RegistryEndpoint,
     RequestObserver,
-    certificate_not_after,
     poll,
 )
+from exporter.registry.certificate import certificate_not_after
 from exporter.registry.password import with_password
 
 _log = logging.getLogger(__name__)
