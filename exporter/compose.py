@@ -7,7 +7,8 @@ fast.
 import logging
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.order import Dating
 from exporter.commands.one_scan import scan_once
+from exporter.domain.errors import ConfigurationError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import VERSION_2, ApiStatus, Snapshot
 from exporter.domain.text import printable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from exporter.domain.census import Census
     from exporter.history.port import History
     from exporter.registry.http import RegistryEndpoint, RequestObserver
+    from exporter.registry.port import RegistryEditor
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +131,28 @@ def deletion_question(settings: Settings) -> Callable[[str], DeletionAnswer] | N
 
     file = settings.registry.password_file
     return lambda repository: ask_deletion(endpoint, file, repository, lambda *_: None)
+
+
+@contextmanager
+def registry_editor(
+    settings: Settings, max_rate: int, should_stop: Callable[[], bool]
+) -> "Iterator[RegistryEditor]":
+    """Yield what changes the registry, with ``max_rate`` requests per second at most.
+
+    Only for commands that a person starts to change it, never for ``serve``. Raises
+    ConfigurationError if no registry is configured, ApiUnavailableError if the password or the
+    certificates cannot be read.
+    """
+    endpoint = _endpoint(settings)
+    if endpoint is None:
+        problem = "registry.url: missing; give the address of the registry that is to be changed"
+        raise ConfigurationError([problem])
+    from exporter.registry.editor import open_editor
+    from exporter.registry.session import Pace
+
+    file, pace = settings.registry.password_file, Pace(max_rate, should_stop)
+    with open_editor(endpoint, file, lambda *_: None, pace) as editor:
+        yield editor
 
 
 def _endpoint(settings: Settings) -> "RegistryEndpoint | None":

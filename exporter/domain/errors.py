@@ -7,6 +7,9 @@
     ├── StoreUnreadableError      the store as a whole cannot be read; exit code 1
     ├── ManifestUnreadableError   one blob is not a manifest that can be understood
     ├── ApiUnavailableError       the registry's HTTP API gave no complete answer
+    │   └── RegistryRefusesError  it refuses this login, or this kind of request
+    ├── ContentRefusedError       the registry refuses one manifest or blob
+    ├── UntaggingUnsupportedError  the registry cannot remove a tag and keep its manifest
     ├── PlatformUnreadableError   a platform's configuration cannot be read or understood
     ├── NotReadYetError           a page needs a scan, and none has succeeded yet
     ├── NotReadInTimeError        the store's disk did not answer a page in time
@@ -69,6 +72,25 @@ class ManifestUnreadableError(ExporterError):
 
 class ApiUnavailableError(ExporterError):
     """The registry's HTTP API is down, refuses requests, or gives invalid answers."""
+
+
+class RegistryRefusesError(ApiUnavailableError):
+    """The registry refuses this login or this kind of request; a repetition changes nothing."""
+
+
+class ContentRefusedError(ExporterError):
+    """The registry refuses one manifest or blob; others may be accepted.
+
+    ``code`` is the registry's own, such as ``MANIFEST_BLOB_UNKNOWN``; empty if it gave none.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UntaggingUnsupportedError(ExporterError):
+    """The registry cannot remove a tag without its manifest: version 2 of distribution."""
 
 
 class PlatformUnreadableError(ExporterError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 import msgspec
 
-from exporter.domain.errors import ApiUnavailableError
+from exporter.domain.errors import ApiUnavailableError, RegistryRefusesError
 from exporter.registry.http import (
     Answer,
     Connection,
@@ -26,6 +26,7 @@ from exporter.registry.http import (
     same_origin,
     shown,
 )
+from exporter.registry.retries import is_passing
 
 LOGIN_OPTIONS = "--registry.username and --registry.password-file"
 
@@ -93,7 +94,7 @@ class Authenticator:
             challenges.setdefault(challenge.scheme, challenge)
         if "basic" in challenges and self._credentials is not None:
             if sent is not None and sent.header == self._credentials:
-                raise ApiUnavailableError(f"{shown(answer.url)} answered 401: {sent.refusal}")
+                raise RegistryRefusesError(f"{shown(answer.url)} answered 401: {sent.refusal}")
             refusal = f"the username and password are not accepted; check {LOGIN_OPTIONS}"
             self.basic = Login(self._credentials, refusal)
             return self.basic
@@ -103,7 +104,7 @@ class Authenticator:
             reason = f"it requires a username and password; set {LOGIN_OPTIONS}"
         else:
             reason = "it offers neither Basic nor Bearer, the two logins that can be used here"
-        raise ApiUnavailableError(f"{shown(answer.url)} answered 401: {reason}")
+        raise RegistryRefusesError(f"{shown(answer.url)} answered 401: {reason}")
 
     async def _token(self, challenge: Challenge, scope: str | None) -> Login:
         url = token_url(challenge, scope)
@@ -113,7 +114,7 @@ class Authenticator:
         if answer.status != httpx.codes.OK:
             target = redirect_target(answer)
             detail = f" (a redirect to {target}, which is not followed)" if target else ""
-            raise ApiUnavailableError(
+            raise (ApiUnavailableError if is_passing(answer.status) else RegistryRefusesError)(
                 f"the token endpoint {shown(url)} answered {answer.status}{detail}: {remedy}"
             )
         body = decode_body(answer, _TokenAnswer)

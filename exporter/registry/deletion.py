@@ -12,7 +12,6 @@ import logging
 from pathlib import Path
 
 import httpx
-import msgspec
 
 from exporter.domain.errors import ApiUnavailableError
 from exporter.domain.model import DeletionAnswer
@@ -26,6 +25,7 @@ from exporter.registry.http import (
     registry_address,
 )
 from exporter.registry.password import with_password
+from exporter.registry.refusals import is_unsupported
 
 NO_MANIFEST = f"sha256:{'0' * 64}"
 """A digest without content: nobody knows bytes with this hash, and a registry checks hashes."""
@@ -33,14 +33,6 @@ NO_MANIFEST = f"sha256:{'0' * 64}"
 _MAX_BODY = 2**16
 
 _log = logging.getLogger(__name__)
-
-
-class _Error(msgspec.Struct):
-    code: str = ""
-
-
-class _Errors(msgspec.Struct):
-    errors: list[_Error] = []
 
 
 def ask_deletion(
@@ -57,7 +49,7 @@ def ask_deletion(
         return DeletionAnswer.UNKNOWN
     if answer.status != httpx.codes.METHOD_NOT_ALLOWED:
         return DeletionAnswer.UNKNOWN
-    return DeletionAnswer.SWITCHED_OFF if _is_unsupported(answer) else DeletionAnswer.NOT_ALLOWED
+    return DeletionAnswer.SWITCHED_OFF if is_unsupported(answer) else DeletionAnswer.NOT_ALLOWED
 
 
 async def _ask(endpoint: RegistryEndpoint, repository: str, observer: RequestObserver) -> Answer:
@@ -74,12 +66,3 @@ async def _ask(endpoint: RegistryEndpoint, repository: str, observer: RequestObs
         authenticator = Authenticator(endpoint, base, connection)
         login = await authenticator.log_in(answer, f"repository:{repository}:delete", None)
         return await connection.send("DELETE", "deletion", url, login.header)
-
-
-def _is_unsupported(answer: Answer) -> bool:
-    """Return whether the registry itself refuses it; a 405 of read-only mode has no such body."""
-    try:
-        errors = msgspec.json.decode(answer.body, type=_Errors).errors
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return any(error.code == "UNSUPPORTED" for error in errors)

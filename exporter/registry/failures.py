@@ -34,6 +34,14 @@ def reason_of(error: BaseException, setting: str) -> str:
     return f"{words_of(root)}; check that a server runs there, and look at its log"
 
 
+def is_lasting(error: BaseException) -> bool:
+    """Return whether the same request would fail again: its certificate or host is wrong."""
+    root = _system_error(error)
+    if isinstance(root, socket.gaierror):
+        return root.errno != socket.EAI_AGAIN
+    return isinstance(root, ssl.SSLCertVerificationError)
+
+
 def _system_error(error: BaseException | None) -> OSError | None:
     """Return the operating system's error below the exceptions of httpx and its libraries."""
     while error is not None:
