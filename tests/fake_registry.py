@@ -74,6 +74,8 @@ class Request:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     method: str = "GET"
+    target: str = ""
+    body: bytes = b""
 
     @property
     def authorization(self) -> str | None:
@@ -117,6 +119,11 @@ class FakeServer:
         self._thread.join()
         self._server.server_close()
 
+    def answer(self, request: Request) -> Reply:
+        """Return the answer to a request."""
+        route = self.routes.get(request.path, Reply(status=404))
+        return route if isinstance(route, Reply) else route(request)
+
     def asked(self, path: str) -> list[Request]:
         """List the requests for one path."""
         return [request for request in self.requests if request.path == path]
@@ -151,22 +158,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self.do_GET()
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         fake = cast("_Listener", self.server).fake
         address = urlsplit(self.path)
         request = Request(
-            address.path, parse_qs(address.query), dict(self.headers.items()), self.command
+            address.path,
+            parse_qs(address.query),
+            dict(self.headers.items()),
+            self.command,
+            self.path,
+            self.rfile.read(int(self.headers.get("Content-Length", 0))),
         )
         fake.requests.append(request)
-        route = fake.routes.get(address.path, Reply(status=404))
-        reply = route if isinstance(route, Reply) else route(request)
+        reply = fake.answer(request)
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if isinstance(reply.body, bytes):
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
-            self.wfile.write(reply.body)
+            if self.command != "HEAD":
+                self.wfile.write(reply.body)
             return
         self.send_header("Connection", "close")
         self.end_headers()
