@@ -95,6 +95,9 @@ class MemoryStore:
     def holds(self, _path: Path) -> bool:
         return False
 
+    def shares_filesystem(self, _path: Path) -> bool:
+        return False
+
     def excess_rights(self) -> Sequence[str]:
         return ()
 

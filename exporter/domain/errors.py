@@ -15,6 +15,8 @@
     ├── NotReadInTimeError        the store's disk did not answer a page in time
     ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
     ├── PlanRefusedError          no deletions can be planned; exit code 1
+    ├── BackupRefusedError        no backup can be made there; exit code 1
+    ├── BackupUnusableError       a backup, or a part of it, cannot be read; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
     │   └── CacheDamagedError     it differs from what was written
     ├── CacheUnusableError        the cache file cannot be read or written
@@ -103,6 +105,14 @@ class BlobUnknownError(ExporterError):
 
 class PlanRefusedError(ExporterError):
     """Something unknown could make a planned deletion wrong, or the registry refuses them all."""
+
+
+class BackupRefusedError(ExporterError):
+    """A backup cannot be made in that directory: no room, another store's, or in the store."""
+
+
+class BackupUnusableError(ExporterError):
+    """A backup, or a part of it, is missing, damaged or cannot be read."""
 
 
 class CacheUnfitError(ExporterError):

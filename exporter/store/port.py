@@ -226,5 +226,8 @@ class Store(Protocol):
     def holds(self, path: Path) -> bool:
         """Return whether a local file is or would be in the store."""
 
+    def shares_filesystem(self, path: Path) -> bool:
+        """Return whether a local file is or would be on a filesystem that the store is on."""
+
     def excess_rights(self) -> Sequence[str]:
         """Describe rights that this process has and does not need, each with its remedy."""

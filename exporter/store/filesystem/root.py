@@ -104,6 +104,24 @@ def is_in_store(path: Path, root: Path) -> bool:
     return any(place.is_relative_to(os.path.realpath(step)) for step in steps)
 
 
+def is_on_filesystem_of_store(path: Path, root: Path) -> bool:
+    """Return whether a file is, or would be, on the filesystem of the blobs below ``root``.
+
+    Looks at the nearest directory above that exists.
+    """
+    return _device_of(path) == _device_of(root.joinpath(*VERSION_PATH, BLOBS))
+
+
+def _device_of(path: Path) -> int | None:
+    """Return the number of the filesystem; None if none of the directories can be looked at."""
+    for each in (path, *path.absolute().parents):
+        try:
+            return each.stat().st_dev
+        except OSError:
+            continue
+    return None
+
+
 def _refuse_wrong_root(
     root: Path, path: Path, missing: str, names: list[str], in_root: list[str]
 ) -> None:

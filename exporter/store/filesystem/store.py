@@ -14,7 +14,11 @@ from exporter.store.filesystem.disk_space import FilesystemProbe
 from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.store.filesystem.looker import FilesystemLooker
 from exporter.store.filesystem.privilege import read_privilege, warnings_of
-from exporter.store.filesystem.root import is_in_store, open_known_store
+from exporter.store.filesystem.root import (
+    is_in_store,
+    is_on_filesystem_of_store,
+    open_known_store,
+)
 from exporter.store.filesystem.scanner import scan_store
 from exporter.store.port import CensusControl, Follower, Kept, KeptCodec, ScanControl
 
@@ -78,6 +82,10 @@ class FilesystemStore:
     def holds(self, path: Path) -> bool:
         """Return whether a file is or would be in the store."""
         return is_in_store(path, self._root)
+
+    def shares_filesystem(self, path: Path) -> bool:
+        """Return whether a file is or would be on the filesystem of the store's blobs."""
+        return is_on_filesystem_of_store(path, self._root)
 
     def excess_rights(self) -> Sequence[str]:
         """Describe what this process may do beyond reading the store, each with its remedy."""

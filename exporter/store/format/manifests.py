@@ -23,22 +23,19 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 """Above this a blob is not read as a manifest. The registry accepts 4 MiB on a push
 (``maxManifestBodySize`` in its manifest handler); the rest is for what other tools wrote."""
 
+_OCI_IMAGE_MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_OCI_INDEX_MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
+_SCHEMA_1_MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 _IMAGE_MEDIA_TYPES = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-    }
+    {"application/vnd.docker.distribution.manifest.v2+json", _OCI_IMAGE_MEDIA_TYPE}
 )
 _INDEX_MEDIA_TYPES = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.index.v1+json",
-    }
+    {"application/vnd.docker.distribution.manifest.list.v2+json", _OCI_INDEX_MEDIA_TYPE}
 )
 _KNOWN_MEDIA_TYPES = _IMAGE_MEDIA_TYPES | _INDEX_MEDIA_TYPES | {""}
 _MANIFEST_MEDIA_TYPES = _KNOWN_MEDIA_TYPES | {
     "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    _SCHEMA_1_MEDIA_TYPE,
     "application/vnd.oci.artifact.manifest.v1+json",
 }
 REFERENCE_TYPE = "vnd.docker.reference.type"
@@ -163,6 +160,26 @@ def parse_manifest(content: bytes) -> ManifestContent:
     Raises ManifestUnreadableError if it is not JSON, not a manifest, or nested beyond what the
     parser allows.
     """
+    return _content(_document_of(content))
+
+
+def media_type_of(content: bytes) -> str:
+    """Return the media type under which a registry returns the manifest, and takes it again.
+
+    If the manifest states none, the registry decides as ``manifestStore.Get`` does in its
+    ``registry/storage/manifeststore.go``; it returns schema 1 with its signatures.
+
+    Raises ManifestUnreadableError as :func:`parse_manifest` does.
+    """
+    document = _document_of(content)
+    if document.schema_version == 1:
+        return _SCHEMA_1_MEDIA_TYPE
+    if document.media_type:
+        return document.media_type
+    return _OCI_INDEX_MEDIA_TYPE if document.is_index() else _OCI_IMAGE_MEDIA_TYPE
+
+
+def _document_of(content: bytes) -> _Document:
     try:
         document = _decode(content)
         # There are digests in fields that were not read: an annotation, or a field spelt in
@@ -176,7 +193,7 @@ def parse_manifest(content: bytes) -> ManifestContent:
         document = _decode_as_go(content)
     if document is None or not document.is_manifest():
         raise ManifestUnreadableError("JSON, but neither a manifest nor an index")
-    return _content(document)
+    return document
 
 
 def _content(document: _Document) -> ManifestContent:
