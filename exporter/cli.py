@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "registry-storage-exporter"
 
-_DONE, _FAILED, _MISUSED = 0, 1, 2
+_DONE, _FAILED, _MISUSED, _PARTLY = 0, 1, 2, 3
 _INTERRUPTED = 130
 
 
@@ -49,7 +49,10 @@ def main(
     environment: Mapping[str, str] | None = None,
     output: TextIO | None = None,
 ) -> int:
-    """Run a command; return its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    """Run a command; return its exit code.
+
+    0 done, 1 failed, 2 wrong usage or configuration, 3 done in part.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     environment = os.environ if environment is None else environment
     try:
@@ -226,6 +229,34 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
+def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.commands.restore.options import request_of
+    from exporter.commands.restore.run import Environment, Verdict, restore
+    from exporter.commands.restore.sources import open_source
+    from exporter.compose import open_store, registry_editor, restored_path
+    from exporter.support.stop_signals import stop_signals
+
+    request = request_of(parsed)
+    source = open_source(request, _complain)
+    exit_codes = {
+        Verdict.RESTORED: _DONE,
+        Verdict.PARTLY: _PARTLY,
+        Verdict.INTERRUPTED: _INTERRUPTED,
+    }
+    with stop_signals() as should_stop:
+        path = restored_path(settings)
+        environment = Environment(output, _complain, time.time, should_stop, path)
+        with registry_editor(settings, request.max_rate, should_stop) as editor:
+            store = open_store(settings)
+            return exit_codes[restore(request, source, store, editor, environment)]
+
+
+def _add_restore_options(parser: argparse.ArgumentParser) -> None:
+    from exporter.commands.restore.options import add_options
+
+    add_options(parser)
+
+
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.compose import open_store
     from exporter.web.access.policy import access_by
@@ -255,6 +286,9 @@ COMMANDS = {
     ),
     "verify": Command(
         "hash the blobs again and report which are corrupt", _verify, _add_verify_options
+    ),
+    "restore": Command(
+        "put back what was deleted, from a backup or a journal", _restore, _add_restore_options
     ),
     "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
     "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),

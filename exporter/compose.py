@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
 _HISTORY_NAME = "history.sqlite"  # beside the cache
+_RESTORED_NAME = "restored.jsonl"  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,12 @@ def history_path(settings: Settings) -> Path | None:
     if cache is None or not settings.history.max_size:
         return None
     return cache.with_name(_HISTORY_NAME)
+
+
+def restored_path(settings: Settings) -> Path | None:
+    """Return the file that keeps the old times of restored tags; None if there is no place."""
+    cache = cache_path(settings)
+    return None if cache is None else cache.with_name(_RESTORED_NAME)
 
 
 def cache_path(settings: Settings) -> Path | None:

@@ -1,0 +1,1 @@
+"""The command ``restore``: put back what was deleted, from a backup or a journal."""

@@ -1,0 +1,68 @@
+"""What is to be put back, and where its content is: from a backup, or from a journal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.backup.reader import BackupReader
+from exporter.backup.status import read_status
+from exporter.commands.restore.contents import BackupContents, Contents
+from exporter.commands.restore.journal import read_journal
+from exporter.commands.restore.options import RestoreRequest
+from exporter.commands.restore.wanted import WantedManifest
+from exporter.domain.errors import BackupUnusableError, ConfigurationError
+from exporter.domain.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A backup or a journal.
+
+    Attributes:
+        name: where it is, safe to print.
+        store: identity of the store that it is of; None if that is unknown.
+        wanted: every manifest in it.
+        contents: the backup that has the content; None if there is none.
+
+    """
+
+    name: str
+    store: str | None
+    wanted: tuple[WantedManifest, ...]
+    contents: Contents | None
+
+
+def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
+    """Read what the request names.
+
+    Raises BackupUnusableError, and ConfigurationError if the options do not fit it. ``note``
+    receives that a journal's backup is not there: the store's files may have what is needed.
+    """
+    if request.source.is_dir():
+        if request.backup is not None:
+            problem = "only with a journal; the directory of a backup is enough by itself"
+            raise ConfigurationError([f"--backup: {problem}"])
+        return _backup(request.source)
+    journal = read_journal(request.source)
+    contents = None
+    directory = request.backup or journal.backup
+    if directory is not None:
+        try:
+            contents = BackupContents(BackupReader(directory))
+        except BackupUnusableError as error:
+            if request.backup is not None:
+                raise
+            note(f"{error}; if it was moved, give its place as --backup")
+    return Source(printable(str(request.source)), journal.store, journal.deleted, contents)
+
+
+def _backup(directory: Path) -> Source:
+    reader = BackupReader(directory)
+    status = read_status(directory)
+    wanted = tuple(
+        WantedManifest(repository, entry.digest, entry.tags, entry.linked_at)
+        for repository in reader.repositories()
+        for entry in reader.entries(repository)
+    )
+    store = None if status is None else status.store
+    return Source(printable(str(directory)), store, wanted, BackupContents(reader))
