@@ -8,7 +8,7 @@ from exporter.backup.directory import blob_path
 from exporter.backup.files import DurableFiles
 from exporter.domain.digests import Digest, format_digest
 from exporter.store.format.layout import ALGORITHMS
-from exporter.store.port import Blobs
+from exporter.store.port import BlobSource
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -26,7 +26,7 @@ class BlobCopier:
 
     def __init__(
         self,
-        blobs: Blobs,
+        blobs: BlobSource,
         directory: Path,
         files: DurableFiles,
         *,

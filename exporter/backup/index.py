@@ -2,11 +2,12 @@
 
 One descriptor for each tag, with the tag as ``org.opencontainers.image.ref.name``, and one without
 that annotation for each manifest that has no tag. Two annotations keep times of the store, which
-the registry does not take back: everything that is pushed again is new to it.
+the registry does not take back: everything that is pushed again is new to it. A third one says that
+all blobs of a manifest were saved with it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,6 +22,8 @@ _OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 _TAG = "org.opencontainers.image.ref.name"
 _TAGGED_AT = "io.github.registry-storage-exporter.tagged-at"
 _PUSHED_AT = "io.github.registry-storage-exporter.pushed-at"
+_BLOBS = "io.github.registry-storage-exporter.blobs"
+_ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class BackupEntry:
         tags: those that point to it, each with when it was written in the store, Unix seconds;
             None if that is unknown.
         linked_at: when the repository got it, Unix seconds; None if that is unknown.
+        with_blobs: whether a backup has saved it with all blobs that it references.
 
     """
 
@@ -42,6 +46,7 @@ class BackupEntry:
     size: int
     tags: Mapping[str, float | None] = field(default_factory=dict)
     linked_at: float | None = None
+    with_blobs: bool = False
 
 
 class _Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -62,14 +67,16 @@ def encode_index(entries: Iterable[BackupEntry]) -> bytes:
     named: list[tuple[str, _Descriptor]] = []
     others: list[_Descriptor] = []
     for entry in sorted(entries, key=lambda each: each.digest):
-        pushed = {} if entry.linked_at is None else {_PUSHED_AT: _format_time(entry.linked_at)}
+        plain = {_BLOBS: _ALL} if entry.with_blobs else {}
+        if entry.linked_at is not None:
+            plain[_PUSHED_AT] = _format_time(entry.linked_at)
         for tag, tagged_at in entry.tags.items():
-            annotations = {_TAG: tag} | pushed
+            annotations = {_TAG: tag} | plain
             if tagged_at is not None:
                 annotations[_TAGGED_AT] = _format_time(tagged_at)
             named.append((tag, _describe(entry, annotations)))
         if not entry.tags:
-            others.append(_describe(entry, pushed))
+            others.append(_describe(entry, plain))
     named.sort(key=lambda each: each[0])
     index = _Index(manifests=[descriptor for _, descriptor in named] + others)
     return msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
@@ -90,7 +97,10 @@ def decode_index(content: bytes) -> list[BackupEntry]:
             if not is_tag_name(tag):
                 raise ValueError(f"{tag[:200]!r} is not a tag")
             tags = {tag: _parse_time(each.annotations.get(_TAGGED_AT))}
-        entry = BackupEntry(each.digest, each.media_type, each.size, tags, linked_at)
+        has_blobs = each.annotations.get(_BLOBS) == _ALL
+        entry = BackupEntry(
+            each.digest, each.media_type, each.size, tags, linked_at, with_blobs=has_blobs
+        )
         known = found.get(each.digest)
         found[each.digest] = entry if known is None else _join(known, entry)
     return list(found.values())
@@ -105,9 +115,7 @@ def merge(before: Sequence[BackupEntry], now: Sequence[BackupEntry]) -> list[Bac
     merged: dict[str, BackupEntry] = {}
     for entry in before:
         tags = {tag: time for tag, time in entry.tags.items() if tag not in moved}
-        merged[entry.digest] = BackupEntry(
-            entry.digest, entry.media_type, entry.size, tags, entry.linked_at
-        )
+        merged[entry.digest] = replace(entry, tags=tags)
     for entry in now:
         known = merged.get(entry.digest)
         merged[entry.digest] = entry if known is None else _join(known, entry)
@@ -116,8 +124,12 @@ def merge(before: Sequence[BackupEntry], now: Sequence[BackupEntry]) -> list[Bac
 
 def _join(known: BackupEntry, entry: BackupEntry) -> BackupEntry:
     linked_at = known.linked_at if entry.linked_at is None else entry.linked_at
-    tags = {**known.tags, **entry.tags}
-    return BackupEntry(entry.digest, entry.media_type, entry.size, tags, linked_at)
+    return replace(
+        entry,
+        tags={**known.tags, **entry.tags},
+        linked_at=linked_at,
+        with_blobs=known.with_blobs or entry.with_blobs,
+    )
 
 
 def _describe(entry: BackupEntry, annotations: dict[str, str]) -> _Descriptor:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.backup.directory import refuse_other_content
+from exporter.backup.directory import STATUS, refuse_other_content
 from exporter.backup.status import read_status
 from exporter.domain.errors import BackupRefusedError
 from exporter.domain.text import printable
@@ -58,7 +58,8 @@ def refuse_unfit(store: Store, directory: Path, *, same_filesystem: bool) -> Non
     if status is not None and status.store != store.identity:
         raise BackupRefusedError(
             f"{name} holds a backup of another store, {printable(status.store)}; give a "
-            "directory of its own for each store"
+            "directory of its own for each store. If it is the same store under another path, "
+            f"correct `store` in {STATUS}"
         )
 
 

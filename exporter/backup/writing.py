@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.backup.copying import BlobCopier, BlobNotCopiedError, CopyStoppedError
+from exporter.backup.copying import BlobCopier, CopyStoppedError
 from exporter.backup.directory import (
     BLOBS,
     INDEX,
     STATUS,
-    blob_path,
     blobs_link,
     layout_path,
     locked,
@@ -24,6 +23,7 @@ from exporter.backup.files import DurableFiles
 from exporter.backup.index import OCI_LAYOUT, BackupEntry, encode_index, merge
 from exporter.backup.reader import BackupReader
 from exporter.backup.room import Need, refuse_unfit, room_needed
+from exporter.backup.saving import Saved, Saver, size_in_backup
 from exporter.backup.selection import (
     BackupFault,
     BackupSelection,
@@ -37,10 +37,8 @@ from exporter.backup.status import (
     encode_status,
     read_status,
 )
-from exporter.domain.digests import BlobNumber, Digest, format_digest
-from exporter.domain.errors import ManifestUnreadableError, OutputError
+from exporter.domain.digests import Digest, format_digest
 from exporter.domain.model import Inventory
-from exporter.store.format.manifests import media_type_of
 from exporter.store.port import Blobs, Store
 
 _READABLE_BY_ALL = 0o644
@@ -114,12 +112,7 @@ class Backup:
         self._inventory = inventory
         self._selection = selection
         self._directory = directory
-        self._saved: dict[BlobNumber, int] = {}
-        self._failed: dict[BlobNumber, BackupFault] = {}
-        self._media_types: dict[BlobNumber, str] = {}
-        self._copied_blobs = self._copied_bytes = 0
-        self._saved_manifests: set[BlobNumber] = set()
-        self._saved_tags = 0
+        self._saved = Saved()
 
     def check(self, *, same_filesystem: bool) -> Need:
         """Return how much is to be written. Raises BackupRefusedError if that is not possible."""
@@ -130,8 +123,9 @@ class Backup:
         sizes = {}
         for number in numbers:
             size = self._inventory.sizes[number]
-            if size >= 0 and not self._is_there(number):
-                sizes[number] = size
+            if size < 0 or size_in_backup(self._directory, self._inventory, number) is not None:
+                continue
+            sizes[number] = size
         descriptors = sum(
             len(each.manifests) + sum(map(len, each.tags.values()))
             for each in self._selection.repositories
@@ -162,7 +156,7 @@ class Backup:
             )
             files.write(self._directory / STATUS, encode_status(status), STATUS_MODE)
             files.finish()
-        return BackupResult(run, self._copied_blobs, self._faults(), was_stopped)
+        return BackupResult(run, self._saved.copied_blobs, self._faults(), was_stopped)
 
     def _begin(self, files: DurableFiles) -> BackupStatus:
         """Mark the directory as a backup of this store."""
@@ -182,18 +176,19 @@ class Backup:
             should_stop=control.should_stop,
             on_read=control.on_read,
         )
+        saver = Saver(self._inventory, self._directory, copier, files, self._saved)
         reader = BackupReader(self._directory)
         for repository in self._selection.repositories:
             if control.should_stop():
                 raise CopyStoppedError
             before = reader.entries(repository.name)
-            entries = self._save_repository(repository, copier, before)
+            entries = self._save_repository(repository, saver, before)
             self._write_layout(repository.name, before, entries, files)
         for number in sorted(self._selection.blobs):
-            self._save(number, "", copier)
+            saver.save(number, "")
 
     def _save_repository(
-        self, repository: SelectedRepository, copier: BlobCopier, before: Sequence[BackupEntry]
+        self, repository: SelectedRepository, saver: Saver, before: Sequence[BackupEntry]
     ) -> list[BackupEntry]:
         """Save the blobs and manifests of one repository; return its entries of the index."""
         known = {entry.digest: entry.media_type for entry in before}
@@ -202,86 +197,18 @@ class Backup:
             manifest = self._inventory.manifests.get(number)
             for blob in () if manifest is None else manifest.blobs:
                 if blob in self._selection.blobs:
-                    self._save(blob, repository.name, copier)
+                    saver.save(blob, repository.name)
             digest = format_digest(self._inventory.digests[number])
-            media_type = self._save_manifest(number, repository.name, copier, known.get(digest))
+            media_type = saver.save_manifest(number, repository.name, known.get(digest))
             if media_type is not None:
                 tags = repository.tags.get(number, {})
-                self._saved_tags += len(tags)
-                linked_at = repository.linked_at.get(number)
-                size = self._saved[number]
-                entries.append(BackupEntry(digest, media_type, size, tags, linked_at))
+                self._saved.tags += len(tags)
+                size, linked_at = self._saved.sizes[number], repository.linked_at.get(number)
+                with_blobs = self._selection.with_all_blobs
+                entries.append(
+                    BackupEntry(digest, media_type, size, tags, linked_at, with_blobs=with_blobs)
+                )
         return entries
-
-    def _save_manifest(
-        self, number: BlobNumber, repository: str, copier: BlobCopier, known: str | None
-    ) -> str | None:
-        """Save a manifest; return its media type, or None if it cannot be saved as a manifest."""
-        content = bytearray()
-        if not self._save(number, repository, copier, content):
-            return None
-        known = known or self._media_types.get(number)
-        try:
-            if known is None:
-                digest = format_digest(self._inventory.digests[number])
-                found = bytes(content) or self._read(digest)
-                known = media_type_of(found)
-        except ManifestUnreadableError as error:
-            self._fail(number, repository, f"cannot be understood as a manifest: {error}")
-            return None
-        if number in self._inventory.unreadable:
-            # what it references is unknown, so that it may be saved without its blobs
-            self._fail(number, repository, "could not be read as a manifest by the scan")
-            return None
-        self._media_types[number] = known
-        self._saved_manifests.add(number)
-        return known
-
-    def _save(
-        self,
-        number: BlobNumber,
-        repository: str,
-        copier: BlobCopier,
-        content: bytearray | None = None,
-    ) -> bool:
-        """Copy a blob unless it is there; return whether it is there now."""
-        if number in self._saved or number in self._failed:
-            return number not in self._failed
-        size = self._is_there(number)
-        if size is not None:
-            self._saved[number] = size
-            return True
-        try:
-            size = copier.copy(self._inventory.digests[number], content)
-        except BlobNotCopiedError as error:
-            self._fail(number, repository, str(error))
-            return False
-        self._saved[number] = size
-        self._copied_blobs += 1
-        self._copied_bytes += size
-        return True
-
-    def _is_there(self, number: BlobNumber) -> int | None:
-        """Return the size of a blob in the backup; None if it is not there, or not whole."""
-        path = blob_path(self._directory, format_digest(self._inventory.digests[number]))
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return None
-        expected = self._inventory.sizes[number]
-        return size if expected < 0 or size == expected else None
-
-    def _read(self, digest: str) -> bytes:
-        """Read a manifest that an earlier run has saved. Raises OutputError."""
-        path = blob_path(self._directory, digest)
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise OutputError(f"cannot read {path}: {error.strerror}; see to its mount") from error
-
-    def _fail(self, number: BlobNumber, repository: str, reason: str) -> None:
-        digest = format_digest(self._inventory.digests[number])
-        self._failed[number] = BackupFault(repository, digest, reason)
 
     def _write_layout(
         self,
@@ -302,7 +229,7 @@ class Backup:
         files.write(layout / INDEX, merged, _READABLE_BY_ALL)
 
     def _faults(self) -> tuple[BackupFault, ...]:
-        return (*self._selection.faults, *self._failed.values())
+        return (*self._selection.faults, *self._saved.faults.values())
 
     def _count(self, started_at: float, ended_at: float, *, was_stopped: bool) -> SavedRun:
         faults = self._faults()
@@ -313,10 +240,10 @@ class Backup:
             with_blobs=self._selection.with_all_blobs,
             complete=not faults and not was_stopped,
             repositories=len(self._selection.repositories),
-            manifests=len(self._saved_manifests),
-            tags=self._saved_tags,
-            blobs=len(self._saved),
-            bytes=sum(self._saved.values()),
-            copied_bytes=self._copied_bytes,
+            manifests=len(self._saved.media_types),
+            tags=self._saved.tags,
+            blobs=len(self._saved.sizes),
+            bytes=sum(self._saved.sizes.values()),
+            copied_bytes=self._saved.copied_bytes,
             missing=len(faults),
         )

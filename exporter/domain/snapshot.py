@@ -312,6 +312,20 @@ class PlatformStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LastBackup:
+    """The newest complete backup of the whole store.
+
+    Attributes:
+        completed_at: when it ended, Unix seconds; None if there is none.
+        bytes: of its blobs, manifests included; None if that is unknown.
+
+    """
+
+    completed_at: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that ``/metrics`` and the pages say, at one moment. None means not known.
 
@@ -327,6 +341,7 @@ class Snapshot:
         census: the last census of the store's disk.
         untagged_reclaimable_bytes: what deleting all untagged manifests that nothing needs would
             free after a collector run; None while unknown.
+        backup: the newest complete backup; None also where no place of backups is configured.
 
     """
 
@@ -340,6 +355,7 @@ class Snapshot:
     policies: tuple[PolicyFigures, ...] | None = None
     census: Census | None = None
     untagged_reclaimable_bytes: int | None = None
+    backup: LastBackup | None = None
 
     @property
     def integrity(self) -> Integrity | None:

@@ -147,11 +147,15 @@ class WrongLink:
     path: str
 
 
-class Blobs(Protocol):
-    """The blobs of a store that is open for reading."""
+class BlobSource(Protocol):
+    """Where blobs are read from."""
 
     def open(self, digest: Digest) -> AbstractContextManager[BlobStream]:
         """Open one blob. Raises FileNotFoundError if it is not there, OSError if unreadable."""
+
+
+class Blobs(BlobSource, Protocol):
+    """The blobs of a store that is open for reading."""
 
     def is_layer_of(self, repository: str, digest: Digest) -> bool:
         """Return whether a repository links a blob as a layer or configuration."""

@@ -83,13 +83,16 @@ class ByteProgress(Protocol):
 
 
 @contextmanager
-def byte_progress(done: int, total: int, clock: Callable[[], float]) -> Iterator[ByteProgress]:
+def byte_progress(
+    done: int, total: int, clock: Callable[[], float], doing: str = "verifying"
+) -> Iterator[ByteProgress]:
     """Yield a progress bar on standard error; without a terminal it logs now and then.
 
-    The bar disappears at the end. ``clock`` returns seconds, for the log.
+    The bar disappears at the end. ``clock`` returns seconds, for the log; ``doing`` says what is
+    done with the bytes.
     """
     if not sys.stderr.isatty():
-        yield _ByteLog(done, total, clock)
+        yield _ByteLog(done, total, clock, doing)
         return
     from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.progress import (  # noqa: PLC0415 - the same
@@ -116,7 +119,7 @@ def byte_progress(done: int, total: int, clock: Callable[[], float]) -> Iterator
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _ByteBar(bars, bars.add_task("Verifying", completed=done, total=total))
+        yield _ByteBar(bars, bars.add_task(doing.capitalize(), completed=done, total=total))
 
 
 class _ByteBar:
@@ -141,10 +144,11 @@ class _ByteBar:
 class _ByteLog:
     """A line in the log, now and then."""
 
-    def __init__(self, done: int, total: int, clock: Callable[[], float]) -> None:
+    def __init__(self, done: int, total: int, clock: Callable[[], float], doing: str) -> None:
         self._before = self._done = done
         self._total = total
         self._clock = clock
+        self._doing = doing
         self._started = clock()
         self._due = self._started + _LOG_SECONDS
 
@@ -161,7 +165,7 @@ class _ByteLog:
             bytes_per_second=round(rate),
             seconds_left=round(max(self._total - self._done, 0) / rate),
         )
-        _log.info("verifying blobs", extra=details)
+        _log.info("%s blobs", self._doing, extra=details)
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from exporter.domain.digests import Digest, format_digest
 from exporter.store.format.layout import ALGORITHMS
-from exporter.store.port import Blobs, BlobStream
+from exporter.store.port import BlobSource, BlobStream
 from exporter.support.rate_limit import RateLimit
 
 CHUNK_BYTES = 1024 * 1024
@@ -75,11 +75,11 @@ class RateLimiter:
 
 
 class BlobVerifier:
-    """Verifies blobs of a store that is open for reading."""
+    """Verifies blobs of a store that is open for reading, or of a backup."""
 
     def __init__(
         self,
-        blobs: Blobs,
+        blobs: BlobSource,
         limiter: RateLimiter,
         *,
         should_stop: Callable[[], bool] = lambda: False,

@@ -1,0 +1,132 @@
+"""Save blobs and manifests, each once, and record what cannot be saved."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.backup.copying import BlobCopier, BlobNotCopiedError
+from exporter.backup.directory import blob_path
+from exporter.backup.files import DurableFiles
+from exporter.backup.selection import BackupFault
+from exporter.domain.digests import BlobNumber, format_digest
+from exporter.domain.errors import ManifestUnreadableError, OutputError
+from exporter.domain.model import Inventory
+from exporter.domain.text import printable
+from exporter.store.format.manifests import media_type_of
+
+
+@dataclass(slots=True)
+class Saved:
+    """What a run has saved, or found saved.
+
+    Attributes:
+        sizes: bytes of each blob and manifest.
+        media_types: of each manifest.
+        faults: why others cannot be saved.
+        copied_blobs: how many files were copied.
+        copied_bytes: their sizes added up.
+        tags: how many tags are in an index.
+
+    """
+
+    sizes: dict[BlobNumber, int] = field(default_factory=dict)
+    media_types: dict[BlobNumber, str] = field(default_factory=dict)
+    faults: dict[BlobNumber, BackupFault] = field(default_factory=dict)
+    copied_blobs: int = 0
+    copied_bytes: int = 0
+    tags: int = 0
+
+
+def size_in_backup(directory: Path, inventory: Inventory, number: BlobNumber) -> int | None:
+    """Return the size of a blob in a backup; None if it is not there.
+
+    A blob gets its name when it is whole. A file of another size than the store's blob was damaged
+    later: it counts as not there, and is replaced.
+    """
+    path = blob_path(directory, format_digest(inventory.digests[number]))
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return None
+    expected = inventory.sizes[number]
+    return size if expected < 0 or size == expected else None
+
+
+class Saver:
+    """Saves blobs and manifests in one backup."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        directory: Path,
+        copier: BlobCopier,
+        files: DurableFiles,
+        saved: Saved,
+    ) -> None:
+        """Save by ``copier``, through ``files``; record it in ``saved``."""
+        self._inventory = inventory
+        self._directory = directory
+        self._copier = copier
+        self._files = files
+        self._saved = saved
+
+    def save(
+        self, number: BlobNumber, repository: str, content: bytearray | None = None
+    ) -> int | None:
+        """Copy a blob unless it is there; return its size, or None if that is not possible.
+
+        ``content`` receives what was copied.
+        """
+        saved = self._saved
+        if number in saved.faults:
+            return None
+        size = saved.sizes.get(number)
+        if size is None:
+            size = size_in_backup(self._directory, self._inventory, number)
+        if size is None:
+            try:
+                size = self._copier.copy(self._inventory.digests[number], content)
+            except BlobNotCopiedError as error:
+                self._fail(number, repository, str(error))
+                return None
+            saved.copied_blobs += 1
+            saved.copied_bytes += size
+        saved.sizes[number] = size
+        return size
+
+    def save_manifest(self, number: BlobNumber, repository: str, known: str | None) -> str | None:
+        """Save a manifest; return its media type, or None if it cannot be saved as a manifest.
+
+        ``known`` is its media type in the index of an earlier run.
+        """
+        content = bytearray()
+        if self.save(number, repository, content) is None:
+            return None
+        media_type = known or self._saved.media_types.get(number)
+        try:
+            if media_type is None:
+                media_type = media_type_of(bytes(content) or self._read(number))
+        except ManifestUnreadableError as error:
+            self._fail(number, repository, f"cannot be understood as a manifest: {error}")
+            return None
+        if number in self._inventory.unreadable:
+            # what it references is unknown: it would be saved without its blobs
+            self._fail(number, repository, "could not be read as a manifest by the scan")
+            return None
+        self._saved.media_types[number] = media_type
+        return media_type
+
+    def _read(self, number: BlobNumber) -> bytes:
+        """Read a manifest that is in the backup. Raises OutputError."""
+        self._files.finish()  # it may have been copied a moment ago, as a blob
+        path = blob_path(self._directory, format_digest(self._inventory.digests[number]))
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise OutputError(
+                f"cannot read {printable(str(path))}: {error.strerror}; is the backup's "
+                "filesystem all right?"
+            ) from error
+
+    def _fail(self, number: BlobNumber, repository: str, reason: str) -> None:
+        digest = format_digest(self._inventory.digests[number])
+        self._saved.faults[number] = BackupFault(repository, digest, reason)
