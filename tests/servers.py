@@ -198,16 +198,20 @@ class GarbageCollector:
         return frozenset(_ELIGIBLE.findall(done.stdout))
 
 
-def _registry_config(root: Path, *, delete: bool = True, read_only: bool = False) -> dict[str, Any]:
+def _registry_config(
+    root: Path, *, delete: bool = True, read_only: bool = False, cached: bool = False
+) -> dict[str, Any]:
     # purging would remove old uploads at a random moment within the first hour
     maintenance: dict[str, Any] = {"uploadpurging": {"enabled": False}}
     if read_only:
         maintenance["readonly"] = {"enabled": True}
-    storage = {
+    storage: dict[str, Any] = {
         "filesystem": {"rootdirectory": str(root)},
         "delete": {"enabled": delete},
         "maintenance": maintenance,
     }
+    if cached:
+        storage["cache"] = {"blobdescriptor": "inmemory"}
     return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -225,19 +229,21 @@ class DockerRegistry(Server):
         users: Mapping[str, str] | None = None,
         delete: bool = True,
         read_only: bool = False,
+        cached: bool = False,
         cache_of: str | None = None,
         tls: tuple[Path, Path] | None = None,
         program: str | None = None,
     ) -> None:
         """Prepare the server; ``tls`` is a certificate chain and its key as PEM files.
 
+        With ``cached`` it remembers which blobs it has, as it does with its usual configuration.
         ``cache_of`` is the address of the registry that this one is a pull-through cache of.
         Without ``program`` it is Debian's.
         """
         self.root = root
         self._program = program or require("docker-registry")
         self._users = users
-        self._storage = {"delete": delete, "read_only": read_only}
+        self._storage = {"delete": delete, "read_only": read_only, "cached": cached}
         self._cache_of = cache_of
         self._tls = tls
         self._port = free_port()

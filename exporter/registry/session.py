@@ -105,9 +105,7 @@ class Session:
         Raises ApiUnavailableError if none has or the time has come to stop, at once if the failure
         is not a passing one. RegistryRefusesError is among these.
         """
-        pause = 0.0
         for number in range(1, ATTEMPTS + 1):
-            self._wait(pause)
             try:
                 answer = self._runner.run(_as_coroutine(attempt))
             except ApiUnavailableError as error:
@@ -119,9 +117,11 @@ class Session:
                     return answer
                 last = status_error(answer, "")
                 wish = wished_pause(answer.headers, self._pace.now())
+            if number == ATTEMPTS:
+                break
+            self._wait(max(pause_before(number, self._pace.chance()), wish))
             if self._pace.should_stop():
                 raise last
-            pause = max(pause_before(number, self._pace.chance()), wish)
         raise ApiUnavailableError(f"{last} ({ATTEMPTS} attempts)") from last
 
     async def send(self, request: Request) -> Answer:

@@ -1,0 +1,518 @@
+"""``restore`` on real registries: what was deleted comes back, whatever happens meanwhile."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.restore.wanted import WantedManifest, select
+from tests.exporter_process import REPOSITORY, Metrics, environment_of
+from tests.fake_registry import Reply, Request
+from tests.in_process import Outcome, run_command
+from tests.registry_proxy import RegistryProxy, failing
+from tests.restored_shop import (
+    EPOCH,
+    OTHER,
+    SHOP,
+    content_of,
+    delete_shop,
+    figures_of,
+    manifests_of,
+    push_shop,
+    save,
+    set_times,
+    tags_by_time,
+    write_journal,
+)
+from tests.servers import (
+    DockerRegistry,
+    RegistryClient,
+    require,
+    require_registry,
+)
+
+KILLS = int(os.environ.get("RESTORE_KILLS", "20"))
+TAGS = ["9", "8", "7", "6", "1"]
+BOTH = pytest.mark.parametrize("version", [2, 3])
+
+
+@pytest.fixture
+def version() -> int:
+    return 2
+
+
+@pytest.fixture
+def registry(tmp_path: Path, version: int) -> Iterator[DockerRegistry]:
+    """Run a registry with the shop in it."""
+    program = require_registry(version)
+    with DockerRegistry(tmp_path / "store", program=program) as server:
+        with RegistryClient(server.url) as client:
+            assert push_shop(client) == TAGS
+        set_times(server.root, TAGS)
+        yield server
+
+
+def restore(
+    registry: DockerRegistry, source: Path, *more: str | Path, url: str | None = None
+) -> Outcome:
+    state = registry.root.parent / "state"
+    return run_command(
+        "restore",
+        source,
+        "--registry.url",
+        url or registry.url,
+        "--storage.root",
+        registry.root,
+        "--max-rate",
+        "100000",
+        *more,
+        environment={"XDG_STATE_HOME": str(state)},
+    )
+
+
+def recorded(registry: DockerRegistry) -> list[dict[str, object]]:
+    path = registry.root.parent / "state/registry-storage-exporter/restored.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def pulled(registry: DockerRegistry, to: Path) -> dict[str, str]:
+    """Pull every tag of the shop with all platforms; return the digests that skopeo sees."""
+    address = f"docker://{registry.url.removeprefix('http://')}/{SHOP}"
+    digests = {}
+    for tag in TAGS[:4]:  # the signature is no image
+        command = [require("skopeo"), "copy", "--all", "--src-tls-verify=false"]
+        subprocess.run(
+            [*command, f"{address}:{tag}", f"dir:{to / tag}"], check=True, capture_output=True
+        )
+        manifest = (to / tag / "manifest.json").read_bytes()
+        shown = subprocess.run(
+            [require("skopeo"), "manifest-digest", "/dev/stdin"],
+            input=manifest,
+            check=True,
+            capture_output=True,
+        )
+        digests[tag] = shown.stdout.decode().strip()
+    return digests
+
+
+@BOTH
+def test_an_apply_is_taken_back_to_the_byte_by_its_journal_alone(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before, figures = content_of(registry.root), figures_of(registry.root)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    assert figures_of(registry.root) != figures
+    outcome = restore(registry, journal)
+    assert outcome.exit_code == 0, outcome
+    assert content_of(registry.root) == before
+    assert figures_of(registry.root) == figures
+    assert tags_by_time(registry.root) == TAGS
+    assert "put back 7 manifests and 5 tags; 0 blobs sent" in outcome.output
+    assert "the tags that were put back have the time of now" in outcome.output
+    assert [(each["tag"], each["pushed_at"]) for each in recorded(registry)] == [
+        (tag, EPOCH + 60 * number) for number, tag in enumerate(TAGS)
+    ]
+    assert {each["store"] for each in recorded(registry)} == {str(registry.root.resolve())}
+    again = restore(registry, journal)
+    assert again.exit_code == 0
+    assert "put back 0 manifests and 0 tags" in again.output
+    assert "12 were there already" in again.output
+    assert len(recorded(registry)) == 5
+
+
+@BOTH
+def test_after_the_collector_a_backup_with_blobs_brings_everything_back(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before, figures = content_of(registry.root), figures_of(registry.root)
+    images = pulled(registry, tmp_path / "before")
+    save(registry.root, tmp_path / "backup")
+    journal = write_journal(
+        tmp_path / "journal", registry.root, delete_shop(registry), backup=tmp_path / "backup"
+    )
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    kept = sum(name.endswith("/data") for name in content_of(registry.root))
+    assert kept < sum(name.endswith("/data") for name in before)
+    outcome = restore(registry, journal)
+    assert outcome.exit_code == 0, outcome
+    assert content_of(registry.root) == before
+    assert figures_of(registry.root) == figures
+    assert pulled(registry, tmp_path / "after") == images
+    assert re.search(r"put back 7 manifests and 5 tags; \d+ blobs sent", outcome.output)
+    # the backup itself names the same and more
+    whole = restore(registry, tmp_path / "backup")
+    assert (whole.exit_code, whole.complaints) == (0, "")
+    assert "put back 0 manifests and 0 tags" in whole.output
+
+
+def test_a_backup_without_the_blobs_says_what_is_missing_after_the_collector(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    save(registry.root, tmp_path / "backup", blobs=False)
+    delete_shop(registry)
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    outcome = restore(registry, tmp_path / "backup")
+    assert outcome.exit_code == 3
+    assert "which neither the registry nor the backup has" in outcome.output
+    assert f"left: {SHOP}:9: its manifest is not back" in outcome.output
+    assert f"{OTHER}@" not in outcome.output
+    assert "left, see above" in outcome.output
+
+
+def test_a_journal_without_a_backup_says_that_the_collector_has_run(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    outcome = restore(registry, journal)
+    assert outcome.exit_code == 3
+    assert "is not in the store any more: the collector has run, and there is no backup" in (
+        outcome.output
+    )
+    assert outcome.output.count("left: ") == 12
+
+
+def test_a_journal_alone_needs_the_files_of_the_store(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    outcome = restore(registry, journal, "--storage.root", tmp_path / "nothing")
+    assert outcome.exit_code == 3
+    assert "there is no backup, and the store's files cannot be read" in outcome.complaints
+    assert "is nowhere: there is no backup, and no store to read" in outcome.output
+    assert restore(registry, journal).exit_code == 0
+
+
+def test_a_backup_that_was_moved_is_found_where_it_is_now(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before = content_of(registry.root)
+    save(registry.root, tmp_path / "backup")
+    lines = delete_shop(registry)
+    journal = write_journal(tmp_path / "journal", registry.root, lines, backup=tmp_path / "backup")
+    (tmp_path / "backup").rename(tmp_path / "moved")
+    unread = ("--storage.root", tmp_path / "nothing")
+    outcome = restore(registry, journal, *unread)
+    assert outcome.exit_code == 3
+    assert "holds no backup" in outcome.complaints
+    assert "if it was moved, give its place as --backup" in outcome.complaints
+    outcome = restore(registry, journal, *unread, "--backup", tmp_path / "moved")
+    assert (outcome.exit_code, outcome.complaints) == (0, "")
+    assert content_of(registry.root) == before
+
+
+def test_tags_that_point_elsewhere_now_stay_unless_it_is_forced(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before = content_of(registry.root)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    with RegistryClient(registry.url) as client:
+        newer = client.push_image(SHOP, "8", [b"pushed meanwhile"])
+        outcome = restore(registry, journal)
+        assert outcome.exit_code == 3
+        moved = rf"left: {SHOP}:8: it points to {newer} now; --force moves it back to sha256:"
+        assert re.search(moved, outcome.output)
+        assert "put back 7 manifests and 4 tags" in outcome.output
+        assert client.tags(SHOP) == sorted(TAGS)
+        assert restore(registry, journal, "--force").exit_code == 0
+    after = content_of(registry.root)
+    assert {name: after[name] for name in before} == before
+
+
+def test_only_what_is_asked_for_comes_back_with_what_belongs_to_it(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    save(registry.root, tmp_path / "backup")
+    manifests = manifests_of(registry.root, SHOP)
+    delete_shop(registry)
+    outcome = restore(registry, tmp_path / "backup", "--match", f"{SHOP}:7")
+    assert outcome.exit_code == 0, outcome
+    found = manifests_of(registry.root, SHOP)
+    assert sorted(tag for tags in found.values() for tag in tags) == ["1", "7"]
+    assert len(found) == 4  # the index, its two platforms, its signature
+    assert "put back 4 manifests and 2 tags" in outcome.output
+    (plain,) = (digest for digest, tags in manifests.items() if "9" in tags)
+    outcome = restore(registry, tmp_path / "backup", "--match", f"{SHOP}@{plain}")
+    assert "put back 1 manifest and 2 tags" in outcome.output
+    outcome = restore(registry, tmp_path / "backup", "--repository", OTHER)
+    assert "put back 0 manifests and 0 tags; 0 blobs sent (0 B); 4 were" in outcome.output
+    for option, value in (("--repository", "team"), ("--match", "no/such:tag")):
+        outcome = restore(registry, tmp_path / "backup", option, value)
+        assert outcome.exit_code == 2
+        assert f"{option}: matches nothing in {tmp_path / 'backup'}" in outcome.complaints
+        assert f"repositories such as {SHOP}, {OTHER}" in outcome.complaints
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    save(registry.root, tmp_path / "backup")
+    delete_shop(registry)
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    before = content_of(registry.root)
+    outcome = restore(registry, tmp_path / "backup", "--dry-run")
+    assert outcome.exit_code == 0
+    assert content_of(registry.root) == before
+    assert not (tmp_path / "state").exists()
+    real = restore(registry, tmp_path / "backup")
+    assert outcome.output.strip() == (
+        real.output.splitlines()[0].replace("put back", "would put back").replace("sent", "to send")
+    )
+
+
+def test_another_store_is_not_restored_into_unless_it_is_forced(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    save(registry.root, tmp_path / "backup")
+    with DockerRegistry(tmp_path / "second/store") as second:
+        with RegistryClient(second.url) as client:
+            client.push_image("app", "1", [b"layer"])
+        outcome = restore(second, tmp_path / "backup")
+        assert outcome.exit_code == 2
+        assert f"--storage.root {second.root}: is the store" in outcome.complaints
+        assert "--force" in outcome.complaints
+        outcome = restore(second, tmp_path / "backup", "--force")
+        assert outcome.exit_code == 0, outcome
+        with RegistryClient(second.url) as client:
+            assert client.tags(SHOP) == sorted(TAGS)
+
+
+def test_blobs_of_which_the_registry_only_remembers_that_it_had_them(
+    tmp_path: Path,
+) -> None:
+    """After a collector run without a restart the registry answers from its memory."""
+    with DockerRegistry(tmp_path / "store", cached=True) as registry:
+        with RegistryClient(registry.url) as client:
+            push_shop(client)
+        before = content_of(registry.root)
+        save(registry.root, tmp_path / "backup")
+        delete_shop(registry)
+        registry.garbage_collect()
+        outcome = restore(registry, tmp_path / "backup")
+        assert outcome.exit_code == 3, outcome
+        assert "restart the registry, and run this again" in outcome.output
+        registry.restart()
+        outcome = restore(registry, tmp_path / "backup")
+        assert outcome.exit_code == 0, outcome
+        assert content_of(registry.root) == before
+
+
+def test_failures_now_and_then_change_nothing(registry: DockerRegistry, tmp_path: Path) -> None:
+    before = content_of(registry.root)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    with RegistryProxy(registry.url, gate=failing(9, Reply(b"", 500))) as proxy:
+        outcome = restore(registry, journal, url=proxy.url)
+    assert outcome.exit_code == 0, outcome
+    assert content_of(registry.root) == before
+
+
+def test_a_registry_that_refuses_is_asked_no_more(registry: DockerRegistry, tmp_path: Path) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    refused = Reply(b'{"errors":[{"code":"DENIED","message":"no push"}]}', 403)
+    asked: list[str] = []
+
+    def gate(request: Request) -> Reply | None:
+        asked.append(request.method)
+        return refused if request.method == "PUT" else None
+
+    with RegistryProxy(registry.url, gate=gate) as proxy:
+        outcome = restore(registry, journal, url=proxy.url)
+    assert outcome.exit_code == 1
+    assert "answered 403 to PUT (DENIED: no push)" in outcome.complaints
+    assert "ended before 12 manifests and tags; the same command goes on" in outcome.complaints
+    assert asked.count("PUT") == 1
+
+
+def started(registry: DockerRegistry, source: Path, url: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "exporter", "restore", source, "--registry.url", url),
+            *("--storage.root", registry.root, "--max-rate", "100000"),
+        ],
+        cwd=REPOSITORY,
+        env=environment_of({"XDG_STATE_HOME": str(registry.root.parent / "state")}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Interruption:
+    """A gate that sends a signal to a process when it has made some requests.
+
+    Attributes:
+        process: that makes them.
+        left: requests before the one at which the signal is sent.
+
+    """
+
+    def __init__(self, number: signal.Signals, left: int) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.left = left
+        self._number = number
+
+    def __call__(self, _: Request) -> Reply | None:
+        self.left -= 1
+        if self.left == 0 and self.process is not None:
+            self.process.send_signal(self._number)
+        return None
+
+
+def test_an_interrupt_ends_it_after_the_running_request(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before = content_of(registry.root)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    interruption = Interruption(signal.SIGINT, 9)
+    with RegistryProxy(registry.url, gate=interruption) as proxy:
+        interruption.process = started(registry, journal, proxy.url)
+        output, complaints = interruption.process.communicate(timeout=60)
+    assert interruption.process.returncode == 130, complaints
+    assert interruption.left > -3
+    assert output == ""
+    assert re.search(r"ended before \d+ manifests and tags; the same command goes on", complaints)
+    assert restore(registry, journal).exit_code == 0
+    assert content_of(registry.root) == before
+
+
+def without_uploads(figures: Metrics) -> Metrics:
+    """Leave out what a killed upload leaves; the registry removes it after a week."""
+    return Metrics(
+        (series, value) for series, value in figures.items() if "upload" not in series[0]
+    )
+
+
+def test_it_may_be_killed_at_any_moment_and_run_again(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before, figures = content_of(registry.root), figures_of(registry.root)
+    save(registry.root, tmp_path / "backup")
+    delete_shop(registry)
+    registry.stop()
+    registry.garbage_collect()
+    shutil.copytree(registry.root, tmp_path / "deleted")
+    chance = random.Random(19)  # noqa: S311 - no secret
+    requests = killed = 0
+    for round_number in range(KILLS + 1):
+        registry.stop()
+        shutil.rmtree(registry.root)
+        shutil.copytree(tmp_path / "deleted", registry.root)
+        registry.start()
+        # the first round counts the requests, and its signal comes too late
+        interruption = Interruption(signal.SIGKILL, chance.randint(1, requests or 10**6))
+        if not round_number:
+            interruption.left = 10**6
+        with RegistryProxy(registry.url, gate=interruption) as proxy:
+            interruption.process = started(registry, tmp_path / "backup", proxy.url)
+            interruption.process.communicate(timeout=60)
+        if not round_number:
+            requests = 10**6 - interruption.left
+            assert interruption.process.returncode == 0
+        else:
+            killed += interruption.process.returncode == -signal.SIGKILL
+            outcome = restore(registry, tmp_path / "backup")
+            assert outcome.exit_code == 0, outcome
+        assert content_of(registry.root) == before
+        assert tags_by_time(registry.root) == TAGS
+    assert killed == KILLS
+    assert without_uploads(figures_of(registry.root)) == without_uploads(figures)
+    assert {line["tag"] for line in recorded(registry)} == set(TAGS)
+
+
+def test_half_a_line_that_a_crash_left_is_ended(registry: DockerRegistry, tmp_path: Path) -> None:
+    path = tmp_path / "state/registry-storage-exporter/restored.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"store": "cut sh')
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    assert restore(registry, journal).exit_code == 0
+    first, *others = path.read_text().splitlines()
+    assert first == '{"store": "cut sh'
+    assert [json.loads(line)["tag"] for line in others] == TAGS
+
+
+def test_without_a_place_for_the_old_times_it_goes_on(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("no directory")
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    outcome = restore(registry, journal)
+    assert outcome.exit_code == 0
+    assert outcome.complaints.count("the old times of tags are not recorded") == 1
+    assert "recorded in" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is not a journal of `apply`"),
+        ("team/app@sha256:0\t1\t-\n", "is not a journal of `apply`"),
+        ('{"format": 2, "store": "x"}\n', "is of format 2, this version reads 1"),
+        ('{"format": 1, "store": "x"}\n{"repository": 7}\n', "line 2 of .* is damaged"),
+        (
+            '{"format": 1, "store": ""}\n{"repository": "../up", "digest": "", "result": "gone"}\n',
+            "line 2 of .* is damaged .*no legal name",
+        ),
+    ],
+)
+def test_what_is_no_journal_is_refused(tmp_path: Path, content: str, problem: str) -> None:
+    (tmp_path / "journal").write_text(content)
+    outcome = run_command("restore", tmp_path / "journal", "--registry.url", "http://localhost:1")
+    assert outcome.exit_code == 1
+    assert re.search(problem, outcome.complaints)
+
+
+def test_a_line_that_a_crash_has_cut_short_is_left_out(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    before = content_of(registry.root)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    with journal.open("a") as file:
+        file.write('{"repository": "team/')
+    assert restore(registry, journal).exit_code == 0
+    assert content_of(registry.root) == before
+
+
+def test_wrong_usage_is_named(tmp_path: Path) -> None:
+    (tmp_path / "backup/_blobs").mkdir(parents=True)
+    for arguments, problem in (
+        ((tmp_path / "nothing",), "give the directory of a backup, or the journal"),
+        ((tmp_path,), "holds no backup"),
+        ((tmp_path / "backup", "--backup", tmp_path), "--backup: only with a journal"),
+        ((tmp_path / "backup",), "registry.url: missing"),
+        ((tmp_path, "--match", "("), "is not a regular expression"),
+        ((tmp_path, "--max-rate", "0"), "is not a number of requests"),
+    ):
+        outcome = run_command("restore", *arguments)
+        assert outcome.exit_code in {1, 2}
+        assert problem in outcome.complaints
+
+
+def test_artifacts_of_artifacts_come_with_their_image() -> None:
+    image, signature, note = (f"sha256:{digit * 64}" for digit in "123")
+    named = WantedManifest("app", signature, {f"sha256-{'1' * 64}.sig": 2.0})
+    noted = WantedManifest("app", note)
+    other = WantedManifest("app", f"sha256:{'4' * 64}", {"2.0": 3.0})
+    tagged = WantedManifest("app", image, {"1.0": 1.0, "latest": 1.0}, 5.0)
+    subjects = {note: signature}
+    chosen = select([noted, other, named, tagged], (), re.compile("app:1.*"), subjects.get)
+    assert [(each.digest, dict(each.tags)) for each in chosen] == [
+        (signature, {f"sha256-{'1' * 64}.sig": 2.0}),
+        (note, {}),
+        (image, {"1.0": 1.0}),
+    ]
