@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -94,9 +95,11 @@ class _Editor:
         )
         self._require(self._session.ask(request), request, httpx.codes.CREATED)
 
-    def delete_manifest(self, repository: str, digest: str) -> bool:
+    def delete_manifest(
+        self, repository: str, digest: str, confirm: Callable[[], None] = lambda: None
+    ) -> bool:
         """Delete a manifest and all tags of it; return whether the repository had it."""
-        request = _deletion(repository, digest)
+        request = replace(_deletion(repository, digest), confirm=confirm)
         answer = self._session.ask(request)
         return not is_absence(answer) and self._require(answer, request, httpx.codes.ACCEPTED)
 

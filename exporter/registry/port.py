@@ -47,10 +47,13 @@ class RegistryEditor(Protocol):
         Raises ContentRefusedError.
         """
 
-    def delete_manifest(self, repository: str, digest: str) -> bool:
+    def delete_manifest(
+        self, repository: str, digest: str, confirm: Callable[[], None] = ...
+    ) -> bool:
         """Delete a manifest and all tags of it; return whether the repository had it.
 
-        False may also mean that an attempt without an answer has deleted it.
+        False may also mean that an attempt without an answer has deleted it. ``confirm`` is called
+        right before each attempt is sent, after any waiting: what it raises ends the deletion.
         """
 
     def untag(self, repository: str, tag: str) -> bool:

@@ -65,6 +65,7 @@ class Request:
         scope: what a token must allow, if the registry does not say so itself.
         headers: beside the usual ones.
         content: begins to read what is sent; None for nothing.
+        confirm: called right before it is sent, each time; what it raises is passed on.
 
     """
 
@@ -74,6 +75,7 @@ class Request:
     scope: str
     headers: Mapping[str, str] = field(default_factory=dict)
     content: Callable[[], Content] | None = None
+    confirm: Callable[[], None] = lambda: None
 
 
 class Session:
@@ -147,6 +149,7 @@ class Session:
 
     async def _send(self, request: Request, login: Login | None) -> Answer:
         path = self._base.raw_path.rstrip(b"/") + request.path.encode("ascii")
+        request.confirm()  # may take its time: nothing else runs in this loop
         return await self._connection.send(
             request.method,
             request.endpoint,
