@@ -229,6 +229,32 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
+def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.commands.apply.loading import load_plan
+    from exporter.commands.apply.options import request_of
+    from exporter.commands.apply.run import Ending, Environment, apply
+    from exporter.compose import open_store, subject_to_apply
+    from exporter.support.stop_signals import stop_signals
+
+    request = request_of(parsed, has_registry=settings.registry.url is not None)
+    plan = load_plan(request, open_store(settings), time.time())
+    subject = subject_to_apply(settings, PROGRAM, request.journal)
+    exit_codes = {
+        Ending.DONE: _DONE,
+        Ending.PARTLY: _PARTLY,
+        Ending.INTERRUPTED: _INTERRUPTED,
+    }
+    with stop_signals() as should_stop:
+        environment = Environment(output, time.time, should_stop)
+        return exit_codes[apply(subject, plan, request, environment)]
+
+
+def _add_apply_options(parser: argparse.ArgumentParser) -> None:
+    from exporter.commands.apply.options import add_options
+
+    add_options(parser)
+
+
 def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.restore.options import request_of
     from exporter.commands.restore.run import Environment, Verdict, restore
@@ -283,6 +309,9 @@ COMMANDS = {
     "report": Command("scan once and write a report for people", _report, _add_report_options),
     "plan": Command(
         "write which manifests to delete for a policy; deletes nothing", _plan, _add_plan_options
+    ),
+    "apply": Command(
+        "carry out a plan by the registry's API, after a backup", _apply, _add_apply_options
     ),
     "verify": Command(
         "hash the blobs again and report which are corrupt", _verify, _add_verify_options

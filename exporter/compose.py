@@ -33,6 +33,7 @@ from exporter.support.state_directory import state_file
 from exporter.support.terminal_progress import terminal_progress
 
 if TYPE_CHECKING:
+    from exporter.commands.apply.run import Subject as ApplySubject
     from exporter.domain.census import Census
     from exporter.history.port import History
     from exporter.registry.http import RegistryEndpoint, RequestObserver
@@ -172,9 +173,10 @@ def _endpoint(settings: Settings) -> "RegistryEndpoint | None":
     )
 
 
-def scan(settings: Settings, *, layer_links: bool = True) -> Scanned:
+def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True) -> Scanned:
     """Scan once, with progress on the terminal. Raises StoreUnreadableError.
 
+    ``asks_api``: whether the registry's API, if one is configured, is asked for its tags.
     ``layer_links``: whether it looks at them, whatever it may cost. The collector of version 3
     aborts on damaged ones: what it would free is not known without.
     """
@@ -182,7 +184,7 @@ def scan(settings: Settings, *, layer_links: bool = True) -> Scanned:
     limit = settings.scan.max_ops_per_second
     store = open_store(settings, FollowOptions(max_ops_per_second=limit))
     options = analysis_options(settings, platform, store)
-    ask = registry_question(settings, lambda *_: None)
+    ask = registry_question(settings, lambda *_: None) if asks_api else None
     with terminal_progress() as on_progress:
         snapshot = scan_once(
             store,
@@ -194,6 +196,43 @@ def scan(settings: Settings, *, layer_links: bool = True) -> Scanned:
         )
     operator = STANDALONE if platform is None else platform.commands
     return Scanned(store, options, operator, subject_of(settings, snapshot))
+
+
+def subject_to_apply(settings: Settings, program: str, journal: Path) -> "ApplySubject":
+    """Scan once, and return what ``apply`` changes. Raises StoreUnreadableError.
+
+    ``journal`` is the file that it records its deletions in.
+    """
+    from exporter.commands.apply.report import NextSteps
+    from exporter.commands.apply.run import Subject as ApplySubject
+    from exporter.views.action import collector_commands
+
+    scanned = scan(settings, asks_api=False)
+    undo = [program, "restore", str(journal), *_store_and_registry(settings)]
+    return ApplySubject(
+        store=scanned.store,
+        snapshot=scanned.subject.snapshot,
+        options=scanned.options,
+        platform=open_platform(settings),
+        open_editor=lambda stop, rate: registry_editor(settings, rate, stop),
+        steps=NextSteps(
+            collector_commands(scanned.operator, scanned.options.dialect),
+            shlex.join(map(printable, undo)),
+        ),
+    )
+
+
+def _store_and_registry(settings: Settings) -> list[str]:
+    """Return the flags that name the store, the registry and the login, but never a password."""
+    registry, root = settings.registry, settings.storage.root
+    flags = (
+        ("--storage.root", root if root != Settings().storage.root else None),
+        ("--registry.url", registry.url),
+        ("--registry.username", registry.username),
+        ("--registry.password-file", registry.password_file),
+        ("--registry.ca-file", registry.ca_file),
+    )
+    return [word for flag, value in flags if value is not None for word in (flag, str(value))]
 
 
 def census(settings: Settings) -> tuple[Store, "Census | None"]:

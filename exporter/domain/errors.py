@@ -14,7 +14,8 @@
     ├── NotReadYetError           a page needs a scan, and none has succeeded yet
     ├── NotReadInTimeError        the store's disk did not answer a page in time
     ├── BlobUnknownError          no blob has the digest that was asked for; exit code 1
-    ├── PlanRefusedError          no deletions can be planned; exit code 1
+    ├── PlanRefusedError          no deletions can be planned or carried out; exit code 1
+    ├── JournalUnusableError      the journal of `apply` cannot be used; exit code 1
     ├── BackupRefusedError        no backup can be made there; exit code 1
     ├── BackupUnusableError       a backup, or a part of it, cannot be read; exit code 1
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
@@ -113,6 +114,10 @@ class BackupRefusedError(ExporterError):
 
 class BackupUnusableError(ExporterError):
     """A backup, or a part of it, is missing, damaged or cannot be read."""
+
+
+class JournalUnusableError(ExporterError):
+    """The journal of ``apply`` is of something else, in use, or cannot be read."""
 
 
 class CacheUnfitError(ExporterError):

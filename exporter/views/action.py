@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.domain.snapshot import GcMode, Integrity, StoreReading
+from exporter.domain.snapshot import Dialect, GcMode, Integrity, StoreReading
 from exporter.domain.text import first_of
 from exporter.platforms.port import STANDALONE, OperatorCommands
 
@@ -58,6 +58,14 @@ class CommandLines:
     operator: OperatorCommands = STANDALONE
 
 
+def collector_commands(
+    operator: OperatorCommands, dialect: Dialect, *options: str
+) -> tuple[str, str]:
+    """Return the commands that run the registry's collector, and restart the registry."""
+    words = " ".join(["registry", "garbage-collect", *options, _CONFIGURATIONS[dialect]])
+    return f"docker exec {operator.container} {words}", operator.restart
+
+
 class CommandWriter:
     """Writes the commands that can be run as things are, and what to know before."""
 
@@ -70,7 +78,7 @@ class CommandWriter:
     ) -> None:
         self._runs = reading.figures.collector
         self._is_cache = reading.inventory.is_cache
-        self._configuration = _CONFIGURATIONS[options.dialect]
+        self._dialect = options.dialect
         self._operator = commands.operator
         self._plan = commands.plan
         self.platform = "" if options.ownership is None else options.ownership.platform
@@ -78,8 +86,7 @@ class CommandWriter:
 
     def collector(self, *options: str) -> tuple[str, ...]:
         """Return the commands that run the registry's collector."""
-        words = " ".join(["registry", "garbage-collect", *options, self._configuration])
-        return f"docker exec {self._operator.container} {words}", self._operator.restart
+        return collector_commands(self._operator, self._dialect, *options)
 
     def deletion(self, name: str, frees: int | None, selection: str, *warnings: str) -> Action:
         """Return the action that carries out a plan; only the collector then frees anything."""

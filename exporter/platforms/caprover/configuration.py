@@ -5,6 +5,7 @@ line or error quotes a value or a key of it. If a part cannot be understood, the
 an app left out would make its images look orphaned.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -197,6 +198,7 @@ class CaproverReader:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self._status = PlatformStatus(NAME, images=None)
+        self._parsed: tuple[bytes, Domains | None] | None = None
         self.domains = Domains(frozenset())
         """The domains of this registry, from the last good reading."""
 
@@ -222,8 +224,12 @@ class CaproverReader:
 
     def _parse(self, host: Domains | None) -> tuple[AppImages, float]:
         content, changed_at = _read(self._path)
+        parsed = hashlib.sha256(content, usedforsecurity=False).digest(), host
+        if parsed == self._parsed and self._status.images is not None:
+            return self._status.images, changed_at  # `apply` reads it before each deletion
         try:
             images, self.domains = _parse(content, host)
+            self._parsed = parsed
         except PlatformUnreadableError as error:
             problem = str(error)
         else:

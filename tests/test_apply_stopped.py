@@ -1,0 +1,204 @@
+"""`apply` stopped, killed, refused, or answered with errors: run again, it ends the same."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.applied import APP, Place, fill, make_older, place
+from tests.exporter_process import REPOSITORY
+from tests.fake_registry import Reply, Request
+from tests.registry_proxy import RegistryProxy, failing
+from tests.servers import PASSWORD, USERNAME, DockerRegistry, RegistryClient
+
+KILLS = int(os.environ.get("APPLY_KILLS", "20"))
+YES = ("--yes", "--no-backup")
+
+
+def push_many(there: Place, number: int) -> list[str]:
+    found = [there.client.push_image(APP, f"old-{each}", [b"%d" % each]) for each in range(number)]
+    there.client.push_image(APP, "stays", [b"stays"])
+    make_older(there.registry.root)
+    return found
+
+
+def started(there: Place, *more: str) -> "subprocess.Popen[str]":
+    """Start the command in a process of its own."""
+    command = [sys.executable, "-W", "error", "-m", "exporter", *map(str, there.flags(*more))]
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(there.home)},
+    )
+
+
+def wait_for_lines(there: Place, process: "subprocess.Popen[str]", lines: int) -> None:
+    """Wait until the journal has so many lines, or the process has ended."""
+    journal = there.home / "plan.txt.journal"
+    while process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.001)
+
+
+def test_killed_at_any_moment_and_run_again_it_ends_in_the_same_state(tmp_path: Path) -> None:
+    chance = random.Random(KILLS)  # noqa: S311 - the same moments each time
+    with place(tmp_path) as there:
+        digests = push_many(there, 3 * KILLS)
+        backup = str(there.home / "backup")
+        flags = (*("--yes", "--backup", backup, "--same-filesystem"), "--max-rate", "200")
+        planned = there.plan("--match=team/app:old-.*")
+        killed = 0
+        for _ in range(KILLS):
+            process = started(there, *flags)
+            journal = there.home / "plan.txt.journal"
+            lines = journal.read_bytes().count(b"\n") if journal.exists() else 0
+            wait_for_lines(there, process, lines + chance.randrange(4))
+            time.sleep(chance.random() * 0.02)
+            process.kill()
+            process.communicate()
+            killed += process.returncode == -signal.SIGKILL
+        assert killed > KILLS / 2
+        done = there.apply(*flags)
+        assert (done.exit_code, done.complaints) == (0, "")
+        assert there.client.tags(APP) == ["stays"]
+        for digest in digests:
+            with pytest.raises(RuntimeError, match="404"):
+                there.client.manifest(APP, digest)
+        last = {line["digest"]: line for line in there.journal}
+        assert {f"{APP}@{each}" for each in last} == set(planned)
+        assert {line["result"] for line in last.values()} == {"deleted"}
+        # of each the tag and its time are known, whatever the moment was
+        for line in last.values():
+            assert isinstance(line["linked_at"], float)
+            assert isinstance(line["tags"], dict)
+            assert None not in line["tags"].values()
+        counts = Counter(
+            str(line["digest"]) for line in there.journal if line["result"] == "deleted"
+        )
+        assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_after_the_running_request_and_it_says_how_to_continue(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with place(tmp_path) as there:
+        push_many(there, 40)
+        there.plan("--match=team/app:old-.*")
+        process = started(there, *YES, "--max-rate", "20")
+        wait_for_lines(there, process, 10)
+        process.send_signal(number)
+        output, complaints = process.communicate(timeout=10)
+        assert (process.returncode, complaints) == (130, "")
+        deleted = sum(line["result"] == "deleted" for line in there.journal)
+        assert f"deleted {deleted} manifests" in output
+        assert f"stopped: {40 - deleted} manifests not looked at yet" in output
+        assert "to continue, run the same command again" in output
+        assert there.journal[-1]["result"] == "deleted"
+        done = there.apply(*YES, "--max-rate", "1000")
+        assert (done.exit_code, done.complaints) == (0, "")
+        assert f"{deleted} manifests deleted by earlier runs" in done.output
+        assert there.client.tags(APP) == ["stays"]
+
+
+def test_errors_that_pass_and_deletions_without_an_answer_change_nothing(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        digests = push_many(there, 8)
+        there.plan("--match=team/app:old-.*")
+        swallowed: list[str] = []
+
+        def swallow(request: Request) -> Reply | None:
+            """Pass a deletion on, and answer as if it had failed."""
+            if request.method == "DELETE" and request.path.endswith(digests[3]) and not swallowed:
+                swallowed.append(request.path)
+                there.client.delete_manifest(APP, digests[3])
+                return Reply(b"", 502)
+            return gate(request)
+
+        gate = failing(5, Reply(b"", 500), Reply(b"", 429, {"Retry-After": "0"}))
+        with RegistryProxy(there.registry.url, gate=swallow) as proxy:
+            done = there.apply(*YES, "--registry.url", proxy.url)
+        assert (done.exit_code, done.complaints) == (0, "")
+        assert there.client.tags(APP) == ["stays"]
+        last = {line["digest"]: line["result"] for line in there.journal}
+        assert set(last.values()) == {"deleted"}
+
+
+def test_between_two_attempts_it_looks_again(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        digests = push_many(there, 3)
+        there.plan("--match=team/app:old-.*")
+        content, media_type = there.client.manifest(APP, digests[1])
+        failed: list[str] = []
+
+        def gate(request: Request) -> Reply | None:
+            if request.method == "DELETE" and request.path.endswith(digests[1]) and not failed:
+                failed.append(request.path)
+                there.client.push_manifest(APP, "new", content, media_type)
+                return Reply(b"", 503)
+            return None
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            done = there.apply(*YES, "--registry.url", proxy.url)
+        assert (done.exit_code, done.complaints) == (3, "")
+        assert there.client.tags(APP) == ["new", "old-1", "stays"]
+
+
+def test_a_registry_that_refuses_ends_it_at_once_with_what_to_do(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        push_many(there, 3)
+        there.plan("--match=team/app:old-.*")
+        program = there.registry
+        root = program.root
+        program.stop()
+        with DockerRegistry(root, delete=False) as closed:
+            refused = there.apply(*YES, "--registry.url", closed.url)
+        assert refused.exit_code == 1
+        assert "REGISTRY_STORAGE_DELETE_ENABLED=true" in refused.complaints
+        with DockerRegistry(root, users={USERNAME: PASSWORD}) as closed:
+            refused = there.apply(*YES, "--registry.url", closed.url)
+            assert refused.exit_code == 1
+            assert "--registry.username" in refused.complaints
+            wrong = there.home / "password"
+            wrong.write_text("wrong")
+            login = ("--registry.username", USERNAME, "--registry.password-file", str(wrong))
+            refused = there.apply(*YES, "--registry.url", closed.url, *login)
+            assert refused.exit_code == 1
+            assert "wrong" not in refused.complaints.replace(str(wrong), "")
+            with RegistryClient(closed.url, USERNAME, PASSWORD) as client:
+                assert len(client.tags(APP)) == 4
+            wrong.write_text(PASSWORD)
+            done = there.apply(*YES, "--registry.url", closed.url, *login)
+            assert (done.exit_code, done.complaints) == (0, "")
+        program.start()
+        assert there.client.tags(APP) == ["stays"]
+
+
+def test_a_failure_in_the_middle_says_what_was_done(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        fill(there.client)
+        push_many(there, 6)
+        there.plan("--match=team/app:old-.*")
+        seen = Counter[str]()
+
+        def gate(request: Request) -> Reply | None:
+            seen[request.method] += 1
+            return Reply(b"", 403) if seen["DELETE"] > 3 else None
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            failed = there.apply(*YES, "--registry.url", proxy.url)
+        assert failed.exit_code == 1
+        assert "403" in failed.complaints
+        assert "deleted 3 manifests with 3 tags" in failed.output
+        assert "to continue, run" in failed.output
+        assert seen["DELETE"] == 4
