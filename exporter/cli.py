@@ -175,10 +175,11 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.plan.options import request_of
     from exporter.commands.plan.run import plan
-    from exporter.compose import deletion_question, open_platform, scan
+    from exporter.compose import deletion_question, open_platform, retention_policy, scan
 
     platform = open_platform(settings)
-    request = request_of(parsed, None if platform is None else platform.ownership)
+    ownership = None if platform is None else platform.ownership
+    request = request_of(parsed, ownership, retention_policy(settings))
     scanned = scan(settings)
     complaint = plan(
         scanned.subject.snapshot,

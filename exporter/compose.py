@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from exporter.history.port import History
     from exporter.registry.http import RegistryEndpoint, RequestObserver
     from exporter.registry.port import RegistryEditor
+    from exporter.views.deletion_plan.request import RetentionPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ def analysis_options(
         dialect=settings.registry.gc_dialect,
         ownership=None if platform is None else platform.ownership,
         keep_last=settings.retention.keep_last,
+        protect=settings.retention.protect,
         platform=host_platform(),
         dating=Dating(ImageDates(store).read, counts_versions),
     )
@@ -259,6 +261,14 @@ def plan_command(settings: Settings, program: str) -> str:
         if value != default:
             words += [flag, printable(str(value))]
     return shlex.join(words)
+
+
+def retention_policy(settings: Settings) -> "RetentionPolicy":
+    """Return what ``plan --policy`` selects."""
+    from exporter.views.deletion_plan.request import RetentionPolicy
+
+    retention = settings.retention
+    return RetentionPolicy(retention.keep_last, retention.untagged, retention.orphaned)
 
 
 def route_prefix(web: WebSettings) -> str:

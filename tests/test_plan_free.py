@@ -160,7 +160,7 @@ def test_what_cannot_be_reached_is_said_in_the_plan_and_on_standard_error(
     (line,) = comments(outcome, "not reached")
     assert line == (
         f"not reached: 5 B (5 bytes) are missing of {format_size(enough + 5)}; what stays: images "
-        "that apps run (98.3 KiB), what --protect names (98.3 KiB), tags of which it is unknown "
+        "that apps run (98.3 KiB), what is protected (98.3 KiB), tags of which it is unknown "
         "whether they are used (98.3 KiB)"
     )
     assert "--free is not reached: 5 B (5 bytes) are missing" in outcome.complaints

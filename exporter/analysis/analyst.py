@@ -3,12 +3,14 @@
 Each ``with_...`` method returns the snapshot that follows from an earlier one and one new reading.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 from exporter.analysis.api_differences import count_tag_differences
 from exporter.analysis.blob_sizes import BytesOnDisk
 from exporter.analysis.blob_states import BlobStates
 from exporter.analysis.deletion.order import UNDATED, Dating
+from exporter.analysis.deletion.protection import uses_with
 from exporter.analysis.deletion.retention import CollectorAfter, price_policies, price_untagged
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
@@ -39,6 +41,7 @@ class AnalysisOptions:
         keep_last: retention policies to price, each a number of tags to keep.
         platform: what the hosts of apps run, such as ``linux/amd64``; empty if it is unknown.
         dating: what orders tags whose times cannot.
+        protect: what no plan names, by its whole ``repository:tag`` or ``repository@digest``.
 
     """
 
@@ -47,11 +50,12 @@ class AnalysisOptions:
     keep_last: tuple[int, ...] = ()
     platform: str = ""
     dating: Dating = UNDATED
+    protect: tuple["re.Pattern[str]", ...] = ()
 
     @property
     def need_conclusions(self) -> bool:
         """Whether anything is to be known that needs what each repository reaches."""
-        return self.ownership is not None or bool(self.keep_last)
+        return self.ownership is not None or bool(self.keep_last or self.protect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,19 +176,20 @@ class Analyst:
         if inventory.references_known:  # else unreferenced blobs count as untagged
             referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
         collector = CollectorAfter(inventory, reaches, options.dialect)
+        staying = uses_with(inventory, uses, options.protect)
         policies = price_policies(
             inventory,
             reaches,
             collector,
             options.keep_last,
-            uses,
+            staying,
             sizes,
             referenced,
             options.dating,
         )
         untagged = plain_untagged
-        if untagged is None or (uses is not None and any(uses.pinned.values())):
-            untagged = price_untagged(inventory, reaches, collector, uses, sizes)
+        if untagged is None or (staying is not None and any(staying.pinned.values())):
+            untagged = price_untagged(inventory, reaches, collector, staying, sizes)
         return Conclusions(images, uses, tuple(policies), untagged)
 
 

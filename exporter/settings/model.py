@@ -118,10 +118,25 @@ class CaproverSettings(SettingsGroup):
 
 
 class RetentionSettings(SettingsGroup):
-    """Retention policies to price; nothing is ever deleted."""
+    """What may go: policies to price, and the policy of ``plan --policy``.
+
+    Nothing is deleted by these settings.
+    """
 
     keep_last: Counts = Field(
         (), description="price keeping the last N tags of each repository; repeatable"
+    )
+    untagged: DurationOrZero | None = Field(
+        None, description="`plan --policy` selects untagged manifests that are older, e.g. 7d"
+    )
+    orphaned: DurationOrZero | None = Field(
+        None,
+        description="`plan --policy` selects older tags of orphaned repositories, e.g. 30d",
+    )
+    protect: NamePatterns = Field(
+        (),
+        description="no plan ever names tags whose whole repository:tag matches one of these "
+        "regular expressions, nor what they need; repeatable",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
 from exporter.analysis.deletion.plan import Plan, choose, make_plan
+from exporter.analysis.deletion.protection import uses_with
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.domain.snapshot import (
@@ -125,7 +126,7 @@ class _Prices:
         uses: UseFigures | None,
     ) -> None:
         self._inventory = reading.inventory
-        self._uses = uses
+        self._uses = uses_with(reading.inventory, uses, options.protect)
         # else what anything frees is unknown; so it is of untagged images without all uses
         self._is_known = reading.figures.collector is not None
         self._knows_uses = uses is not None or options.ownership is None

@@ -76,20 +76,26 @@ class Collector(Protocol):
         """Return the blobs that it frees beyond what it frees anyway."""
 
 
-def make_plan(inventory: Inventory, collector: Collector, chosen: "Chosen") -> Plan:
-    """Return which manifests to delete so that what was chosen goes, each with its price."""
-    lines = list(_lines(inventory, chosen))
+def make_plan(inventory: Inventory, collector: Collector, *chosen: "Chosen") -> Plan:
+    """Return which manifests to delete so that what was chosen goes, each with its price.
+
+    What was chosen first comes first.
+    """
+    lines: dict[tuple[str, BlobNumber], Line] = {}
+    for each in chosen:
+        for line in _lines(inventory, each):
+            lines.setdefault(line[:2], line)
     deleted: dict[str, set[BlobNumber]] = {}
-    for repository, number, _ in lines:
+    for repository, number in lines:
         deleted.setdefault(repository, set()).add(number)
     return Plan(
-        deletions=tuple(price(inventory, lines, collector.freed(deleted))),
-        kept_tags=chosen.kept_tags,
-        children_left=chosen.children_left,
-        recent_tags=chosen.recent_tags,
+        deletions=tuple(price(inventory, list(lines.values()), collector.freed(deleted))),
+        kept_tags=sum(each.kept_tags for each in chosen),
+        children_left=sum(each.children_left for each in chosen),
+        recent_tags=sum(each.recent_tags for each in chosen),
         blockers=blockers_of(collector),
-        ordered=chosen.ordered,
-        tied=chosen.tied,
+        ordered={basis: names for each in chosen for basis, names in each.ordered.items()},
+        tied={name: tags for each in chosen for name, tags in each.tied.items()},
     )
 
 

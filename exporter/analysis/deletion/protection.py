@@ -51,6 +51,13 @@ def find_protected(inventory: Inventory, patterns: Sequence["re.Pattern[str]"]) 
     return Protected(tags, manifests)
 
 
+def uses_with(
+    inventory: Inventory, uses: UseFigures | None, patterns: Sequence["re.Pattern[str]"]
+) -> UseFigures | None:
+    """Return the uses with everything that the patterns protect as running."""
+    return with_protected(inventory, uses, find_protected(inventory, patterns))
+
+
 def with_protected(
     inventory: Inventory, uses: UseFigures | None, protected: Protected
 ) -> UseFigures | None:

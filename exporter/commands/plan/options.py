@@ -4,9 +4,15 @@ import argparse
 import re
 
 from exporter.analysis.deletion.selection import Selection
+from exporter.domain.errors import ConfigurationError
 from exporter.domain.uses import OwnershipRules
 from exporter.support.quantities import parse_duration, parse_size
-from exporter.views.deletion_plan.request import PlanRequest, check_request
+from exporter.views.deletion_plan.request import (
+    PlanRequest,
+    RetentionPolicy,
+    check_request,
+    policy_request,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +54,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the cheapest safe way to so many bytes, e.g. 5GiB: the least needed first",
     )
     parser.add_argument(
+        "--policy",
+        action="store_true",
+        help="what --retention.keep-last, --retention.orphaned and --retention.untagged say, "
+        "together",
+    )
+    parser.add_argument(
         "--protect",
         metavar="REGEX",
         type=_pattern,
@@ -65,7 +77,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> PlanRequest:
+def request_of(
+    parsed: argparse.Namespace, ownership: OwnershipRules | None, policy: RetentionPolicy
+) -> PlanRequest:
     """Return what the parsed options ask for. Raises ConfigurationError if it makes no sense."""
     selection = Selection(
         parsed.keep_last,
@@ -76,6 +90,11 @@ def request_of(parsed: argparse.Namespace, ownership: OwnershipRules | None) -> 
         parsed.detached,
     )
     protect = tuple(parsed.protect)
+    if parsed.policy:
+        if not selection.is_empty or parsed.free is not None:
+            problem = "not together with --free or an option that selects; make a plan for each"
+            raise ConfigurationError([f"--policy: {problem}"])
+        return policy_request(policy, protect, ownership)
     request = PlanRequest(selection, parsed.include_children, parsed.free, protect)
     check_request(request, ownership)
     return request

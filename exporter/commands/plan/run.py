@@ -112,11 +112,12 @@ def _free(
             "frees nothing until that is fixed"
         )
     reaches = reaches_of(inventory)
+    protected = find_protected(inventory, (*options.protect, *request.protect))
     return plan_freeing(
         inventory,
         reaches,
         CollectorAfter(inventory, reaches, options.dialect),
-        Needs(snapshot.uses, changed_at(snapshot), find_protected(inventory, request.protect)),
+        Needs(snapshot.uses, changed_at(snapshot), protected),
         wanted_bytes,
         run.frees.bytes,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
 from exporter.analysis.deletion.order import Dating, TooManyImagesError, remembering
+from exporter.analysis.deletion.protection import uses_with
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.retention_curve import CurvePoint, retention_curve, some_points
 from exporter.domain.errors import PlanRefusedError
@@ -60,7 +61,8 @@ def _retention(view: SnapshotView) -> Retention:
         return Retention((), (), str(error))
     collector, dating = collector_after(view), remembering(options.dating, MOST_IMAGES)
     try:
-        return _points(inventory, collector, snapshot.uses, dating)
+        uses = uses_with(inventory, snapshot.uses, options.protect)
+        return _points(inventory, collector, uses, dating)
     except TooManyImagesError:
         return Retention((), (), _TOO_MANY)
 

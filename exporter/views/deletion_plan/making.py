@@ -8,10 +8,10 @@ from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.lazy_reaches import lazy_manifest_reaches, lazy_reaches
 from exporter.analysis.deletion.plan import Chosen, Plan, choose, make_plan
 from exporter.analysis.deletion.plan_summary import PlanSummary, summarize_plan
-from exporter.analysis.deletion.protection import find_protected, with_protected
+from exporter.analysis.deletion.protection import uses_with
 from exporter.analysis.deletion.retention import CollectorAfter
+from exporter.analysis.deletion.selection import Selection
 from exporter.domain.errors import PlanRefusedError
-from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Snapshot, StoreReading
 from exporter.domain.text import first_of, printable
 from exporter.views.deletion_plan.request import PlanRequest
@@ -66,8 +66,11 @@ def plan_for(
 
     ``now`` is in Unix seconds; ``collector`` is one of this snapshot, if it is at hand.
     """
-    inventory, chosen = _choose(snapshot, options, request, now)
-    return make_plan(inventory, collector or collector_of(snapshot, options), chosen)
+    inventory = readable_store(snapshot, options).inventory
+    chosen = [
+        _choose(snapshot, options, request, selection, now) for selection in request.selections
+    ]
+    return make_plan(inventory, collector or collector_of(snapshot, options), *chosen)
 
 
 def summary_for(
@@ -78,25 +81,30 @@ def summary_for(
     collector: CollectorAfter,
 ) -> PlanSummary:
     """Return what the plan with the same arguments would delete. Raises PlanRefusedError."""
-    inventory, chosen = _choose(snapshot, options, request, now)
+    inventory = readable_store(snapshot, options).inventory
+    chosen = _choose(snapshot, options, request, request.selection, now)
     return summarize_plan(inventory, collector, chosen)
 
 
 def _choose(
-    snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, now: float
-) -> tuple[Inventory, Chosen]:
+    snapshot: Snapshot,
+    options: AnalysisOptions,
+    request: PlanRequest,
+    selection: Selection,
+    now: float,
+) -> Chosen:
     inventory = readable_store(snapshot, options).inventory
     chosen = choose(
         inventory,
         lazy_manifest_reaches(inventory),
-        replace(request.selection, changed_at=changed_at(snapshot)),
-        with_protected(inventory, snapshot.uses, find_protected(inventory, request.protect)),
+        replace(selection, changed_at=changed_at(snapshot)),
+        uses_with(inventory, snapshot.uses, (*options.protect, *request.protect)),
         now=now,
         include_children=request.include_children,
         dating=options.dating,
     )
     refuse_ties(chosen.tied)
-    return inventory, chosen
+    return chosen
 
 
 def write(
@@ -108,7 +116,8 @@ def write(
     warnings: Sequence[str] = (),
 ) -> str:
     """Return a plan as text."""
-    notes = (*notes_on(plan, snapshot, options), *warnings)
+    policy = [f"policy: {PlanRequest(each)}" for each in request.policy]
+    notes = (*policy, *notes_on(plan, snapshot, options), *warnings)
     return write_plan(plan, origin, str(request), notes)
 
 

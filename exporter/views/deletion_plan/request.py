@@ -14,6 +14,7 @@ USES_UNKNOWN = (
     "Without --caprover.config-dir it is unknown which tags are in use: only untagged manifests "
     "are known to be safe."
 )
+_APPS_UNKNOWN = "which apps exist is not known; set --caprover.config-dir, e.g. /captain/data"
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -26,6 +27,7 @@ class PlanRequest:
         include_children: whether manifests that only deleted indexes list go too.
         free: how many bytes are to be freed, in place of a selection.
         protect: what never goes, by its whole ``repository:tag`` or ``repository@digest``.
+        policy: further selections, of the configured policy.
 
     """
 
@@ -33,10 +35,18 @@ class PlanRequest:
     include_children: bool = False
     free: int | None = None
     protect: tuple["re.Pattern[str]", ...] = ()
+    policy: tuple[Selection, ...] = ()
+
+    @property
+    def selections(self) -> tuple[Selection, ...]:
+        """All selections; what any of them selects is to go."""
+        return self.policy or (self.selection,)
 
     def __str__(self) -> str:
         """Return it as the options of ``plan``."""
         selection, parts = self.selection, []
+        if self.policy:
+            parts.append("--policy")
         if self.free is not None:
             parts.append(f"--free {self.free}")
         if selection.keep_last is not None:
@@ -55,6 +65,54 @@ class PlanRequest:
         if self.include_children:
             parts.append("--include-children")
         return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """What may go at any time, as configured. None: nothing of that kind.
+
+    Attributes:
+        keep_last: tags that are not among so many newest ones of their repository; several numbers
+            are only priced.
+        untagged: manifests that no tag reaches, and that are older, in seconds.
+        orphaned: tags of orphaned repositories that are older, in seconds.
+
+    """
+
+    keep_last: tuple[int, ...] = ()
+    untagged: float | None = None
+    orphaned: float | None = None
+
+
+def policy_request(
+    policy: RetentionPolicy,
+    protect: tuple["re.Pattern[str]", ...],
+    ownership: OwnershipRules | None,
+) -> PlanRequest:
+    """Return the request for the configured policy. Raises ConfigurationError."""
+    selections = []
+    if len(policy.keep_last) > 1:
+        numbers = ", ".join(map(str, policy.keep_last))
+        problem = (
+            f"--retention.keep-last is given several times ({numbers}): each is priced, and which "
+            "one to carry out is not known; give one, for instance as "
+            f"--retention.keep-last {policy.keep_last[0]}"
+        )
+        raise ConfigurationError([f"--policy: {problem}"])
+    if policy.keep_last:
+        selections.append(Selection(keep_last=policy.keep_last[0]))
+    if policy.orphaned is not None:
+        selections.append(Selection(orphaned=True, older_than=policy.orphaned))
+    if policy.untagged is not None:
+        selections.append(Selection(untagged=True, older_than=policy.untagged))
+    if not selections:
+        options = "--retention.keep-last N, --retention.orphaned AGE, --retention.untagged AGE"
+        raise ConfigurationError([f"--policy: none is configured; set one or more of {options}"])
+    if policy.orphaned is not None and not knows_orphans(ownership):
+        raise ConfigurationError([f"--retention.orphaned: {_APPS_UNKNOWN}"])
+    return PlanRequest(
+        Selection(), include_children=True, protect=protect, policy=tuple(selections)
+    )
 
 
 def selection_request(
@@ -85,8 +143,7 @@ def check_request(request: PlanRequest, ownership: OwnershipRules | None) -> Non
         problem = "it chooses by itself; use --protect REGEX for what must stay"
         raise ConfigurationError([f"--free: not together with a selection: {problem}"])
     if selection.orphaned and not knows_orphans(ownership):
-        advice = "set --caprover.config-dir, e.g. /captain/data"
-        raise ConfigurationError([f"--orphaned: which apps exist is not known; {advice}"])
+        raise ConfigurationError([f"--orphaned: {_APPS_UNKNOWN}"])
 
 
 def knows_orphans(ownership: OwnershipRules | None) -> bool:
@@ -98,7 +155,7 @@ def _check(selection: Selection) -> None:
     """Raise ConfigurationError for a selection that is empty, or of different things."""
     if selection.is_empty:
         options = "--keep-last N, --orphaned, --untagged, --detached, --match RE, --older-than AGE"
-        options += ", or --free SIZE"
+        options += ", or --policy, or --free SIZE"
         raise ConfigurationError([f"plan: nothing is selected; give one or more of {options}"])
     given = {
         "--untagged": selection.untagged,

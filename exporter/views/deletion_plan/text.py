@@ -18,7 +18,7 @@ _KINDS = {
 }
 _REASONS = {
     Reason.RUNNING: "images that apps run",
-    Reason.PROTECTED: "what --protect names",
+    Reason.PROTECTED: "what is protected",
     Reason.RECENT: "tags that were pushed since the apps' configuration last changed",
     Reason.UNMANAGED: "tags of which it is unknown whether they are used",
 }

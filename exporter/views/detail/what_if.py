@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from exporter.analysis.deletion.one_repository import CollectorAfterInOne, count_marks
 from exporter.analysis.deletion.order import DateReader, Dating
 from exporter.analysis.deletion.plan import Collector, Plan, choose, make_plan
+from exporter.analysis.deletion.protection import uses_with
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.deletion.selection import Selection
 from exporter.analysis.reachability import RepositoryReach, reach_of, reaches_of
@@ -113,10 +114,11 @@ def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
     reach = reach_of(inventory.manifests, repository)
     dating = replace(options.dating, read=_timed(view, options.dating))
     alone = replace(inventory, repositories=(repository,))
+    uses = uses_with(alone, snapshot.uses, options.protect)
     selection = replace(_selection(repository, keep), changed_at=changed_at(snapshot))
     try:
         # nothing of the selection depends on the time
-        chosen = choose(alone, [reach], selection, snapshot.uses, now=0.0, dating=dating)
+        chosen = choose(alone, [reach], selection, uses, now=0.0, dating=dating)
     except NotReadInTimeError as error:
         reason = f"no plan, because it is unknown when images were created: {error}"
         raise PlanRefusedError(reason) from error
