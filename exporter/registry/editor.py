@@ -1,6 +1,7 @@
 """The port to a registry that is changed, over its HTTP API."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,21 +15,18 @@ from exporter.registry.http import Answer, RegistryEndpoint, RequestObserver, sh
 from exporter.registry.password import with_password
 from exporter.registry.port import RegistryEditor, ServedManifest
 from exporter.registry.refusals import error_codes, is_absence, is_unsupported, refusal_of
+from exporter.registry.schema_1 import SCHEMA_1_TYPES, signed
 from exporter.registry.session import Pace, Request, Session, content_of, open_session
 from exporter.registry.uploads import Uploads, push_scope
 from exporter.store.format.layout import ALGORITHMS
 
-_SCHEMA_1_TYPES = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-)
 _MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.artifact.manifest.v1+json",
-    *_SCHEMA_1_TYPES,
+    *SCHEMA_1_TYPES,
 )
 _ACCEPT = {"Accept": ", ".join(_MANIFEST_TYPES)}
 """Of a type that is not accepted, a registry serves another form, or nothing."""
@@ -73,7 +71,7 @@ class _Editor:
         algorithm = "sha256" if stated is None else stated.partition(":")[0]
         digest = f"{algorithm}:{hashlib.new(algorithm, answer.body).hexdigest()}"
         if stated is not None and digest != stated:
-            if media_type not in _SCHEMA_1_TYPES:
+            if media_type not in SCHEMA_1_TYPES:
                 raise ApiUnavailableError(
                     f"{shown(answer.url)} served content with the digest {digest}; "
                     "verify the store, and check whether a proxy changes what it passes on"
@@ -85,6 +83,8 @@ class _Editor:
         self, repository: str, reference: str, content: bytes, media_type: str
     ) -> None:
         """Store a manifest under a tag or its digest."""
+        if media_type in SCHEMA_1_TYPES:
+            content, media_type = signed(content, time.time()), SCHEMA_1_TYPES[-1]
         request = Request(
             "PUT",
             "manifest",

@@ -27,7 +27,7 @@ def pause_before(attempt: int, chance: float) -> float:
 
     ``chance`` is from 0 to 1: it spreads the attempts of several clients.
     """
-    longest = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
+    longest: float = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
     return longest * (0.5 + chance / 2)
 
 

@@ -107,7 +107,9 @@ class Session:
         Raises ApiUnavailableError if none has or the time has come to stop, at once if the failure
         is not a passing one. RegistryRefusesError is among these.
         """
-        for number in range(1, ATTEMPTS + 1):
+        number = 0
+        while True:
+            number += 1
             try:
                 answer = self._runner.run(_as_coroutine(attempt))
             except ApiUnavailableError as error:
@@ -120,11 +122,10 @@ class Session:
                 last = status_error(answer, "")
                 wish = wished_pause(answer.headers, self._pace.now())
             if number == ATTEMPTS:
-                break
+                raise ApiUnavailableError(f"{last} ({ATTEMPTS} attempts)") from last
             self._wait(max(pause_before(number, self._pace.chance()), wish))
             if self._pace.should_stop():
                 raise last
-        raise ApiUnavailableError(f"{last} ({ATTEMPTS} attempts)") from last
 
     async def send(self, request: Request) -> Answer:
         """Make one attempt; after a 401 log in, also if a token has ended, and send it again."""

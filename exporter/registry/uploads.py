@@ -17,6 +17,14 @@ _CHECKED_PER_SECOND = 20 * 1024 * 1024
 So the answer may take a second for each 20 MiB, beside the time for one request."""
 
 
+_WORTH_CANCELLING = 16 * 1024 * 1024
+"""Bytes from which a failed upload is cancelled.
+
+The registry (2.8.2, 3.0.0) then removes its content, and leaves a directory that it never purges.
+Uploads that are not cancelled it purges after a week.
+"""
+
+
 class Uploads:
     """Uploads to one registry; each may be an attempt of several."""
 
@@ -49,19 +57,19 @@ class Uploads:
             answer = await self._session.send(request)
             is_done = answer.status == httpx.codes.CREATED
         finally:
-            if not is_done:
+            if not is_done and size >= _WORTH_CANCELLING:
                 await self._cancel(repository, place)
         return answer
 
     async def mount(self, repository: str, digest: str, source: str) -> Answer:
-        """Ask for a blob of another repository; return the answer, 201 if it is there now."""
-        answer = await self._session.send(_begin(repository, {"mount": digest, "from": source}))
-        if answer.status == httpx.codes.ACCEPTED:
-            await self._cancel(repository, _upload_path(answer, repository))
-        return answer
+        """Ask for a blob of another repository; return the answer, 201 if it is there now.
+
+        After any other answer the registry may have begun an upload, which it purges after a week.
+        """
+        return await self._session.send(_begin(repository, {"mount": digest, "from": source}))
 
     async def _cancel(self, repository: str, place: str) -> None:
-        """Remove an unfinished upload; if that fails the registry removes it after a week."""
+        """Remove the content of an unfinished upload, if the registry lets us."""
         try:
             request = Request("DELETE", "blob", place, f"repository:{repository}:delete")
             await self._session.send(request)

@@ -13,7 +13,8 @@ from exporter.domain.text import printable
 from exporter.store.format.layout import is_repository_name, is_tag_name
 
 _FORMAT = 1
-_GONE = frozenset({"deleted", "gone"})
+_GONE = frozenset({"asked", "deleted", "gone"})
+"""``asked``: `apply` was killed before the answer came; it may be gone."""
 
 
 class _Head(msgspec.Struct):
