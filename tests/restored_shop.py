@@ -45,8 +45,7 @@ def push_shop(client: RegistryClient) -> list[str]:
         "layers": [],
         "subject": descriptor(index, index_type),
     }
-    for repository in (SHOP, OTHER):
-        client.push_blob(repository, b"{}")
+    client.push_blob(SHOP, b"{}")
     client.push_manifest(SHOP, "1", signature, OCI_MANIFEST)
     client.push_image(OTHER, "stays", [BASE])
     client.push_image(OTHER, "5", [BASE, noise("other", 5_000)])

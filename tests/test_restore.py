@@ -35,6 +35,7 @@ from tests.restored_shop import (
 from tests.servers import (
     DockerRegistry,
     RegistryClient,
+    digest_of,
     require,
     require_registry,
 )
@@ -63,7 +64,6 @@ def registry(tmp_path: Path, version: int) -> Iterator[DockerRegistry]:
 def restore(
     registry: DockerRegistry, source: Path, *more: str | Path, url: str | None = None
 ) -> Outcome:
-    state = registry.root.parent / "state"
     return run_command(
         "restore",
         source,
@@ -71,35 +71,30 @@ def restore(
         url or registry.url,
         "--storage.root",
         registry.root,
+        "--cache.path",
+        registry.root.parent / "state/inventory.sqlite",
         "--max-rate",
         "100000",
         *more,
-        environment={"XDG_STATE_HOME": str(state)},
     )
 
 
 def recorded(registry: DockerRegistry) -> list[dict[str, object]]:
-    path = registry.root.parent / "state/registry-storage-exporter/restored.jsonl"
+    path = registry.root.parent / "state/restored.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def pulled(registry: DockerRegistry, to: Path) -> dict[str, str]:
-    """Pull every tag of the shop with all platforms; return the digests that skopeo sees."""
+    """Pull every image of the shop with all platforms; return their digests."""
     address = f"docker://{registry.url.removeprefix('http://')}/{SHOP}"
     digests = {}
+    to.mkdir()
     for tag in TAGS[:4]:  # the signature is no image
         command = [require("skopeo"), "copy", "--all", "--src-tls-verify=false"]
         subprocess.run(
             [*command, f"{address}:{tag}", f"dir:{to / tag}"], check=True, capture_output=True
         )
-        manifest = (to / tag / "manifest.json").read_bytes()
-        shown = subprocess.run(
-            [require("skopeo"), "manifest-digest", "/dev/stdin"],
-            input=manifest,
-            check=True,
-            capture_output=True,
-        )
-        digests[tag] = shown.stdout.decode().strip()
+        digests[tag] = digest_of((to / tag / "manifest.json").read_bytes())
     return digests
 
 
@@ -344,9 +339,10 @@ def started(registry: DockerRegistry, source: Path, url: str) -> "subprocess.Pop
         [
             *(sys.executable, "-m", "exporter", "restore", source, "--registry.url", url),
             *("--storage.root", registry.root, "--max-rate", "100000"),
+            *("--cache.path", registry.root.parent / "state/inventory.sqlite"),
         ],
         cwd=REPOSITORY,
-        env=environment_of({"XDG_STATE_HOME": str(registry.root.parent / "state")}),
+        env=environment_of(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -436,7 +432,7 @@ def test_it_may_be_killed_at_any_moment_and_run_again(
 
 
 def test_half_a_line_that_a_crash_left_is_ended(registry: DockerRegistry, tmp_path: Path) -> None:
-    path = tmp_path / "state/registry-storage-exporter/restored.jsonl"
+    path = tmp_path / "state/restored.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text('{"store": "cut sh')
     journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
