@@ -1,9 +1,9 @@
 """The options of the command ``plan``, and what they ask for."""
 
 import argparse
-import re
 
 from exporter.analysis.deletion.selection import Selection
+from exporter.commands.option_types import pattern
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.uses import OwnershipRules
 from exporter.support.quantities import parse_duration, parse_size
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match",
         metavar="REGEX",
-        type=_pattern,
+        type=pattern,
         help="tags whose whole repository:tag matches; with --untagged, repository@digest",
     )
     parser.add_argument(
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protect",
         metavar="REGEX",
-        type=_pattern,
+        type=pattern,
         action="append",
         default=[],
         help="never tags whose whole repository:tag matches, nor what they need; repeatable",
@@ -114,14 +114,6 @@ def _size(text: str) -> int:
     if not size:
         raise argparse.ArgumentTypeError(f"{text!r}: give how much is to be freed, e.g. 5GiB")
     return size
-
-
-def _pattern(text: str) -> "re.Pattern[str]":
-    try:
-        return re.compile(text)
-    except re.error as error:
-        message = f"{text!r} is not a regular expression: {error}"
-        raise argparse.ArgumentTypeError(message) from error
 
 
 def _age(text: str) -> float:

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.commands.option_types import pattern, request_rate
+
 DEFAULT_RATE = 50
 """Requests per second."""
 
@@ -52,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match",
         metavar="REGEX",
-        type=_pattern,
+        type=pattern,
         help="only tags whose whole repository:tag matches, with what belongs to them, "
         "or manifests whose whole repository@digest matches",
     )
@@ -65,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-rate",
         metavar="N",
-        type=_rate,
+        type=request_rate,
         default=DEFAULT_RATE,
         help=f"send at most N requests a second (default: {DEFAULT_RATE})",
     )
@@ -87,17 +89,3 @@ def request_of(parsed: argparse.Namespace) -> RestoreRequest:
         parsed.max_rate,
         None if parsed.backup is None else Path(parsed.backup),
     )
-
-
-def _pattern(text: str) -> "re.Pattern[str]":
-    try:
-        return re.compile(text)
-    except re.error as error:
-        message = f"{text!r} is not a regular expression: {error}"
-        raise argparse.ArgumentTypeError(message) from error
-
-
-def _rate(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:9])):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests; give e.g. 50")
-    return int(text[:9])

@@ -7,7 +7,7 @@ from pathlib import Path
 from exporter.backup.reader import BackupReader
 from exporter.backup.status import read_status
 from exporter.commands.restore.contents import BackupContents, Contents
-from exporter.commands.restore.journal import read_journal
+from exporter.commands.restore.journal import read_deletions
 from exporter.commands.restore.options import RestoreRequest
 from exporter.commands.restore.wanted import WantedManifest
 from exporter.domain.errors import BackupUnusableError, ConfigurationError
@@ -35,15 +35,16 @@ class Source:
 def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
     """Read what the request names.
 
-    Raises BackupUnusableError, and ConfigurationError if the options do not fit it. ``note``
-    receives that a journal's backup is not there: the store's files may have what is needed.
+    ``note`` receives that a journal's backup is not there: the store's files may have what is
+    needed. Raises BackupUnusableError, JournalUnusableError, and ConfigurationError if the options
+    do not fit it.
     """
     if request.source.is_dir():
         if request.backup is not None:
             problem = "only with a journal; the directory of a backup is enough by itself"
             raise ConfigurationError([f"--backup: {problem}"])
         return _backup(request.source)
-    journal = read_journal(request.source)
+    journal = read_deletions(request.source)
     contents = None
     directory = request.backup or journal.backup
     if directory is not None:
@@ -53,7 +54,7 @@ def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
             if request.backup is not None:
                 raise
             note(f"{error}; if it was moved, give its place as --backup")
-    return Source(printable(str(request.source)), journal.store, journal.deleted, contents)
+    return Source(printable(str(request.source)), journal.store, journal.manifests, contents)
 
 
 def _backup(directory: Path) -> Source:
