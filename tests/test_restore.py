@@ -125,6 +125,33 @@ def test_an_apply_is_taken_back_to_the_byte_by_its_journal_alone(
 
 
 @BOTH
+@pytest.mark.parametrize("collected", [False, True])
+def test_what_apply_deletes_by_a_plan_comes_back_by_its_journal(
+    registry: DockerRegistry, tmp_path: Path, collected: bool
+) -> None:
+    before, figures = content_of(registry.root), figures_of(registry.root)
+    store = ("--storage.root", registry.root)
+    api = ("--registry.url", registry.url)
+    plan = tmp_path / "plan.txt"
+    chosen = ("--match", f"{SHOP}:.*", "--include-children", "--output", plan)
+    assert run_command("plan", *store, *chosen).exit_code == 0
+    saved = ("--backup", tmp_path / "backup", "--backup-blobs", "--same-filesystem")
+    backup = saved if collected else ("--no-backup",)
+    applied = run_command("apply", plan, "--yes", *backup, *store, *api)
+    assert applied.exit_code == 0, applied
+    if collected:
+        registry.stop()
+        registry.garbage_collect()
+        registry.start()
+    assert content_of(registry.root) != before
+    outcome = restore(registry, tmp_path / "plan.txt.journal")
+    assert (outcome.exit_code, outcome.complaints) == (0, "")
+    assert content_of(registry.root) == before
+    assert figures_of(registry.root) == figures
+    assert tags_by_time(registry.root) == TAGS
+
+
+@BOTH
 def test_after_the_collector_a_backup_with_blobs_brings_everything_back(
     registry: DockerRegistry, tmp_path: Path
 ) -> None:
