@@ -270,12 +270,16 @@ def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
         Verdict.PARTLY: _PARTLY,
         Verdict.INTERRUPTED: _INTERRUPTED,
     }
-    with stop_signals() as should_stop:
-        path = restored_path(settings)
-        environment = Environment(output, _complain, time.time, should_stop, path)
-        with registry_editor(settings, request.max_rate, should_stop) as editor:
-            store = open_store(settings)
-            return exit_codes[restore(request, source, store, editor, environment)]
+    try:
+        with stop_signals() as should_stop:
+            path = restored_path(settings)
+            environment = Environment(output, _complain, time.time, should_stop, path)
+            with registry_editor(settings, request.max_rate, should_stop) as editor:
+                store = open_store(settings)
+                return exit_codes[restore(request, source, store, editor, environment)]
+    except BrokenPipeError:
+        _forget_output()
+        return _FAILED  # it ended before everything was back
 
 
 def _add_restore_options(parser: argparse.ArgumentParser) -> None:

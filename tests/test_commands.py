@@ -26,7 +26,10 @@ from tests.fake_registry import FakeServer, routes_of
 from tests.in_process import run_command
 from tests.servers import free_port
 
-COMMANDS = ("serve", "collect", "report", "plan", "verify", "check-config", "healthcheck")
+COMMANDS = (
+    *("serve", "collect", "report", "plan", "apply", "verify", "restore"),
+    *("check-config", "healthcheck"),
+)
 NOBODY = 65534
 PROGRAM = "registry-storage-exporter"
 PUSHED_AT, OTHER_PUSHED_AT = 1_700_000_000.0, 1_710_000_000.0
@@ -588,8 +591,8 @@ def test_version_is_the_version_of_the_package(command: Sequence[str]) -> None:
         ("checkconfig", "did you mean check-config?"),
         ("healtcheck", "did you mean healthcheck?"),
         ("Report", "did you mean report?"),
-        ("frobnicate", "one of: serve, collect, report, plan, verify, check-config, healthcheck"),
-        ("", "one of: serve, collect, report, plan, verify, check-config, healthcheck"),
+        ("frobnicate", f"one of: {', '.join(COMMANDS)}"),
+        ("", f"one of: {', '.join(COMMANDS)}"),
     ],
 )
 def test_an_unknown_command_is_refused_with_a_hint(word: str, hint: str) -> None:

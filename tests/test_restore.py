@@ -415,6 +415,17 @@ def test_an_interrupt_ends_it_after_the_running_request(
     assert content_of(registry.root) == before
 
 
+def test_a_reader_that_goes_away_is_no_success(registry: DockerRegistry, tmp_path: Path) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    process = started(registry, journal, registry.url)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        process.stdout.close()
+        assert process.wait(60) == 1
+    assert restore(registry, journal).exit_code == 0
+
+
 def without_uploads(figures: Metrics) -> Metrics:
     """Leave out what a killed upload leaves; the registry removes it after a week."""
     return Metrics(
