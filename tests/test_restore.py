@@ -39,6 +39,7 @@ from tests.servers import (
     require,
     require_registry,
 )
+from tests.test_commands import run_on_terminal
 
 KILLS = int(os.environ.get("RESTORE_KILLS", "20"))
 HEAD = '{"format": 1, "plan": "", "store": "", "backup": null, "time": 1}\n'
@@ -413,6 +414,19 @@ def test_an_interrupt_ends_it_after_the_running_request(
     assert re.search(r"ended before \d+ manifests and tags; the same command goes on", complaints)
     assert restore(registry, journal).exit_code == 0
     assert content_of(registry.root) == before
+
+
+def test_a_terminal_shows_how_far_it_is(registry: DockerRegistry, tmp_path: Path) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    with RegistryClient(registry.url) as client:
+        client.push_image(SHOP, "8", [b"pushed meanwhile"])
+    arguments = (journal, "--registry.url", registry.url, "--storage.root", registry.root)
+    state = ("--cache.path", tmp_path / "state/inventory.sqlite")
+    exit_code, written, shown = run_on_terminal("restore", *arguments, *state)
+    assert exit_code == 3
+    assert "Putting back" in shown
+    assert "12/12" in shown
+    assert [line.partition(" ")[0] for line in written.splitlines()] == ["left:", "put", "the"]
 
 
 def test_a_reader_that_goes_away_is_no_success(registry: DockerRegistry, tmp_path: Path) -> None:
