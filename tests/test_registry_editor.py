@@ -384,6 +384,20 @@ def test_a_deletion_whose_answer_is_lost_counts_as_gone(second: DockerRegistry) 
         assert client.tags("app") == []
 
 
+def test_too_many_requests_are_blamed_on_the_rate() -> None:
+    limited = Reply(b"", 429, {"Retry-After": "1000"})
+    clock = Clock()
+    with (
+        FakeServer({"/v2/app/manifests/1": limited}) as fake,
+        editor_of(fake.url, pace=pace_of(clock)) as editor,
+        pytest.raises(
+            ApiUnavailableError, match="429: it gets too many requests; lower --max-rate"
+        ),
+    ):
+        editor.manifest("app", "1")
+    assert sum(clock.naps) == pytest.approx(300 * (ATTEMPTS - 1))
+
+
 def test_attempts_end_after_half_a_minute_and_at_once_if_it_is_to_stop() -> None:
     clock = Clock()
     with FakeServer({"/v2/app/manifests/1": UNAVAILABLE}) as fake:
@@ -472,6 +486,15 @@ def test_an_upload_is_sent_to_the_registry_alone(second: DockerRegistry) -> None
         pytest.raises(ApiUnavailableError, match="no place for an upload to app"),
     ):
         editor.put_blob("app", NOWHERE, 1, lambda: iter([b"x"]))
+
+
+def test_without_the_header_of_the_digest_the_content_is_hashed() -> None:
+    bare = Reply(b"{}", 200, {"Content-Type": f"{DOCKER_MANIFEST}; charset=utf-8"})
+    with FakeServer({"/v2/app/manifests/1": bare}) as fake, editor_of(fake.url) as editor:
+        served = editor.manifest("app", "1")
+        assert editor.manifest_digest("app", "1") == digest_of(b"{}")
+    assert served is not None
+    assert (served.digest, served.media_type) == (digest_of(b"{}"), DOCKER_MANIFEST)
 
 
 def test_content_with_another_digest_is_not_taken() -> None:

@@ -416,6 +416,30 @@ def test_an_interrupt_ends_it_after_the_running_request(
     assert content_of(registry.root) == before
 
 
+def test_an_interrupt_ends_an_upload(registry: DockerRegistry, tmp_path: Path) -> None:
+    before = content_of(registry.root)
+    save(registry.root, tmp_path / "backup")
+    delete_shop(registry)
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    running: list[subprocess.Popen[str]] = []
+
+    def gate(request: Request) -> Reply | None:
+        if request.method == "POST":
+            running[0].send_signal(signal.SIGINT)
+        return None
+
+    with RegistryProxy(registry.url, gate=gate) as proxy:
+        running.append(started(registry, tmp_path / "backup", proxy.url))
+        output, complaints = running[0].communicate(timeout=60)
+        assert [each.method for each in proxy.requests].count("POST") == 1
+    assert (running[0].returncode, output) == (130, "")
+    assert "the same command goes on" in complaints
+    assert restore(registry, tmp_path / "backup").exit_code == 0
+    assert content_of(registry.root) == before
+
+
 def test_a_terminal_shows_how_far_it_is(registry: DockerRegistry, tmp_path: Path) -> None:
     journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
     with RegistryClient(registry.url) as client:

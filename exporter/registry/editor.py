@@ -67,7 +67,7 @@ class _Editor:
         if answer is None:
             return None
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
-        stated = reference if parse_digest(reference) is not None else _stated_digest(answer)
+        stated = reference if _is_supported(reference) else _stated_digest(answer)
         algorithm = "sha256" if stated is None else stated.partition(":")[0]
         digest = f"{algorithm}:{hashlib.new(algorithm, answer.body).hexdigest()}"
         if stated is not None and digest != stated:
@@ -166,5 +166,9 @@ def _deletion(repository: str, reference: str) -> Request:
 def _stated_digest(answer: Answer) -> str | None:
     """Return the digest that the registry states; None without a usable one."""
     digest = str(answer.headers.get("docker-content-digest", ""))
-    is_usable = parse_digest(digest) is not None and digest.partition(":")[0] in ALGORITHMS
-    return digest if is_usable else None
+    return digest if _is_supported(digest) else None
+
+
+def _is_supported(text: str) -> bool:
+    """Return whether a text is a digest that can be checked."""
+    return parse_digest(text) is not None and text.partition(":")[0] in ALGORITHMS

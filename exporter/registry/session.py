@@ -20,6 +20,7 @@ from exporter.registry.http import (
     RequestObserver,
     open_transport,
     registry_address,
+    shown,
     status_error,
 )
 from exporter.registry.retries import ATTEMPTS, is_passing, pause_before, wished_pause
@@ -119,7 +120,7 @@ class Session:
             else:
                 if not is_passing(answer.status):
                     return answer
-                last = status_error(answer, "")
+                last = _passing_error(answer)
                 wish = wished_pause(answer.headers, self._pace.now())
             if number == ATTEMPTS:
                 raise ApiUnavailableError(f"{last} ({ATTEMPTS} attempts)") from last
@@ -196,6 +197,14 @@ def content_of(content: bytes) -> Content:
         yield content
 
     return Content(parts(), len(content))
+
+
+def _passing_error(answer: Answer) -> ApiUnavailableError:
+    if answer.status == httpx.codes.TOO_MANY_REQUESTS:
+        return ApiUnavailableError(
+            f"{shown(answer.url)} answered 429: it gets too many requests; lower --max-rate"
+        )
+    return status_error(answer, "")
 
 
 async def _as_coroutine(attempt: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -39,7 +39,7 @@ def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
     needed. Raises BackupUnusableError, JournalUnusableError, and ConfigurationError if the options
     do not fit it.
     """
-    if request.source.is_dir():
+    if _is_directory(request.source):
         if request.backup is not None:
             problem = "only with a journal; the directory of a backup is enough by itself"
             raise ConfigurationError([f"--backup: {problem}"])
@@ -55,6 +55,13 @@ def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
                 raise
             note(f"{error}; if it was moved, give its place as --backup")
     return Source(printable(str(request.source)), journal.store, journal.manifests, contents)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # reading it as a journal fails too, with a message
+        return False
 
 
 def _backup(directory: Path) -> Source:
