@@ -18,6 +18,7 @@ _GROWTH = Band(
             queries=(Query(f"({store_growth()}) / {series('filesystem_size_bytes')}"),),
             alert="StorageGrowthHigh",
             unit="percentunit",
+            width=6,
         ),
         TimeSeries(
             title="Budget used over time",
@@ -26,6 +27,7 @@ _GROWTH = Band(
             queries=(Query(f"({store_bytes()}) / {series('storage_limit_bytes')}"),),
             alert="StorageLimitApproaching",
             unit="percentunit",
+            width=6,
             least=0,
         ),
         TimeSeries(
@@ -36,6 +38,17 @@ _GROWTH = Band(
             queries=(Query(f"{series('filesystem_avail_bytes')} / ({store_bytes()})"),),
             alert="BackupHeadroomLow",
             unit="short",
+            width=6,
+            least=0,
+        ),
+        TimeSeries(
+            title="Age of the newest backup",
+            description="Time since the newest complete backup of the whole store. Empty without "
+            "backup.dir, and if there is none. Dashed: threshold of BackupMissing.",
+            queries=(Query(f"time() - ({series('backup_last_success_timestamp_seconds')} > 0)"),),
+            alert="BackupMissing",
+            unit="s",
+            width=6,
             least=0,
         ),
     ),

@@ -202,7 +202,29 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
+def _back_up(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.commands.backup.options import task_of
+    from exporter.commands.backup.run import Environment, back_up
+    from exporter.compose import open_store
+    from exporter.support.stop_signals import stop_signals
+
+    task = task_of(parsed)
+    with stop_signals() as should_stop:
+        environment = Environment(output, _complain, time.monotonic, should_stop)
+        result = back_up(open_store(settings), task, environment)
+    if result is None or result.was_stopped:
+        return _INTERRUPTED
+    return _DONE if result.run.complete else _FAILED
+
+
+def _add_backup_options(parser: argparse.ArgumentParser) -> None:
+    from exporter.commands.backup.options import add_options
+
+    add_options(parser)
+
+
 def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
+    from exporter.commands.verify.backup import verify_backup
     from exporter.commands.verify.options import task_of
     from exporter.commands.verify.run import Environment, Verdict, verify
     from exporter.compose import open_store
@@ -218,6 +240,8 @@ def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
     try:
         with stop_signals() as should_stop:
             environment = Environment(output, _complain, time.monotonic, time.sleep, should_stop)
+            if task.backup is not None:
+                return exit_codes[verify_backup(task, task.backup, environment)]
             return exit_codes[verify(store, task, environment)]
     except BrokenPipeError:
         _forget_output()
@@ -315,14 +339,17 @@ COMMANDS = {
     "plan": Command(
         "write which manifests to delete for a policy; deletes nothing", _plan, _add_plan_options
     ),
+    "backup": Command(
+        "save the store, or a part of it, as OCI image layouts", _back_up, _add_backup_options
+    ),
     "apply": Command(
         "carry out a plan by the registry's API, after a backup", _apply, _add_apply_options
     ),
-    "verify": Command(
-        "hash the blobs again and report which are corrupt", _verify, _add_verify_options
-    ),
     "restore": Command(
         "put back what was deleted, from a backup or a journal", _restore, _add_restore_options
+    ),
+    "verify": Command(
+        "hash the blobs again and report which are corrupt", _verify, _add_verify_options
     ),
     "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
     "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),

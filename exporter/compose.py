@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.order import Dating
 from exporter.commands.one_scan import scan_once
+from exporter.domain.alert_threshold import AlertThreshold
+from exporter.domain.backups import LastBackup
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import VERSION_2, ApiStatus, Snapshot
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
+_BACKUP_MISSING = "BackupMissing"
+"""The alert that is only about a configured place of backups."""
 _HISTORY_NAME = "history.sqlite"  # beside the cache
 _RESTORED_NAME = "restored.jsonl"  # the same
 
@@ -100,7 +104,7 @@ def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
     """Return what metrics are read from."""
     return Subject(
         snapshot=snapshot,
-        thresholds=tuple(settings.alerts.thresholds(settings.scan.interval)),
+        thresholds=_thresholds(settings),
         storage_limit=settings.storage.limit,
         selector=RepositorySelector(
             settings.metrics.max_repositories,
@@ -109,6 +113,13 @@ def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
         ),
         explorer_url=settings.web.external_url if settings.web.explorer else None,
     )
+
+
+def _thresholds(settings: Settings) -> tuple[AlertThreshold, ...]:
+    """Return the thresholds of the alerts that can fire: a threshold switches its alert on."""
+    silent = {_BACKUP_MISSING} if settings.backup.dir is None else set()
+    found = settings.alerts.thresholds(settings.scan.interval)
+    return tuple(each for each in found if each.alert not in silent)
 
 
 def registry_question(
@@ -121,6 +132,19 @@ def registry_question(
     from exporter.registry.status import ask_registry
 
     return lambda: ask_registry(endpoint, settings.registry.password_file, observer)
+
+
+def backup_reading(settings: Settings) -> Callable[[], LastBackup] | None:
+    """Return a function that looks at the backups; None if no place of backups is configured.
+
+    It raises BackupUnusableError, and may hang on a mount that hangs.
+    """
+    place = settings.backup.dir
+    if place is None:
+        return None
+    from exporter.backup.last import read_last_backup
+
+    return lambda: read_last_backup(place)
 
 
 def deletion_question(settings: Settings) -> Callable[[str], DeletionAnswer] | None:
@@ -193,6 +217,7 @@ def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True)
             platform,
             Analyst(options),
             ask_registry=ask,
+            read_backup=backup_reading(settings),
             on_progress=on_progress,
             layer_links=layer_links or options.dialect != VERSION_2,
         )

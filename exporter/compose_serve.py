@@ -12,6 +12,7 @@ from exporter.analysis.analyst import Analyst
 from exporter.analysis.kept_figures import FiguresCodec
 from exporter.compose import (
     analysis_options,
+    backup_reading,
     cache_path,
     external_path,
     history_path,
@@ -104,7 +105,8 @@ def _service(settings: Settings, program: str) -> Service:
     stop = threading.Event()
     interval = settings.scan.interval
     identity, recorded = LateIdentity(lambda: store.identity), history_path(settings)
-    sources = Sources(store, platform, ask, analyst, publisher)
+    backup = backup_reading(settings)
+    sources = Sources(store, platform, ask, analyst, publisher, backup)
     refresher = StoreRefresher(follower, analyst, publisher, stop, running)
     loops = [
         *reading_loops(sources, interval, stop),

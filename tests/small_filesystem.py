@@ -30,6 +30,11 @@ class SmallFilesystem:
         finally:
             os.close(descriptor)
 
+    def fill_all_but(self, size: int) -> None:
+        """Write until about ``size`` bytes are free."""
+        status = os.statvfs(self.place)
+        self._filler.write_bytes(bytes(status.f_bavail * status.f_frsize - size))
+
     def make_room(self) -> None:
         """Delete what :meth:`fill` wrote."""
         self._filler.unlink()

@@ -52,6 +52,7 @@ CONTRACT = {
     ("ImagesBroken", "critical", "15m"),
     ("ImagesPartial", "warning", "1h"),
     ("BackupHeadroomLow", "warning", "1h"),
+    ("BackupMissing", "warning", "1h"),
     ("APIDown", "critical", "5m"),
     ("APIDisagrees", "warning", "1h"),
     ("CertificateExpiring", "warning", "15m"),

@@ -27,7 +27,7 @@ from tests.in_process import run_command
 from tests.servers import free_port
 
 COMMANDS = (
-    *("serve", "collect", "report", "plan", "apply", "verify", "restore"),
+    *("serve", "collect", "report", "plan", "backup", "apply", "restore", "verify"),
     *("check-config", "healthcheck"),
 )
 NOBODY = 65534

@@ -50,6 +50,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "retention.untagged": ("7d", "604800s"),
     "retention.orphaned": ("0s", "0s"),
     "retention.protect": (".*:latest\ntools/.*", [".*:latest", "tools/.*"]),
+    "backup.dir": ("/mnt/backup", "/mnt/backup"),
     "metrics.max-repositories": ("7", 7),
     "metrics.include-repositories": ("team/.{1,30}", ["team/.{1,30}"]),
     "metrics.exclude-repositories": ("team/pr-[0-9]+\n.*/cache", ["team/pr-[0-9]+", ".*/cache"]),
@@ -80,6 +81,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "alerts.uploads-abandoned.warning": ("3600", "3600s"),
     "alerts.orphaned-repositories.warning": ("512MiB", 512 * 1024**2),
     "alerts.backup-headroom-low.warning": ("1.5", 1.5),
+    "alerts.backup-missing.warning": ("3d", "259200s"),
     "alerts.certificate-expiring.warning": ("3w", "1814400s"),
     "alerts.certificate-expiring.critical": ("7d", "604800s"),
     "alerts.scan-stale.critical": ("20m", "1200s"),
@@ -101,6 +103,7 @@ THRESHOLDS = {
     ("UploadsAbandoned", "warning"): 691_200,
     ("OrphanedRepositories", "warning"): GIB,
     ("BackupHeadroomLow", "warning"): 2,
+    ("BackupMissing", "warning"): 172_800,
     ("CertificateExpiring", "warning"): 1_209_600,
     ("CertificateExpiring", "critical"): 259_200,
     ("ScanStale", "critical"): 900,
@@ -763,7 +766,7 @@ def thresholds(tmp_path: Path, given: Given) -> dict[tuple[str, str], float]:
     """Return the thresholds that ``collect`` exposes, by alert and severity."""
     root = tmp_path / "registry"
     root.mkdir(exist_ok=True)
-    flags = ["--storage.root", str(root), *given.flags]
+    flags = ["--storage.root", str(root), "--backup.dir", str(tmp_path / "backup"), *given.flags]
     if given.settings:
         file = tmp_path / "settings.yml"
         file.write_text(yaml.safe_dump(nested(given.settings)))

@@ -74,8 +74,12 @@ def test_the_exposed_metrics_are_exactly_those_of_the_catalogue(tmp_path: Path) 
     store = StoreBuilder(tmp_path / "registry")
     store.image("captain/img-captain-gone", "1")
     store.upload("app", b"x", started_at=1.0)
+    backup = tmp_path / "backup"
+    saved = run_command("backup", "--storage.root", store.root, "--same-filesystem", backup)
+    assert saved.exit_code == 0
     with FakeServer(routes_of(app=["1"])) as server:
         arguments = ["--storage.limit", "1GiB", "--registry.url", server.url]
+        arguments += ["--backup.dir", str(backup)]
         arguments += ["--caprover.config-dir", str(captain), "--retention.keep-last", "1"]
         arguments += ["--web.external-url", "https://example.com/registry"]
         outcome = run_command("collect", "--storage.root", store.root, *arguments)

@@ -15,6 +15,7 @@ from exporter.analysis.deletion.retention import CollectorAfter, price_policies,
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
+from exporter.domain.backups import LastBackup
 from exporter.domain.census import Census
 from exporter.domain.images import AppImages
 from exporter.domain.model import FilesystemUsage, Inventory
@@ -148,6 +149,10 @@ class Analyst:
     def with_census(self, before: Snapshot, census: Census) -> Snapshot:
         """Return the snapshot after a census of the store's disk."""
         return replace(before, census=census)
+
+    def with_backup(self, before: Snapshot, backup: LastBackup) -> Snapshot:
+        """Return the snapshot after a look at the backups."""
+        return before if backup == before.backup else replace(before, backup=backup)
 
     def conclude(
         self,

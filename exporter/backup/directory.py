@@ -6,7 +6,8 @@
     DIR/<repository>/_layout/{oci-layout,index.json}      an OCI image layout
     DIR/<repository>/_layout/blobs                        a symbolic link to DIR/_blobs
     DIR/_backup.json                                      what the last runs have saved
-    DIR/_temporary/, DIR/_lock                            only while something is written
+    DIR/_temporary/                                       only while something is written
+    DIR/_lock                                             empty, locked by the run that writes
 
 A part of a repository's name begins with a letter or a digit, so that none of these directories
 can be mistaken for a repository.

@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -22,6 +22,7 @@ from exporter.domain.text import printable
 _MOST_FILES = 128
 _MOST_BYTES = 64 * 1024 * 1024
 _THREADS = 16
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _PRIVATE = 0o600
 _PRIVATE_DIRECTORY = 0o700
 _OPEN_DIRECTORY = 0o777
@@ -57,9 +58,9 @@ class DurableFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Forget the files that were not finished."""
+        """Remove the files that were not finished."""
         for each in self._pending:
-            self._discard(each.file, each.temporary)
+            _discard(each.file, each.temporary)
         self._pending.clear()
         self._pool.shutdown()
         with suppress(OSError):
@@ -83,14 +84,13 @@ class DurableFiles:
                 file.write(content)
             written += len(content)
 
-        try:
+        with ExitStack() as undo:
+            undo.callback(_discard, file, temporary)
             yield write
             with _reporting(path):
                 file.flush()
                 os.fchmod(file.fileno(), mode)
-        except BaseException:
-            self._discard(file, temporary)
-            raise
+            undo.pop_all()
         self._pending.append(_Pending(file, temporary, path))
         self._pending_bytes += written
         if len(self._pending) >= _MOST_FILES or self._pending_bytes >= _MOST_BYTES:
@@ -125,26 +125,26 @@ class DurableFiles:
 
     def finish(self) -> None:
         """Bring to the disk what was written so far. Raises OutputError."""
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        try:
-            for each, _ in zip(pending, self._pool.map(_bring_to_disk, pending), strict=True):
-                with _reporting(each.path):
-                    each.temporary.replace(each.path)
-                self._unsynced.add(each.path.parent)
-        except BaseException:
-            for each in pending:
-                self._discard(each.file, each.temporary)
-            raise
+        for each, _ in zip(
+            self._pending, self._pool.map(_bring_to_disk, self._pending), strict=True
+        ):
+            with _reporting(each.path):
+                each.temporary.replace(each.path)
+            self._unsynced.add(each.path.parent)
+        self._pending.clear()
+        self._pending_bytes = 0
         for path in self._unsynced:
             with _reporting(path):
                 _sync_directory(path)
         self._unsynced.clear()
 
-    def _discard(self, file: BufferedWriter, temporary: Path) -> None:
-        with suppress(OSError):
-            file.close()  # may try to write once more
-        with suppress(OSError):
-            temporary.unlink()
+
+def _discard(file: BufferedWriter, temporary: Path) -> None:
+    """Close a file and remove it, unless it was renamed."""
+    with suppress(OSError):
+        file.close()  # may try to write once more
+    with suppress(OSError):
+        temporary.unlink()
 
 
 def _bring_to_disk(pending: _Pending) -> None:
@@ -173,7 +173,9 @@ def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        otherwise = f"give a directory that uid {os.geteuid()} may write to"
+        otherwise = "does that filesystem work? `dmesg` may say more"
+        if error.errno in _REFUSALS:
+            otherwise = f"give a directory that uid {os.geteuid()} may write to"
         raise OutputError(
             f"cannot write {printable(str(path))}: {error.strerror}; "
             f"{remedy_for(error, otherwise)}; what is saved so far can be used, and the same "

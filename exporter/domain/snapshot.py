@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from exporter.domain.artifacts import ArtifactFigures
+from exporter.domain.backups import LastBackup
 from exporter.domain.census import Census
 from exporter.domain.holders import BlobHolders
 from exporter.domain.images import AppImages
@@ -239,8 +240,7 @@ class StoreReading:
     Attributes:
         inventory: what was found.
         figures: drawn from it.
-        holders: how many repositories reach each blob; None if the figures were kept over a
-            restart and this was not counted again.
+        holders: how many repositories reach each blob; None if not counted since a restart.
 
     """
 
@@ -299,8 +299,7 @@ class PlatformStatus:
         failure: why the last reading failed; None if it did not.
         read_at: when the last good reading began, Unix seconds: it knows nothing that was pushed
             later. None if there was none.
-        changed_at: when the configuration of that reading last changed, Unix seconds; None if
-            there was none.
+        changed_at: when the configuration of that reading last changed, likewise.
 
     """
 
@@ -309,20 +308,6 @@ class PlatformStatus:
     failure: str | None = None
     read_at: float | None = None
     changed_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LastBackup:
-    """The newest complete backup of the whole store.
-
-    Attributes:
-        completed_at: when it ended, Unix seconds; None if there is none.
-        bytes: of its blobs, manifests included; None if that is unknown.
-
-    """
-
-    completed_at: float | None = None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,8 +324,7 @@ class Snapshot:
         uses: which tagged bytes are in use, and what for.
         policies: what each configured retention policy would do; None while unknown.
         census: the last census of the store's disk.
-        untagged_reclaimable_bytes: what deleting all untagged manifests that nothing needs would
-            free after a collector run; None while unknown.
+        untagged_reclaimable_bytes: what deleting all needless untagged manifests would free.
         backup: the newest complete backup; None also where no place of backups is configured.
 
     """

@@ -2,6 +2,7 @@
 
 from exporter.metrics.groups import (
     api,
+    backup,
     caprover,
     disk,
     exporter,
@@ -28,6 +29,7 @@ GROUPS = (
     api.GROUP,
     filesystem.GROUP,
     disk.GROUP,
+    backup.GROUP,
     exporter.GROUP,
 )
 """In the order of the exposition and of the documentation."""

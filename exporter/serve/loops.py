@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.analysis.analyst import Analyst
+from exporter.domain.backups import LastBackup
 from exporter.domain.errors import ApiUnavailableError
 from exporter.domain.scan_progress import RunningScan
 from exporter.domain.snapshot import ApiStatus
@@ -27,6 +28,7 @@ class Sources:
         ask_registry: asks the registry's API; None if no registry is configured.
         analyst: adds each reading to a snapshot.
         publisher: publishes that snapshot.
+        read_backup: looks at the backups; None if no place of backups is configured.
 
     """
 
@@ -35,6 +37,7 @@ class Sources:
     ask_registry: Callable[[], ApiStatus] | None
     analyst: Analyst
     publisher: Publisher
+    read_backup: Callable[[], LastBackup] | None = None
 
 
 def reading_loops(sources: Sources, interval: float, stop: threading.Event) -> list[Loop]:
@@ -70,6 +73,15 @@ def reading_loops(sources: Sources, interval: float, stop: threading.Event) -> l
                 raise ApiUnavailableError(status.failure)
 
         loops.append(Loop("asking the registry's API", Job(ask_registry), interval, stop))
+    read_backup = sources.read_backup
+    if read_backup is not None:
+
+        def look_at_backup() -> None:
+            backup = read_backup()
+            update(lambda before: analyst.with_backup(before, backup))
+
+        # a loop of its own: it may be on a mount that hangs
+        loops.append(Loop("looking at the backup", Job(look_at_backup), interval, stop))
     return loops
 
 

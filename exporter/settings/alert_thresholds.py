@@ -103,6 +103,10 @@ class _BackupHeadroom(SettingsGroup):
     warning: Count = Field(2.0, description="space left, in multiples of the store's size")
 
 
+class _BackupMissing(SettingsGroup):
+    warning: Seconds = Field(2.0 * _DAY, description="age of the newest complete backup, e.g. 2d")
+
+
 class _ScanStale(SettingsGroup):
     critical: Seconds | None = Field(
         None, description="age of the last scan; unset: 3 x scan.interval, at least 15m"
@@ -123,6 +127,7 @@ class AlertSettings(SettingsGroup):
     uploads_abandoned: _Uploads = _Uploads()
     orphaned_repositories: _Orphaned = _Orphaned()
     backup_headroom_low: _BackupHeadroom = _BackupHeadroom()
+    backup_missing: _BackupMissing = _BackupMissing()
     certificate_expiring: _Certificate = _Certificate()
     scan_stale: _ScanStale = _ScanStale()
 

@@ -140,6 +140,16 @@ class RetentionSettings(SettingsGroup):
     )
 
 
+class BackupSettings(SettingsGroup):
+    """Backups, of which only the age is reported."""
+
+    dir: FilePath | None = Field(
+        None,
+        description="a backup's directory, or a file that another backup tool writes when it is "
+        "done; to report how old the newest complete backup is",
+    )
+
+
 class MetricsSettings(SettingsGroup):
     """What is exposed."""
 
@@ -217,6 +227,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     caprover: CaproverSettings = CaproverSettings()
     retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
     metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

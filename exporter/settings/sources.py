@@ -171,11 +171,16 @@ def _read_flags(
     return values, parsed
 
 
-def _add_flag(group: argparse.ArgumentParser, name: str, **options: Any) -> argparse.Action:  # noqa: ANN401 - argparse's
-    """Show a flag's value by its name, not by its Python type."""
+def _add_flag(group: argparse.ArgumentParser, name: str, **options: Any) -> None:  # noqa: ANN401 - argparse's
+    """Show a flag's value by its name, not by its Python type.
+
+    A flag for a whole group, as JSON, is left out: a command may have an option of that name.
+    """
+    if "." not in name:
+        return
     if "choices" not in options and "metavar" in options:
         options["metavar"] = name.rpartition(".")[2].upper()
-    return group.add_argument(name, **options)
+    group.add_argument(name, **options)
 
 
 def _read_environment(environment: Mapping[str, str], problems: list[str]) -> _Values:

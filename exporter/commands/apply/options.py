@@ -4,11 +4,11 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.commands.max_rate_option import add_max_rate
 from exporter.domain.errors import ConfigurationError
 from exporter.support.quantities import parse_duration
 
 _DEFAULT_AGE = "1d"
-_DEFAULT_RATE = 50
 _JOURNAL = ".journal"
 
 
@@ -65,13 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULT_AGE,
         help=f"refuse a plan that is older (default: {_DEFAULT_AGE})",
     )
-    parser.add_argument(
-        "--max-rate",
-        metavar="N",
-        type=_rate,
-        default=_DEFAULT_RATE,
-        help=f"send at most this many requests per second (default: {_DEFAULT_RATE})",
-    )
+    add_max_rate(parser)
     parser.add_argument(
         "--journal",
         metavar="FILE",
@@ -132,9 +126,3 @@ def _age(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
-
-
-def _rate(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and text.strip("0")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests; give e.g. 50")
-    return int(text)

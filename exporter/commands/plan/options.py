@@ -3,7 +3,7 @@
 import argparse
 
 from exporter.analysis.deletion.selection import Selection
-from exporter.commands.option_types import pattern
+from exporter.commands.pattern_option import parse_pattern
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.uses import OwnershipRules
 from exporter.support.quantities import parse_duration, parse_size
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match",
         metavar="REGEX",
-        type=pattern,
+        type=parse_pattern,
         help="tags whose whole repository:tag matches; with --untagged, repository@digest",
     )
     parser.add_argument(
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protect",
         metavar="REGEX",
-        type=pattern,
+        type=parse_pattern,
         action="append",
         default=[],
         help="never tags whose whole repository:tag matches, nor what they need; repeatable",

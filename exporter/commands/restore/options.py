@@ -5,10 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.commands.option_types import pattern, request_rate
-
-DEFAULT_RATE = 50
-"""Requests per second."""
+from exporter.commands.max_rate_option import DEFAULT_RATE, add_max_rate
+from exporter.commands.pattern_option import parse_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match",
         metavar="REGEX",
-        type=pattern,
+        type=parse_pattern,
         help="only tags whose whole repository:tag matches, with what belongs to them, "
         "or manifests whose whole repository@digest matches",
     )
@@ -64,13 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also move back tags that point elsewhere now, and accept another store",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be put back")
-    parser.add_argument(
-        "--max-rate",
-        metavar="N",
-        type=request_rate,
-        default=DEFAULT_RATE,
-        help=f"send at most N requests a second (default: {DEFAULT_RATE})",
-    )
+    add_max_rate(parser)
     parser.add_argument(
         "--backup",
         metavar="DIR",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.commands.verify.checkpoint import default_path, refuse_inside_store
+from exporter.domain.errors import ConfigurationError
 from exporter.store.port import Store
 from exporter.support.quantities import parse_size
 
@@ -21,6 +22,7 @@ class Task:
         max_rate: bytes per second; None for as fast as it goes.
         checkpoint: file that records how far it is; None if there is no place for one.
         restart: whether to start again although there is a checkpoint.
+        backup: directory of a backup to verify instead of the store; None for the store.
 
     """
 
@@ -28,12 +30,16 @@ class Task:
     max_rate: int | None
     checkpoint: Path | None
     restart: bool
+    backup: Path | None = None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
         "--repository", metavar="NAME", help="verify only what this repository reaches"
+    )
+    parser.add_argument(
+        "--backup", metavar="DIR", help="verify this backup instead of the store, all of it"
     )
     parser.add_argument(
         "--max-rate",
@@ -70,10 +76,17 @@ def parse_rate(text: str) -> int | None:
 
 
 def task_of(parsed: argparse.Namespace, store: Store, environment: Mapping[str, str]) -> Task:
-    """Return what the options ask for. Raises ConfigurationError for a checkpoint in the store."""
+    """Return what the options ask for.
+
+    Raises ConfigurationError for a checkpoint in the store, or with a backup.
+    """
+    if parsed.backup is not None and (parsed.checkpoint is not None or parsed.restart):
+        problem = "--backup: verifies all of it each time; leave out --checkpoint and --restart"
+        raise ConfigurationError([problem])
     checkpoint = default_path(environment)
     if parsed.checkpoint is not None:
         checkpoint = Path(parsed.checkpoint)
     if checkpoint is not None:
         refuse_inside_store(checkpoint, store)
-    return Task(parsed.repository, parsed.max_rate, checkpoint, parsed.restart)
+    backup = None if parsed.backup is None else Path(parsed.backup)
+    return Task(parsed.repository, parsed.max_rate, checkpoint, parsed.restart, backup)

@@ -1,10 +1,10 @@
 """Selection of the blobs to verify."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.analysis.reachability import reach_of
+from exporter.commands.repository_option import find_repository, unread_below
 from exporter.commands.verify.hashing import Condition
 from exporter.commands.verify.tally import Finding
 from exporter.domain.digests import (
@@ -12,15 +12,7 @@ from exporter.domain.digests import (
     format_digest,
     parse_digest,
 )
-from exporter.domain.errors import ConfigurationError
-from exporter.domain.model import (
-    ABSENT,
-    NOT_READ,
-    Inventory,
-    Repository,
-    ScanIssue,
-)
-from exporter.domain.text import printable
+from exporter.domain.model import ABSENT, Inventory
 from exporter.store.format.layout import BLOBS, DATA, REPOSITORIES
 
 
@@ -45,11 +37,11 @@ def select(inventory: Inventory, repository: str | None) -> Selection:
     """
     if repository is None:
         numbers = list(range(len(inventory.sizes)))
-        issues = _unread_below(inventory, BLOBS)
+        issues = unread_below(inventory, BLOBS)
     else:
-        found = _find(inventory, repository)
+        found = find_repository(inventory, repository)
         numbers = list(reach_of(inventory.manifests, found).all)
-        issues = _unread_below(inventory, f"{REPOSITORIES}/{repository}", "/_")
+        issues = unread_below(inventory, f"{REPOSITORIES}/{repository}", "/_")
     digests = {inventory.digests[each] for each in numbers if inventory.sizes[each] != ABSENT}
     places = []
     for issue in issues:
@@ -60,32 +52,6 @@ def select(inventory: Inventory, repository: str | None) -> Selection:
         else:
             digests.add(digest)
     return Selection(sorted(digests, key=format_digest), places)
-
-
-def _find(inventory: Inventory, name: str) -> Repository:
-    names = [each.name for each in inventory.repositories]
-    if name in names:
-        return inventory.repositories[names.index(name)]
-    close = difflib.get_close_matches(name, names, n=1)
-    remedy = f"did you mean {close[0]}?" if close else "`report` lists the repositories"
-    if _unread_below(inventory, REPOSITORIES):
-        remedy += "; not all of the store could be read, `report` says what"
-    raise ConfigurationError(
-        [f"--repository {printable(name)}: the store has no such repository; {remedy}"]
-    )
-
-
-def _unread_below(inventory: Inventory, place: str, separator: str = "/") -> list[ScanIssue]:
-    """Return what could not be read at or below a place.
-
-    A repository may contain others; its own directories begin with an underscore.
-    """
-    return [
-        issue
-        for issue in inventory.issues
-        if issue.cause in NOT_READ
-        and (issue.path == place or issue.path.startswith(f"{place}{separator}"))
-    ]
 
 
 def _digest_at(path: str) -> Digest | None:

@@ -7,6 +7,7 @@ from exporter.domain.model import LEAVES_UNREAD
 from exporter.domain.snapshot import GcMode, Snapshot, StoreFigures
 from exporter.domain.text import first_of, plural, printable
 from exporter.domain.uses import Use
+from exporter.support.quantities import format_duration
 from exporter.views.health.severity import Severity
 from exporter.views.snapshot_view import SnapshotView
 
@@ -36,7 +37,7 @@ class Problem:
 def problems_of(view: SnapshotView) -> list[Problem]:
     """Return what is wrong, the worst first."""
     snapshot = view.snapshot
-    found = [*_of_sources(snapshot), *_of_images(snapshot)]
+    found = [*_of_sources(snapshot), *_of_images(snapshot), *_of_backup(view)]
     if snapshot.store is not None:
         found += _of_store(snapshot.store.figures)
     return sorted(found, key=lambda each: _ORDER.index(each.severity))
@@ -59,6 +60,20 @@ def _of_sources(snapshot: Snapshot) -> Iterator[Problem]:
     if snapshot.filesystem is not None and snapshot.filesystem.readonly:
         text = "the filesystem is read-only: nothing can be pushed"
         yield Problem(Severity.CRITICAL, "FilesystemReadOnly", text)
+
+
+def _of_backup(view: SnapshotView) -> Iterator[Problem]:
+    backup = view.snapshot.backup
+    most = view.options.threshold("BackupMissing", Severity.WARNING)
+    if backup is None or most is None:
+        return
+    if backup.completed_at is None:
+        text = "there is no complete backup of the whole store in backup.dir"
+        yield Problem(Severity.WARNING, "BackupMissing", text)
+    elif view.now - backup.completed_at > most:
+        age = format_duration(view.now - backup.completed_at)
+        text = f"the newest complete backup of the whole store is {age} old"
+        yield Problem(Severity.WARNING, "BackupMissing", text)
 
 
 def _of_images(snapshot: Snapshot) -> Iterator[Problem]:

@@ -1,0 +1,124 @@
+"""The command ``backup``: scan, choose, copy, and say what is missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from exporter.backup.room import Need
+from exporter.backup.selection import BackupSelection, select, select_repositories
+from exporter.backup.status import SavedRun
+from exporter.backup.writing import Backup, BackupControl, BackupResult
+from exporter.commands.backup.options import Task
+from exporter.commands.repository_option import find_repository
+from exporter.domain.errors import ConfigurationError, PlanRefusedError, ScanCancelledError
+from exporter.domain.model import Inventory
+from exporter.domain.text import plural, printable
+from exporter.store.port import ScanControl, Store
+from exporter.support.quantities import format_duration, format_size
+from exporter.support.terminal_progress import byte_progress, terminal_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Injected I/O: output, clock, stop signal.
+
+    Attributes:
+        output: receives what is missing, and the summary.
+        note: receives remarks for people.
+        clock: returns monotonic seconds.
+        should_stop: whether the run is to end.
+
+    """
+
+    output: TextIO
+    note: Callable[[str], None]
+    clock: Callable[[], float]
+    should_stop: Callable[[], bool]
+
+
+def back_up(store: Store, task: Task, environment: Environment) -> BackupResult | None:
+    """Save what is asked for; return None if it was stopped before the first blob.
+
+    Raises StoreUnreadableError, BackupRefusedError, BackupUnusableError, OutputError,
+    PlanRefusedError for a plan of another store, ConfigurationError for an unknown repository.
+    """
+    if task.plan is not None and task.plan.store != store.identity:
+        raise PlanRefusedError(
+            f"the plan is of the store {printable(task.plan.store)}, not of {store.identity}; "
+            "make a plan of this store"
+        )
+    started = environment.clock()
+    try:
+        with terminal_progress() as on_progress:
+            control = ScanControl(on_progress, environment.should_stop, layer_links=False)
+            inventory = store.scan(control)
+    except ScanCancelledError:
+        environment.note("interrupted before the first blob; nothing is saved")
+        return None
+    backup = Backup(store, inventory, _select(inventory, task), task.directory)
+    need = backup.check(same_filesystem=task.same_filesystem)
+    environment.note(_announcement(need, task))
+    with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
+        control_of_copy = BackupControl(progress.advance, environment.should_stop)
+        result = backup.run(control_of_copy)
+    for fault in result.faults:
+        owner = f"; {fault.repository} needs it" if fault.repository else ""
+        line = f"missing: {fault.subject}: {fault.reason}{owner}"
+        environment.output.write(f"{printable(line)}\n")
+    seconds = environment.clock() - started
+    environment.output.write(f"{_summary(result, seconds)}\n")
+    environment.output.flush()
+    if result.was_stopped:
+        environment.note("interrupted; what is saved can be used, and the same command continues")
+    elif result.faults:
+        environment.note(
+            f"the backup is not complete: {plural(len(result.faults), 'part')} of it could not be "
+            "saved, see above; `report` says which images that concerns"
+        )
+    return result
+
+
+def _select(inventory: Inventory, task: Task) -> BackupSelection:
+    if task.plan is not None:
+        wanted: dict[str, set[str]] = {}
+        for line in task.plan.lines:
+            wanted.setdefault(line.repository, set()).add(line.digest)
+        return select(inventory, wanted, None if task.with_blobs else ())
+    if task.is_whole_store:
+        return select_repositories(inventory, None, with_blobs=task.with_blobs)
+    names = {find_repository(inventory, name).name for name in task.repositories}
+    if task.match is not None:
+        matching = {each.name for each in inventory.repositories if task.match.fullmatch(each.name)}
+        if not matching:
+            problem = (
+                f"--match {printable(task.match.pattern)}: no repository has such a name; the "
+                "expression must match the whole name; `report` lists the repositories"
+            )
+            raise ConfigurationError([problem])
+        names |= matching
+    return select_repositories(inventory, names, with_blobs=task.with_blobs)
+
+
+def _announcement(need: Need, task: Task) -> str:
+    place = printable(str(task.directory))
+    files = plural(need.files, "file")
+    return (
+        f"saving {files}, {format_size(need.bytes)}, in {place}, which has "
+        f"{format_size(need.available_bytes)} available"
+    )
+
+
+def _summary(result: BackupResult, seconds: float) -> str:
+    run = result.run
+    return (
+        f"{_what(run)} in the backup: {plural(run.repositories, 'repository', 'repositories')}, "
+        f"{plural(run.tags, 'tag')}, {plural(run.manifests, 'manifest')}, "
+        f"{plural(run.blobs, 'file')} of {format_size(run.bytes)}; copied "
+        f"{plural(result.copied_blobs, 'file')} of {format_size(run.copied_bytes)} in "
+        f"{format_duration(seconds)}; {run.missing:,} missing"
+    )
+
+
+def _what(run: SavedRun) -> str:
+    what = "whole store" if run.whole_store else "selection"
+    return f"{what}{'' if run.with_blobs else ' without blobs'}"

@@ -1,0 +1,95 @@
+"""``backup`` killed with -9 at random moments: what is there is whole, and the next run ends it."""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from demo.store import StoreBuilder, noise
+from exporter.backup.reader import BackupReader
+from exporter.store.format.manifests import parse_manifest
+from tests.exporter_process import REPOSITORY, environment_of
+from tests.in_process import run_command
+from tests.test_commands import command_line
+
+KILLS = int(os.environ.get("BACKUP_KILLS", "20"))
+START_SECONDS = 60.0
+AT_MOST = 1.2
+"""Maximum delay of a kill, as a multiple of the duration of an undisturbed run's writing."""
+
+
+def build(root: Path) -> StoreBuilder:
+    store = StoreBuilder(root)
+    for name in ("a", "a/b", "c"):
+        for number in range(40):
+            layers = [noise("base", 200_000), noise(f"{name}{number}", 20_000)]
+            store.image(name, f"{number}", layers)
+    return store
+
+
+def write_until_killed(store: StoreBuilder, place: Path, delay: float | None) -> float:
+    """Run the command, and kill it ``delay`` seconds after its first write.
+
+    Without a delay it runs to its end. Return how long it wrote, in seconds.
+    """
+    before = {each.name for each in place.iterdir()} if place.exists() else set()
+    arguments = ("--storage.root", store.root, "--same-filesystem", place)
+    with subprocess.Popen(
+        command_line("backup", *arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=REPOSITORY,
+        env=environment_of(),
+    ) as process:
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not (place / "_lock").exists() or not ((place / "_temporary").exists() or before):
+                assert time.monotonic() < deadline, "it writes nothing"
+            started = time.monotonic()
+            if delay is None:
+                assert process.wait(START_SECONDS) == 0
+            else:
+                time.sleep(delay)
+        finally:
+            process.kill()
+    return time.monotonic() - started
+
+
+def assert_whole(place: Path) -> None:
+    """Assert that every file is what its name says, and that all that an index names is there."""
+    for path in (place / "_blobs").rglob("*"):
+        if path.is_file():
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    backup = BackupReader(place)
+    for repository in backup.repositories():
+        for entry in backup.entries(repository):
+            content = parse_manifest(backup.content(entry.digest))
+            for digest in content.blobs:
+                assert backup.blob_size(f"sha256:{digest.hex()}") is not None
+
+
+def test_a_kill_at_any_moment_leaves_what_is_whole_and_the_next_run_continues(
+    tmp_path: Path,
+) -> None:
+    store, place = build(tmp_path / "registry"), tmp_path / "backup"
+    seconds = write_until_killed(store, place, None)
+    chance = random.Random(19)  # noqa: S311 - roughly reproducible
+    unfinished = 0
+    for number in range(KILLS):
+        if number % 3 == 0:  # else it continues what the last one has left
+            shutil.rmtree(place)
+        write_until_killed(store, place, chance.uniform(0, AT_MOST * seconds))
+        if (place / "_backup.json").exists():
+            assert_whole(place)
+            unfinished += b'"last_complete": null' in (place / "_backup.json").read_bytes()
+        else:
+            unfinished += 1
+    assert unfinished > 0
+    outcome = run_command("backup", "--storage.root", store.root, "--same-filesystem", place)
+    assert outcome.exit_code == 0, outcome
+    assert_whole(place)
+    assert run_command("verify", "--backup", place).exit_code == 0
+    assert not list(place.glob("_temporary/*"))
