@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -120,12 +121,6 @@ def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
     return _DONE
 
 
-def _add_collect_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.collect import add_options
-
-    add_options(parser)
-
-
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.report.run import ReportSource, report, request_of
     from exporter.compose import census, plan_command, scan
@@ -166,12 +161,6 @@ def _report_since(settings: Settings, request: "ReportRequest", output: TextIO) 
     return _DONE
 
 
-def _add_report_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.report.run import add_options
-
-    add_options(parser)
-
-
 def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.plan.options import request_of
     from exporter.commands.plan.run import plan
@@ -196,12 +185,6 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
     return _DONE
 
 
-def _add_plan_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.plan.options import add_options
-
-    add_options(parser)
-
-
 def _back_up(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.backup.options import task_of
     from exporter.commands.backup.run import Environment, back_up
@@ -215,12 +198,6 @@ def _back_up(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
     if result is None or result.was_stopped:
         return _INTERRUPTED
     return _DONE if result.run.complete else _FAILED
-
-
-def _add_backup_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.backup.options import add_options
-
-    add_options(parser)
 
 
 def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
@@ -248,12 +225,6 @@ def _verify(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         return _FAILED  # it is unknown whether all is sound
 
 
-def _add_verify_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.verify.options import add_options
-
-    add_options(parser)
-
-
 def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.apply.loading import load_plan
     from exporter.commands.apply.options import request_of
@@ -272,12 +243,6 @@ def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> in
     with stop_signals() as should_stop:
         environment = Environment(output, time.time, should_stop)
         return exit_codes[apply(subject, plan, request, environment)]
-
-
-def _add_apply_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.apply.options import add_options
-
-    add_options(parser)
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
@@ -306,12 +271,6 @@ def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
         return _FAILED  # it ended before everything was back
 
 
-def _add_restore_options(parser: argparse.ArgumentParser) -> None:
-    from exporter.commands.restore.options import add_options
-
-    add_options(parser)
-
-
 def _check_config(settings: Settings, _parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.compose import open_store
     from exporter.web.access.policy import access_by
@@ -332,24 +291,43 @@ def _healthcheck(settings: Settings, _parsed: argparse.Namespace, output: TextIO
     return _DONE
 
 
+def _options_of(module: str) -> Callable[[argparse.ArgumentParser], None]:
+    """Return a function that adds the options of a command, and imports its module only then."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        import_module(f"exporter.commands.{module}").add_options(parser)
+
+    return add
+
+
 COMMANDS = {
     "serve": Command("scan in the background and serve metrics over HTTP", _serve),
-    "collect": Command("scan once and write the metrics as text", _collect, _add_collect_options),
-    "report": Command("scan once and write a report for people", _report, _add_report_options),
+    "collect": Command("scan once and write the metrics as text", _collect, _options_of("collect")),
+    "report": Command(
+        "scan once and write a report for people", _report, _options_of("report.run")
+    ),
     "plan": Command(
-        "write which manifests to delete for a policy; deletes nothing", _plan, _add_plan_options
+        "write which manifests to delete for a policy; deletes nothing",
+        _plan,
+        _options_of("plan.options"),
     ),
     "backup": Command(
-        "save the store, or a part of it, as OCI image layouts", _back_up, _add_backup_options
+        "save the store, or a part of it, as OCI image layouts",
+        _back_up,
+        _options_of("backup.options"),
     ),
     "apply": Command(
-        "carry out a plan by the registry's API, after a backup", _apply, _add_apply_options
+        "carry out a plan by the registry's API, after a backup",
+        _apply,
+        _options_of("apply.options"),
     ),
     "restore": Command(
-        "put back what was deleted, from a backup or a journal", _restore, _add_restore_options
+        "put back what was deleted, from a backup or a journal",
+        _restore,
+        _options_of("restore.options"),
     ),
     "verify": Command(
-        "hash the blobs again and report which are corrupt", _verify, _add_verify_options
+        "hash the blobs again and report which are corrupt", _verify, _options_of("verify.options")
     ),
     "check-config": Command("say what is wrong with the configuration, or print it", _check_config),
     "healthcheck": Command("ask a running exporter whether it is healthy", _healthcheck),
