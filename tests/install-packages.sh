@@ -17,6 +17,7 @@ declare -A packages=(
   [buildah]=buildah
   [faketime]=faketime
   [debootstrap]=debootstrap
+  [shellcheck]=shellcheck
 )
 
 PATH="$PATH:/usr/sbin:/sbin"

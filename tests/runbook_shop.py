@@ -1,8 +1,8 @@
 """A registry with images, and the shell of an operator who follows a runbook on it.
 
 Each command is read from its page, and gets the addresses and paths of the test: a changed page is
-tested as it is. Docker and CapRover are missing here, so the lines for Debian's package are run.
-The tests themselves restart the registry.
+tested as it is. Docker and CapRover are missing here, so the tests themselves run the collector and
+restart the registry.
 """
 
 import json
@@ -26,9 +26,6 @@ BASE = noise("base", 40_000)
 GARBAGE = noise("garbage", 50_000)
 OWN = {number: noise(f"shop {number}", 10_000) for number in (5, 6, 7)}
 BROKEN_TAGS = "docker_registry_broken_tags"
-
-_DEBIAN_CONFIG = "/etc/docker/registry/config.yml"
-_DEBIAN_RESTART = "systemctl restart docker-registry"
 
 
 def blocks(alert: str, heading: str) -> list[str]:
@@ -124,11 +121,9 @@ class Shop:
         return run_shell(*blocks, home=self.home, **self.filled, **values)
 
     def collect_garbage(self) -> None:
-        """Run the commands for Debian's package from the page of a blocked collector."""
-        command, restart = block(BLOCKED, "Collect", 1).splitlines()
-        assert restart == _DEBIAN_RESTART
-        assert _DEBIAN_CONFIG in command
-        self.run(command.replace(_DEBIAN_CONFIG, str(self.registry.home / "config.yml")))
+        """Run the collector, and restart the registry, as the script of the runbooks does."""
+        assert block(BLOCKED, "Collect").strip() == "collect-garbage.sh --yes"
+        self.registry.garbage_collect()
         self.registry.restart()
 
     def assert_collector_frees_reclaimable(self) -> None:

@@ -136,7 +136,7 @@ def test_the_exporter_accepts_the_variables_of_each_deployment(
 
 @pytest.mark.parametrize("block", code_blocks(), ids=lambda block: block.file.parent.name)
 def test_yaml_blocks_parse_and_files_named_in_commands_exist(block: CodeBlock) -> None:
-    assert block.language in {"ini", "sh", "yaml"}
+    assert block.language in {"console", "ini", "sh", "yaml"}
     if block.language == "yaml":
         assert yaml.safe_load(block.text)
     for named in re.findall(
@@ -160,7 +160,7 @@ def test_images_are_pinned_and_the_same_everywhere() -> None:
     pinned = [re.fullmatch(r"(\S+):v?(\d+\.\d+\.\d+)", image) for image in images]
     assert all(pinned), images
     versions = {match[1]: match[2] for match in pinned if match}
-    assert len(versions) == len(images) == 5, "one version of each image"
+    assert len(versions) == len(images) == 6, "one version of each image"
     assert versions["registry-storage-exporter"] == __version__
     for path in files():
         text = path.read_text("utf-8")
@@ -332,3 +332,29 @@ def test_the_kubernetes_services_select_the_pod_and_the_monitor_the_service() ->
     assert [each["metadata"]["name"] for each in selected] == ["registry-storage-exporter"]
     (endpoint,) = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in selected[0]["spec"]["ports"]}
+
+
+def test_the_cron_job_never_runs_twice_at_once_and_may_only_change_the_registry() -> None:
+    account, role, binding, cron = documents(DEPLOY / "kubernetes/collect-garbage-cronjob.yaml")
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    job = cron["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"] == ["/scripts/collect-garbage.sh", "--yes"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == CONTAINERS["registry"]["securityContext"]
+    (scripts,) = [each["configMap"] for each in pod["volumes"] if "configMap" in each]
+    assert (
+        f"create configmap {scripts['name']} --from-file=deploy/kubernetes/collect-garbage.sh"
+        in (DEPLOY / "kubernetes/README.md").read_text("utf-8")
+    )
+    name = pod["serviceAccountName"]
+    assert account["metadata"]["name"] == name == binding["subjects"][0]["name"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    allowed = {each["resources"][0]: set(each["verbs"]) for each in role["rules"]}
+    assert allowed == {
+        "deployments": {"get", "list", "watch", "patch"},
+        "pods": {"get", "list"},
+        "pods/exec": {"create", "get"},
+    }
+    assert role["rules"][0]["resourceNames"] == [SIDECAR["metadata"]["name"]]

@@ -107,6 +107,29 @@ def test_systemd_rates_the_service_as_hardly_exposed(tmp_path: Path, record: Rec
     record("`systemd-analyze security` rates the unit, from 0 to 10", f"{rated[1]} ({rated[2]})")
 
 
+@pytest.mark.parametrize("name", ["collect-garbage.service", "collect-garbage.timer"])
+def test_systemd_accepts_the_units_that_collect_garbage(tmp_path: Path, name: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
+    program = shutil.which("true") or "/bin/true"
+    for each in ("collect-garbage.service", "collect-garbage.timer"):
+        text = (HOME / each).read_text("utf-8")
+        (tmp_path / each).write_text(text.replace("/usr/local/sbin/collect-garbage.sh", program))
+    done = subprocess.run(
+        [analyze, "verify", tmp_path / name], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_timer_runs_the_script_and_then_opens_the_registry_even_if_that_was_killed() -> None:
+    service = unit("collect-garbage.service")
+    script = "/usr/local/sbin/collect-garbage.sh"
+    assert service["ExecStart"][0].startswith(f"{script} --yes --result /")
+    assert service["ExecStopPost"] == [f"{script} --open"]
+    assert unit("collect-garbage.timer")["Persistent"] == ["true"]
+
+
 def test_systemd_reports_an_unknown_directive(tmp_path: Path) -> None:
     assert "ProtectSystems" in verify(tmp_path, ProtectSystem="ProtectSystems")
 

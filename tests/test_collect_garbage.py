@@ -1,0 +1,309 @@
+"""The scripts that run the registry's collector, on a real registry of each platform."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.metrics.catalogue import PREFIX
+from tests.container_platform import OPEN, READ_ONLY, ContainerPlatform, PlatformRegistry
+from tests.deployments import DEPLOY
+from tests.servers import RegistryClient, require, require_registry
+
+NAME = "collect-garbage.sh"
+PLACES = ("caprover", "compose", "kubernetes", "swarm", "systemd")
+SCRIPTS = [DEPLOY / place / NAME for place in PLACES]
+MOST_LINES = 70
+APP = "team/app"
+KILLS = int(os.environ.get("COLLECT_KILLS", "2"))
+"""How often each script is killed."""
+
+DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+
+
+class Host:
+    """A host with a registry, and garbage in it."""
+
+    def __init__(self, home: Path, place: str, version: int = 2) -> None:
+        self.registry = PlatformRegistry(home / "store", program=require_registry(version))
+        environment = {READ_ONLY: OPEN} if place == "compose" else {}
+        self.platform = ContainerPlatform(self.registry, home, version, environment=environment)
+        self.script = DEPLOY / place / NAME
+        self.client = RegistryClient(self.registry.url)
+
+    def fill(self) -> None:
+        """Push an image that stays, and one that is deleted."""
+        self.client.push_image(APP, "1", [b"kept" * 1000])
+        self.add_garbage(b"garbage")
+
+    def add_garbage(self, content: bytes) -> None:
+        self.client.delete_manifest(APP, self.client.push_image(APP, "old", [content * 1000]))
+
+    def blob_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.registry.root.rglob("blobs/**/data"))
+
+    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["sh", self.script, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+            env=os.environ | self.platform.variables,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run the script to its end; return its exit code and what it printed."""
+        output, errors = (process := self.start(*arguments)).communicate(timeout=60)
+        return process.returncode, output + errors
+
+    def assert_open(self) -> None:
+        """Pushes are possible, and the registry knows which blobs it has."""
+        assert not self.platform.is_closed
+        self.client.push_image(APP, "new", [b"new"])
+
+
+@contextmanager
+def host_with(home: Path, place: str, version: int = 2) -> Iterator[Host]:
+    host = Host(home, place, version)
+    with host.platform.running(), host.client:
+        host.fill()
+        yield host
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the registry remember which blobs it has, as the image and Debian's package do."""
+    monkeypatch.setenv("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")
+
+
+@pytest.fixture(params=PLACES)
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """Yield a host of each platform."""
+    with host_with(tmp_path / "host", request.param) as host:
+        yield host
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[Host]:
+    """Yield one host, for what does not depend on the platform: that part of the scripts is shared."""
+    with host_with(tmp_path / "host", "swarm") as host:
+        yield host
+
+
+def common_part(script: Path) -> str:
+    return script.read_text("utf-8").partition("\nfail() ")[2]
+
+
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run(
+        [require("shellcheck"), *SCRIPTS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_scripts_are_short_and_differ_only_in_the_commands_of_their_platform() -> None:
+    for script in SCRIPTS:
+        lines = script.read_text("utf-8").splitlines()
+        assert len(lines) <= MOST_LINES, script
+        assert max(map(len, lines)) <= 121, script
+        assert os.access(script, os.X_OK)
+    assert len({common_part(script) for script in SCRIPTS}) == 1
+    assert common_part(SCRIPTS[0])
+
+
+def test_it_frees_what_it_estimated_while_pulls_work_and_pushes_do_not(
+    host: Host, tmp_path: Path
+) -> None:
+    before, first = host.blob_bytes(), host.platform.instance
+    code, output = host.run()
+    assert code == DONE
+    estimate = int(output.split()[4])
+    assert output == f"the collector would free {estimate} of {before} bytes\n"
+    assert (host.platform.asked, host.platform.instance) == ([], first)
+
+    def check_closed() -> None:
+        with pytest.raises(RuntimeError, match="answered 405"):
+            host.client.push_image(APP, "2", [b"too late"])
+        assert host.client.manifest(APP, "1")
+        checked.set()
+
+    checked = threading.Event()
+    host.platform.before_collecting = check_closed
+    result = tmp_path / "result.prom"
+    code, output = host.run("--yes", "--result", str(result))
+    assert checked.is_set(), output
+    assert (code, output.splitlines()[-1]) == (
+        DONE,
+        f"estimated: {estimate} bytes; freed: {estimate} bytes",
+    )
+    assert before - host.blob_bytes() == estimate > 7000
+    values = dict(line.split() for line in result.read_text().splitlines())
+    assert values.pop(f"{PREFIX}maintenance_freed_bytes") == str(estimate)
+    age = time.time() - int(values.pop(f"{PREFIX}maintenance_last_success_timestamp_seconds"))
+    assert (0 <= age < 60, values) == (True, {})
+    host.assert_open()
+
+    asked, instance = list(host.platform.asked), host.platform.instance
+    code, output = host.run("--yes", "--result", str(result))
+    assert (code, output) == (DONE, f"the collector would free 0 of {host.blob_bytes()} bytes\n")
+    assert f"{PREFIX}maintenance_freed_bytes 0\n" in result.read_text()
+    assert (host.platform.asked, host.platform.instance) == (asked, instance)
+    host.add_garbage(b"garbage")  # the restarted registry does not believe that it still has it
+    assert host.blob_bytes() > before - 1000
+
+
+def test_the_collector_of_version_3_finds_its_configuration(tmp_path: Path) -> None:
+    with host_with(tmp_path / "host", "swarm", version=3) as host:
+        before = host.blob_bytes()
+        code, output = host.run("--yes")
+        assert code == DONE, output
+        assert before - host.blob_bytes() > 7000
+        host.assert_open()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--no"], ["--yes", "--open"], ["--result", "x"], ["--yes", "--result"]]
+)
+def test_wrong_options_change_nothing(swarm: Host, arguments: Sequence[str]) -> None:
+    code, output = swarm.run(*arguments)
+    assert (code, "usage: " in output, swarm.platform.asked) == (USAGE, True, [])
+
+
+def test_it_refuses_without_the_exporter(host: Host) -> None:
+    host.platform.exporter_runs = False
+    if host.script.parent.name == "systemd":  # where the script runs the exporter itself
+        host.registry.root.rename(host.registry.root.with_name("elsewhere"))
+    code, output = host.run("--yes")
+    assert code == REFUSED, output
+    assert "DockerRegistryScanFailing.md" in output
+    assert host.platform.asked == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "metric"),
+    [
+        ("link", "gc_blockers is not 0"),
+        ("stray", 'gc_endangered_tags{mode="default"} is not 0'),
+        ("unreadable", "scan_complete is not 1"),
+    ],
+)
+def test_it_refuses_where_images_could_be_lost(swarm: Host, damage: str, metric: str) -> None:
+    repositories = swarm.registry.root / "docker/registry/v2/repositories"
+    if damage == "link":
+        next(repositories.glob(f"{APP}/_manifests/revisions/*/*/link")).write_bytes(b"")
+    elif damage == "stray":
+        (repositories / "team/_old.tar").write_bytes(b"somebody's")
+    else:
+        manifest = next(
+            path
+            for path in swarm.registry.root.rglob("blobs/**/data")
+            if b"schemaVersion" in path.read_bytes()
+        )
+        manifest.unlink()
+        manifest.mkdir()
+    code, output = swarm.run("--yes")
+    assert (code, f"{PREFIX}{metric}" in output) == (REFUSED, True), output
+    assert swarm.platform.asked == []
+
+
+def test_it_reports_a_registry_that_was_opened_while_the_collector_ran(host: Host) -> None:
+    host.platform.after_collecting = host.platform.open_and_restart
+    code, output = host.run("--yes")
+    assert code == FAILED
+    assert "something else restarted the registry" in output
+    host.assert_open()
+
+
+def test_it_fails_loudly_if_it_frees_something_else_than_it_estimated(swarm: Host) -> None:
+    stray = swarm.registry.root / "docker/registry/v2/blobs/sha256/aa" / ("aa" * 32) / "data"
+
+    def add_blob() -> None:
+        stray.parent.mkdir(parents=True)
+        stray.write_bytes(b"12345")
+
+    swarm.platform.after_collecting = add_blob
+    code, output = swarm.run("--yes")
+    assert code == FAILED
+    (line,) = re.findall(r"estimated: (\d+) bytes; freed: (\d+) bytes", output)
+    estimated, freed = map(int, line)
+    assert estimated - freed == 5
+    swarm.assert_open()
+
+
+def test_a_collector_that_fails_leaves_the_registry_open(host: Host) -> None:
+    config = host.registry.home / "config.yml"
+    text = config.read_text()
+    host.platform.before_collecting = lambda: config.unlink()
+    host.platform.after_collecting = lambda: config.write_text(text) and None
+    code, output = host.run("--yes")
+    assert (code, "the collector failed" in output) == (FAILED, True), output
+    host.assert_open()
+
+
+def test_a_registry_that_cannot_be_opened_is_named_and_opened_later(host: Host) -> None:
+    def break_platform() -> None:
+        host.platform.can_restart = False
+
+    host.platform.after_collecting = break_platform
+    code, output = host.run("--yes")
+    assert (code, f"run {host.script} --open" in output) == (FAILED, True), output
+    assert host.platform.is_closed
+    host.platform.can_restart = True
+    assert host.run("--open")[0] == DONE
+    host.assert_open()
+    instance = host.platform.instance
+    assert host.run("--open") == (DONE, "")
+    assert host.platform.instance == instance
+
+
+def test_two_never_run_at_once_and_a_terminated_one_opens_the_registry(host: Host) -> None:
+    collecting, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        collecting.set()
+        go_on.wait(60)
+
+    host.platform.before_collecting = wait
+    first = host.start("--yes")
+    assert collecting.wait(60)
+    code, output = host.run("--yes")
+    assert (code, "is locked" in output) == (FAILED, True)
+    assert host.platform.is_closed
+    first.terminate()
+    go_on.set()
+    first.communicate(timeout=60)
+    assert first.returncode == FAILED
+    host.assert_open()
+
+
+def test_a_run_after_a_killed_one_opens_the_registry(host: Host) -> None:
+    source = random.Random(host.script.parent.name)  # noqa: S311 - not a secret
+    started = time.monotonic()
+    assert host.run("--yes")[0] == DONE
+    seconds = time.monotonic() - started
+    for number in range(KILLS):
+        host.add_garbage(b"%d" % number)
+        killed = host.start("--yes", output=subprocess.DEVNULL)
+        with_all = source.random() < 0.5
+        try:
+            killed.wait(source.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            (os.killpg if with_all else os.kill)(killed.pid, signal.SIGKILL)
+        killed.wait()
+        option = source.choice(["--open", "--yes"])
+        code, output = host.run(option)
+        while "is locked" in output:  # by what the killed run started, which goes on
+            code, output = host.run(option)
+        assert code == DONE, f"{number}, {'all' if with_all else 'the shell'} killed: {output}"
+        host.assert_open()
+        assert host.client.manifest(APP, "1")
