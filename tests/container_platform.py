@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tests.exporter_process import REPOSITORY, run_exporter
-from tests.servers import DockerRegistry, require_registry_v3
+from tests.exporter_process import REPOSITORY
+from tests.in_process import run_command
+from tests.servers import CachingRegistry, require_registry_v3
 
 READ_ONLY = "REGISTRY_STORAGE_MAINTENANCE_READONLY"
 CLOSED = '{"enabled":true}'
@@ -48,6 +49,8 @@ _COLLECTOR = """#!/bin/sh
 "{client}" after-collecting
 exit $code
 """
+_DROP_IN = re.compile(r"^Environment='(\w+)=(.*)'$", re.MULTILINE)
+_SLEEP = "#!/bin/sh\n"  # the platform is never late
 _RUNUSER = '#!/bin/sh\nshift 3; exec "$@"\n'
 _EXPORTER = '#!/bin/sh\nexport {settings}; PYTHONPATH={repository} exec {python} -m exporter "$@"\n'
 
@@ -70,7 +73,7 @@ class _Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Answers each command in a thread of its own."""
 
 
-class PlatformRegistry(DockerRegistry):
+class PlatformRegistry(CachingRegistry):
     """A registry whose process a platform starts."""
 
     @property
@@ -121,9 +124,11 @@ class ContainerPlatform:
         self._settings = {"REGISTRY_EXPORTER_STORAGE_ROOT": str(registry.root), **(settings or {})}
         self._configuration = CONFIGURATIONS[version]
         self._instance = 0
-        self._started_with: dict[str, str] | None = None
+        self._started: dict[str, str] = {}
+        self._is_up = False
         self._collectors: set[subprocess.Popen[str]] = set()
         self._lock = threading.RLock()
+        self._one_scan = threading.Lock()
         self._home = home
         self._drop_in = home / "docker-registry.service.d/collect-garbage.conf"
         self._write_programs()
@@ -173,7 +178,7 @@ class ContainerPlatform:
     @property
     def is_closed(self) -> bool:
         """Whether the registry that runs refuses pushes."""
-        return self._started_with is not None and self._started_with.get(READ_ONLY) == CLOSED
+        return self._is_up and self._started.get(READ_ONLY) == CLOSED
 
     @property
     def instance(self) -> str:
@@ -195,7 +200,8 @@ class ContainerPlatform:
     def _start(self) -> None:
         with self._lock, mock.patch.dict(os.environ, self.environment):
             self._registry.start()
-            self._started_with = dict(self.environment)
+            self._started = dict(self.environment)
+            self._is_up = True
             self._instance += 1
 
     def _stop(self) -> None:
@@ -203,39 +209,59 @@ class ContainerPlatform:
             for collector in tuple(self._collectors):
                 collector.kill()
             self._registry.stop()
-            self._started_with = None
+            self._is_up = False
 
     def _answer(self, request: Mapping[str, Any]) -> Answer:
-        words: list[str] = request["words"]
-        if request["program"] == "hook":
-            return self._hook(words[0])
-        line = shlex.join([request["program"], *words])
-        match [request["program"], *words]:
-            case ["docker", "compose", "--progress", "quiet", "up", *options, "registry"]:
-                return self._compose_up(line, options, request)
-            case ["docker", "compose", "--progress", "quiet", "ps", "--quiet", "registry"]:
-                return self._running()
-            case ["docker", "compose", "--progress", "quiet", "exec", "-T", _, *command]:
-                return self._exporter(command)
-            case ["docker", "inspect", "--format", "{{.Config.Env}}", name]:
-                values = [f"{each}={value}" for each, value in (self._started_with or {}).items()]
-                return Answer(0, f"{values}\n") if name == self.instance else Answer(1, "none\n")
-            case ["docker", "ps", "--quiet" | "-q", "--filter" | "-f", which]:
-                if which.endswith("exporter"):
-                    return Answer(0, "exporter\n" if self.exporter_runs else "")
-                return self._running()
-            case ["docker", "service", "inspect", "--format", "{{json .Spec}}", _]:
-                return Answer(0, json.dumps(self.environment))
-            case ["docker", "service", "update", *options, _]:
-                return self._service_update(line, options)
-            case ["docker", "run", "--rm", "-v", _, "registry:3", *command]:
-                return self._collect(require_registry_v3(), command[:-1])
-            case ["docker", "exec", name, *command]:
-                return self._execute(name, command)
+        program, words = request["program"], request["words"]
+        line = shlex.join([program, *words])
+        match [program, *words]:
+            case ["hook", name]:
+                return self._hook(name)
+            case ["docker", "compose", "--progress", "quiet", *command]:
+                return self._compose(line, command, request)
+            case ["docker", "service", *command]:
+                return self._service(line, command)
+            case ["docker", *command]:
+                return self._docker(line, command)
             case ["kubectl", "--namespace", "registry", *command]:
                 return self._kubectl(line, command)
             case ["systemctl", *command]:
                 return self._systemctl(line, command)
+        raise NotImplementedError(line)
+
+    def _docker(self, line: str, command: list[str]) -> Answer:
+        match command:
+            case ["ps", "--quiet" | "-q", "--filter" | "-f", which]:
+                is_exporter = which.endswith("exporter")
+                return self._exporter_container() if is_exporter else self._running()
+            case ["inspect", "--format", "{{.Config.Env}}", name] if name == self.instance:
+                return Answer(0, f"{[f'{each}={value}' for each, value in self._started.items()]}")
+            case ["run", "--rm", "-v", _, "registry:3", *words]:
+                return self._collect(require_registry_v3(), words[:-1])
+            case ["exec", "exporter", *words]:
+                return self._exporter(words)
+            case ["exec", name, *words]:
+                return self._execute(name, words)
+            case ["inspect", *_]:
+                return Answer(1, "no such container")
+        raise NotImplementedError(line)
+
+    def _compose(self, line: str, command: list[str], request: Mapping[str, Any]) -> Answer:
+        match command:
+            case ["up", *options, "registry"]:
+                return self._compose_up(line, options, request)
+            case ["ps", "--quiet", "registry"]:
+                return self._running()
+            case ["exec", "-T", _, *words]:
+                return self._exporter(words)
+        raise NotImplementedError(line)
+
+    def _service(self, line: str, command: list[str]) -> Answer:
+        match command:
+            case ["inspect", "--format", "{{json .Spec}}", _]:
+                return Answer(0, json.dumps(self.environment))
+            case ["update", *options, _]:
+                return self._service_update(line, options)
         raise NotImplementedError(line)
 
     def _service_update(self, line: str, options: list[str]) -> Answer:
@@ -246,7 +272,7 @@ class ContainerPlatform:
 
     def _kubectl(self, line: str, command: list[str]) -> Answer:
         match command:
-            case ["get", "pods", "--selector", _, "--output", _]:
+            case ["get", "pods", "--selector", _, "--output", _] | ["rollout", "status", *_]:
                 return self._running()
             case ["get", "deployment/registry", "--output", _]:
                 return Answer(0, json.dumps(self.environment))
@@ -254,22 +280,19 @@ class ContainerPlatform:
                 return self._set(line, variable)
             case ["rollout", "restart", "deployment/registry"]:
                 return self._set(line, "none-", force=True)
-            case ["rollout", "status", "--timeout", "10m", "deployment/registry"]:
-                return self._running()
-            case ["exec", name, "-c", "registry", "--", *words]:
-                return self._execute(name, words)
             case ["exec", _, "--container", "exporter", "--", *words]:
                 return self._exporter(words)
+            case ["exec", name, "-c", "registry", "--", *words]:
+                return self._execute(name, words)
         raise NotImplementedError(line)
 
     def _systemctl(self, line: str, command: list[str]) -> Answer:
         match command:
             case ["show", "--property", "MainPID", "--value", "docker-registry"]:
-                is_up = self._started_with is not None
-                return Answer(0, f"{self._registry.process_id if is_up else 0}\n")
+                return Answer(0, f"{self._registry.process_id if self._is_up else 0}\n")
             case ["daemon-reload"]:
                 text = self._drop_in.read_text() if self._drop_in.exists() else ""
-                self.environment = dict(re.findall(r"^Environment='(\w+)=(.*)'$", text, re.MULTILINE))
+                self.environment = dict(_DROP_IN.findall(text))
                 return Answer()
             case ["restart", "docker-registry"]:
                 return self._set(line, "none-", force=True)
@@ -284,11 +307,11 @@ class ContainerPlatform:
             self.asked.append(line)
             if not self.can_restart:
                 return REFUSED
-            if self._started_with != wanted or "--force-recreate" in options:
+            if not self._is_up or self._started != wanted or "--force-recreate" in options:
                 self._stop()
             return Answer(None)
         with self._lock:
-            if self._started_with is None:
+            if not self._is_up:
                 self.environment = wanted
                 self._start()
         return Answer()
@@ -303,23 +326,23 @@ class ContainerPlatform:
                 self.environment[name] = value
             else:
                 self.environment.pop(name.removesuffix("-"), None)
-            if force or self.environment != self._started_with:
+            if force or self.environment != self._started:
                 self.restart()
         return Answer()
 
     def _running(self) -> Answer:
         with self._lock:  # a restart that was asked for before ends first
-            is_up = self._started_with is not None
-        return Answer(0, f"{self.instance}\n") if is_up else Answer(0)
+            return Answer(0, f"{self.instance}\n" if self._is_up else "")
+
+    def _exporter_container(self) -> Answer:
+        return Answer(0, "exporter\n" if self.exporter_runs else "")
 
     def _execute(self, name: str, command: list[str]) -> Answer:
-        if name == "exporter":
-            return self._exporter(command)
-        if name != self.instance or self._started_with is None:
+        if name != self.instance or not self._is_up:
             return Answer(1, f"no such container: {name}\n")
         match command:
             case ["printenv", variable]:
-                value = self._started_with.get(variable)
+                value = self._started.get(variable)
                 return Answer(1) if value is None else Answer(0, f"{value}\n")
             case ["ls", *paths]:
                 found = [path for path in paths if path == self._configuration]
@@ -356,8 +379,9 @@ class ContainerPlatform:
     def _exporter(self, command: list[str]) -> Answer:
         if not self.exporter_runs:
             return Answer(1, "no such container: exporter\n")
-        done = run_exporter(*command[1:], environment=self._settings)
-        return Answer(done.returncode, done.stdout if done.returncode == 0 else done.stderr)
+        with self._one_scan:  # which captures the output of this process
+            code, output, complaints = run_command(*command[1:], environment=self._settings)
+        return Answer(code, output if code == 0 else complaints)
 
     def _write_programs(self) -> None:
         """Write the programs that a script finds on its PATH."""
@@ -377,11 +401,8 @@ class ContainerPlatform:
             repository=REPOSITORY,
         )
         texts = dict.fromkeys(("docker", "systemctl", "kubectl", "hook"), client)
-        texts |= {
-            "docker-registry": collector,
-            "runuser": _RUNUSER,
-            "registry-storage-exporter": exporter,
-        }
+        texts |= {"docker-registry": collector, "runuser": _RUNUSER, "sleep": _SLEEP}
+        texts["registry-storage-exporter"] = exporter
         for name, text in texts.items():
             path = programs / name
             path.write_text(text)

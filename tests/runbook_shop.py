@@ -5,7 +5,6 @@ tested as it is. Docker and CapRover are missing here, so the tests themselves r
 restart the registry.
 """
 
-import json
 import os
 import re
 import shlex
@@ -57,17 +56,6 @@ def run_shell(*commands: str, home: Path, **values: str) -> str:
     )
     assert done.returncode == 0, f"{script}\nended with {done.returncode}:\n{done.stdout}"
     return done.stdout
-
-
-class Cached(DockerRegistry):
-    """A registry that caches which blobs it has, as the image and Debian's package do."""
-
-    def _configure(self, home: Path) -> None:
-        super()._configure(home)
-        path = home / "config.yml"
-        config = json.loads(path.read_text())
-        config["storage"]["cache"] = {"blobdescriptor": "inmemory"}
-        path.write_text(json.dumps(config))
 
 
 class Shop:

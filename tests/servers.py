@@ -294,6 +294,17 @@ class DockerRegistry(Server):
         return "/v2/"
 
 
+class CachingRegistry(DockerRegistry):
+    """A registry that caches which blobs it has, as the image and Debian's package do."""
+
+    def _configure(self, home: Path) -> None:
+        super()._configure(home)
+        path = home / "config.yml"
+        config = json.loads(path.read_text())
+        config["storage"]["cache"] = {"blobdescriptor": "inmemory"}
+        path.write_text(json.dumps(config))
+
+
 def _htpasswd(username: str, password: str) -> str:
     cheapest = ["-B", "-C", "4"]  # bcrypt is slow on purpose, for each request
     done = subprocess.run(

@@ -1,89 +1,32 @@
 """The scripts that run the registry's collector, on a real registry of each platform."""
 
 import os
-import random
 import re
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from exporter.metrics.catalogue import PREFIX
-from tests.container_platform import OPEN, READ_ONLY, ContainerPlatform, PlatformRegistry
+from tests.collecting_host import (
+    APP,
+    DONE,
+    FAILED,
+    NAME,
+    PLACES,
+    REFUSED,
+    USAGE,
+    Host,
+    host_with,
+)
 from tests.deployments import DEPLOY
-from tests.servers import RegistryClient, require, require_registry
+from tests.servers import require
 
-NAME = "collect-garbage.sh"
-PLACES = ("caprover", "compose", "kubernetes", "swarm", "systemd")
 SCRIPTS = [DEPLOY / place / NAME for place in PLACES]
-MOST_LINES = 70
-APP = "team/app"
-KILLS = int(os.environ.get("COLLECT_KILLS", "2"))
-"""How often each script is killed."""
-
-DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
-
-
-class Host:
-    """A host with a registry, and garbage in it."""
-
-    def __init__(self, home: Path, place: str, version: int = 2) -> None:
-        self.registry = PlatformRegistry(home / "store", program=require_registry(version))
-        environment = {READ_ONLY: OPEN} if place == "compose" else {}
-        self.platform = ContainerPlatform(self.registry, home, version, environment=environment)
-        self.script = DEPLOY / place / NAME
-        self.client = RegistryClient(self.registry.url)
-
-    def fill(self) -> None:
-        """Push an image that stays, and one that is deleted."""
-        self.client.push_image(APP, "1", [b"kept" * 1000])
-        self.add_garbage(b"garbage")
-
-    def add_garbage(self, content: bytes) -> None:
-        self.client.delete_manifest(APP, self.client.push_image(APP, "old", [content * 1000]))
-
-    def blob_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.registry.root.rglob("blobs/**/data"))
-
-    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["sh", self.script, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            text=True,
-            env=os.environ | self.platform.variables,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Run the script to its end; return its exit code and what it printed."""
-        output, errors = (process := self.start(*arguments)).communicate(timeout=60)
-        return process.returncode, output + errors
-
-    def assert_open(self) -> None:
-        """Pushes are possible, and the registry knows which blobs it has."""
-        assert not self.platform.is_closed
-        self.client.push_image(APP, "new", [b"new"])
-
-
-@contextmanager
-def host_with(home: Path, place: str, version: int = 2) -> Iterator[Host]:
-    host = Host(home, place, version)
-    with host.platform.running(), host.client:
-        host.fill()
-        yield host
-
-
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the registry remember which blobs it has, as the image and Debian's package do."""
-    monkeypatch.setenv("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")
+MOST_LINES, MOST_COLUMNS = 70, 122
 
 
 @pytest.fixture(params=PLACES)
@@ -95,9 +38,13 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 
 @pytest.fixture
 def swarm(tmp_path: Path) -> Iterator[Host]:
-    """Yield one host, for what does not depend on the platform: that part of the scripts is shared."""
+    """Yield one host, for what does not depend on the platform."""
     with host_with(tmp_path / "host", "swarm") as host:
         yield host
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 def common_part(script: Path) -> str:
@@ -115,7 +62,7 @@ def test_the_scripts_are_short_and_differ_only_in_the_commands_of_their_platform
     for script in SCRIPTS:
         lines = script.read_text("utf-8").splitlines()
         assert len(lines) <= MOST_LINES, script
-        assert max(map(len, lines)) <= 121, script
+        assert max(map(len, lines)) <= MOST_COLUMNS, script
         assert os.access(script, os.X_OK)
     assert len({common_part(script) for script in SCRIPTS}) == 1
     assert common_part(SCRIPTS[0])
@@ -243,8 +190,8 @@ def test_it_fails_loudly_if_it_frees_something_else_than_it_estimated(swarm: Hos
 def test_a_collector_that_fails_leaves_the_registry_open(host: Host) -> None:
     config = host.registry.home / "config.yml"
     text = config.read_text()
-    host.platform.before_collecting = lambda: config.unlink()
-    host.platform.after_collecting = lambda: config.write_text(text) and None
+    host.platform.before_collecting = config.unlink
+    host.platform.after_collecting = lambda: _write(config, text)
     code, output = host.run("--yes")
     assert (code, "the collector failed" in output) == (FAILED, True), output
     host.assert_open()
@@ -284,26 +231,3 @@ def test_two_never_run_at_once_and_a_terminated_one_opens_the_registry(host: Hos
     first.communicate(timeout=60)
     assert first.returncode == FAILED
     host.assert_open()
-
-
-def test_a_run_after_a_killed_one_opens_the_registry(host: Host) -> None:
-    source = random.Random(host.script.parent.name)  # noqa: S311 - not a secret
-    started = time.monotonic()
-    assert host.run("--yes")[0] == DONE
-    seconds = time.monotonic() - started
-    for number in range(KILLS):
-        host.add_garbage(b"%d" % number)
-        killed = host.start("--yes", output=subprocess.DEVNULL)
-        with_all = source.random() < 0.5
-        try:
-            killed.wait(source.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
-            (os.killpg if with_all else os.kill)(killed.pid, signal.SIGKILL)
-        killed.wait()
-        option = source.choice(["--open", "--yes"])
-        code, output = host.run(option)
-        while "is locked" in output:  # by what the killed run started, which goes on
-            code, output = host.run(option)
-        assert code == DONE, f"{number}, {'all' if with_all else 'the shell'} killed: {output}"
-        host.assert_open()
-        assert host.client.manifest(APP, "1")

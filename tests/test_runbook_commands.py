@@ -20,13 +20,13 @@ from tests.runbook_shop import (
     GARBAGE,
     OWN,
     SHOP,
-    Cached,
     Shop,
     block,
     blocks,
     run_shell,
 )
 from tests.servers import (
+    CachingRegistry,
     DockerRegistry,
     GarbageCollector,
     RegistryClient,
@@ -160,7 +160,7 @@ def test_pushing_again_restores_a_lost_layer_after_a_restart_of_the_registry(
     tmp_path: Path,
 ) -> None:
     skopeo, kept = require("skopeo"), tmp_path / "node"
-    with Cached(tmp_path / "registry") as registry, RegistryClient(registry.url) as client:
+    with CachingRegistry(tmp_path / "registry") as registry, RegistryClient(registry.url) as client:
         client.push_image(SHOP, "7", [BASE])
         image = f"docker://{registry.url.removeprefix('http://')}/{SHOP}:7"
         insecure = ("--src-tls-verify=false", "--dest-tls-verify=false")

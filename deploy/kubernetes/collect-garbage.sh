@@ -5,18 +5,18 @@
 #   collect-garbage.sh --open                 opens a registry that a killed run has left closed
 # Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused, because images could be lost.
 set -u; umask 022
-GC_NAMESPACE=${GC_NAMESPACE:-registry} deployment=deployment/${GC_NAME:-registry}
+GC_NAMESPACE=${GC_NAMESPACE:-registry} deploy=deployment/${GC_NAME:-registry}
 GC_PODS=${GC_PODS:-app.kubernetes.io/name=registry}
 GC_LOCK=${GC_LOCK:-/run/registry-collect-garbage.lock} GC_LOG=${GC_LOG:-/var/log/registry-collect-garbage.log}
 READ_ONLY=REGISTRY_STORAGE_MAINTENANCE_READONLY
 
 k() { kubectl --namespace "$GC_NAMESPACE" "$@"; }
 instance() { k get pods --selector "$GC_PODS" --output 'jsonpath={.items[*].metadata.name}'; }
-rolled_out() { k rollout status --timeout 10m "$deployment"; }
-set_env() { k set env "$deployment" --containers registry "$1" && rolled_out; }
+rolled_out() { k rollout status --timeout 10m "$deploy"; }
+set_env() { k set env "$deploy" --containers registry "$1" && rolled_out; }
 close() { set_env "$READ_ONLY={\"enabled\":true}" > "$GC_LOG" 2>&1; }
-restart_open() { if is_open; then k rollout restart "$deployment" && rolled_out; else set_env "$READ_ONLY-"; fi > /dev/null; }
-containers() { k get "$deployment" --output 'jsonpath={.spec.template.spec.containers[*].env}'; }
+restart_open() { if is_open; then k rollout restart "$deploy" && rolled_out; else set_env "$READ_ONLY-"; fi > /dev/null; }
+containers() { k get "$deploy" --output 'jsonpath={.spec.template.spec.containers[*].env}'; }
 is_open() { env=$(containers) && case $env in *"$READ_ONLY"*) false ;; esac; }
 is_closed() { [ "$(instance)" = "$registry" ] && k exec "$registry" -c registry -- printenv "$READ_ONLY" > /dev/null; }
 config() { k exec "$registry" -c registry -- ls /etc/docker/registry/config.yml /etc/distribution/config.yml; }
