@@ -26,7 +26,7 @@ from tests.deployments import DEPLOY
 from tests.servers import require
 
 SCRIPTS = [DEPLOY / place / NAME for place in PLACES]
-MOST_LINES, MOST_COLUMNS = 70, 122
+MOST_LINES, MOST_COLUMNS = 70, 124
 
 
 @pytest.fixture(params=PLACES)
@@ -211,6 +211,16 @@ def test_a_registry_that_cannot_be_opened_is_named_and_opened_later(host: Host) 
     instance = host.platform.instance
     assert host.run("--open") == (DONE, "")
     assert host.platform.instance == instance
+
+
+def test_a_closed_terminal_does_not_leave_the_registry_closed(host: Host) -> None:
+    reader, writer = os.pipe()
+    host.platform.before_collecting = lambda: os.close(reader)
+    process = host.start("--yes", output=writer)
+    os.close(writer)
+    process.wait(60)
+    assert process.returncode != 0
+    host.assert_open()
 
 
 def test_two_never_run_at_once_and_a_terminated_one_opens_the_registry(host: Host) -> None:

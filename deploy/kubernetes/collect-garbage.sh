@@ -7,7 +7,7 @@
 set -u; umask 022
 GC_NAMESPACE=${GC_NAMESPACE:-registry} deploy=deployment/${GC_NAME:-registry}
 GC_PODS=${GC_PODS:-app.kubernetes.io/name=registry}
-GC_LOCK=${GC_LOCK:-/run/registry-collect-garbage.lock} GC_LOG=${GC_LOG:-/var/log/registry-collect-garbage.log}
+GC_LOCK=${GC_LOCK:-/run/registry-collect-garbage.lock} GC_LOG=${GC_LOG:-/run/registry-collect-garbage.log}
 READ_ONLY=REGISTRY_STORAGE_MAINTENANCE_READONLY
 
 k() { kubectl --namespace "$GC_NAMESPACE" "$@"; }
@@ -19,8 +19,8 @@ restart_open() { if is_open; then k rollout restart "$deploy" && rolled_out; els
 containers() { k get "$deploy" --output 'jsonpath={.spec.template.spec.containers[*].env}'; }
 is_open() { env=$(containers) && case $env in *"$READ_ONLY"*) false ;; esac; }
 is_closed() { [ "$(instance)" = "$registry" ] && k exec "$registry" -c registry -- printenv "$READ_ONLY" > /dev/null; }
-config() { k exec "$registry" -c registry -- ls /etc/docker/registry/config.yml /etc/distribution/config.yml; }
-collector() { k exec "$registry" -c registry -- registry garbage-collect "$(config 2> /dev/null)" > "$GC_LOG" 2>&1; }
+config() { k exec "$registry" -c registry -- ls /etc/docker/registry/config.yml /etc/distribution/config.yml 2> /dev/null; }
+collector() { k exec "$registry" -c registry -- registry garbage-collect "$(config)" > /dev/null 2> "$GC_LOG"; }
 metrics() { k exec "$(instance)" --container exporter -- registry-storage-exporter collect --layer-links; }
 
 fail() { code=$1; shift; echo "collect-garbage: $*" >&2; exit "$code"; }
@@ -34,7 +34,7 @@ check() { # scans the store as it is now
   estimate=$(value 'docker_registry_gc_reclaimable_bytes{mode="default"}') bytes=$(value docker_registry_blob_bytes)
 }
 at_end() { # whatever has happened; the restart also makes the registry forget the blobs that are gone
-  code=$?; trap - EXIT; trap '' HUP INT TERM
+  code=$?; trap - EXIT; trap '' HUP INT PIPE QUIT TERM
   { [ -z "$collected" ] && is_open; } || restart_open ||
     { echo "collect-garbage: THE REGISTRY IS STILL CLOSED FOR PUSHES: run $0 --open" >&2; code=1; }
   exit "$code"
@@ -47,7 +47,7 @@ case $mode:${2:-}:$# in
 esac
 if [ -n "$mode" ]; then
   exec 9> "$GC_LOCK"; flock -n 9 || fail 1 "$GC_LOCK is locked: another run, or what it started, has not ended"
-  trap at_end EXIT; trap 'exit 1' HUP INT TERM
+  trap at_end EXIT; trap 'exit 1' HUP INT PIPE QUIT TERM
 fi
 [ "$mode" != --open ] || exit 0
 check
@@ -55,8 +55,8 @@ echo "the collector would free $estimate of $bytes bytes"
 [ "$mode" = --yes ] || exit 0
 if [ "$estimate" != 0 ]; then
   close || fail 1 "cannot close the registry for pushes; see $GC_LOG"
-  registry=$(instance); is_closed || fail 1 "the registry is not closed for pushes; nothing was collected"
-  check
+  registry=$(instance); check
+  is_closed || fail 1 "the registry is not closed for pushes; nothing was collected"
   collected=1 refused=1 before=$bytes expected=$estimate
   collector || fail 1 "the collector failed; see $GC_LOG, and run this again"
   check; freed=$((before - bytes))

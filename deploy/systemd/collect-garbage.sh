@@ -9,7 +9,7 @@ unit=${GC_SERVICE:-docker-registry} GC_USER=${GC_USER:-docker-registry}
 GC_STORE=${GC_STORE:-/var/lib/docker-registry} GC_CONFIG=${GC_CONFIG:-/etc/docker/registry/config.yml}
 GC_EXPORTER=${GC_EXPORTER:-/opt/registry-storage-exporter/bin/registry-storage-exporter}
 GC_DROP_IN=${GC_DROP_IN:-/run/systemd/system/$unit.service.d/collect-garbage.conf}
-GC_LOCK=${GC_LOCK:-/run/registry-collect-garbage.lock} GC_LOG=${GC_LOG:-/var/log/registry-collect-garbage.log}
+GC_LOCK=${GC_LOCK:-/run/registry-collect-garbage.lock} GC_LOG=${GC_LOG:-/run/registry-collect-garbage.log}
 READ_ONLY=REGISTRY_STORAGE_MAINTENANCE_READONLY
 
 instance() { systemctl show --property MainPID --value "$unit"; }
@@ -19,7 +19,7 @@ close() { mkdir -p "${GC_DROP_IN%/*}" && drop_in > "$GC_DROP_IN" && restart; }
 restart_open() { rm -f "$GC_DROP_IN" && restart; }
 is_open() { [ ! -e "$GC_DROP_IN" ] && ! grep -qs "$READ_ONLY" "/proc/$(instance)/environ"; }
 is_closed() { [ "$(instance)" = "$registry" ] && grep -qs "$READ_ONLY" "/proc/$registry/environ"; }
-collector() { runuser -u "$GC_USER" -- docker-registry garbage-collect "$GC_CONFIG" > "$GC_LOG" 2>&1; }
+collector() { runuser -u "$GC_USER" -- docker-registry garbage-collect "$GC_CONFIG" > /dev/null 2> "$GC_LOG"; }
 metrics() { "$GC_EXPORTER" collect --layer-links --storage.root "$GC_STORE"; }
 
 fail() { code=$1; shift; echo "collect-garbage: $*" >&2; exit "$code"; }
@@ -33,7 +33,7 @@ check() { # scans the store as it is now
   estimate=$(value 'docker_registry_gc_reclaimable_bytes{mode="default"}') bytes=$(value docker_registry_blob_bytes)
 }
 at_end() { # whatever has happened; the restart also makes the registry forget the blobs that are gone
-  code=$?; trap - EXIT; trap '' HUP INT TERM
+  code=$?; trap - EXIT; trap '' HUP INT PIPE QUIT TERM
   { [ -z "$collected" ] && is_open; } || restart_open ||
     { echo "collect-garbage: THE REGISTRY IS STILL CLOSED FOR PUSHES: run $0 --open" >&2; code=1; }
   exit "$code"
@@ -46,7 +46,7 @@ case $mode:${2:-}:$# in
 esac
 if [ -n "$mode" ]; then
   exec 9> "$GC_LOCK"; flock -n 9 || fail 1 "$GC_LOCK is locked: another run, or what it started, has not ended"
-  trap at_end EXIT; trap 'exit 1' HUP INT TERM
+  trap at_end EXIT; trap 'exit 1' HUP INT PIPE QUIT TERM
 fi
 [ "$mode" != --open ] || exit 0
 check
@@ -54,8 +54,8 @@ echo "the collector would free $estimate of $bytes bytes"
 [ "$mode" = --yes ] || exit 0
 if [ "$estimate" != 0 ]; then
   close || fail 1 "cannot close the registry for pushes; see $GC_LOG"
-  registry=$(instance); is_closed || fail 1 "the registry is not closed for pushes; nothing was collected"
-  check
+  registry=$(instance); check
+  is_closed || fail 1 "the registry is not closed for pushes; nothing was collected"
   collected=1 refused=1 before=$bytes expected=$estimate
   collector || fail 1 "the collector failed; see $GC_LOG, and run this again"
   check; freed=$((before - bytes))
