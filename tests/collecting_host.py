@@ -13,6 +13,7 @@ from tests.servers import RegistryClient, require_registry
 NAME = "collect-garbage.sh"
 PLACES = ("caprover", "compose", "kubernetes", "swarm", "systemd")
 APP = "team/app"
+GARBAGE = b"garbage" * 1000
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
 
@@ -29,10 +30,10 @@ class Host:
     def fill(self) -> None:
         """Push an image that stays, and one that is deleted."""
         self.client.push_image(APP, "1", [b"kept" * 1000])
-        self.add_garbage(b"garbage")
+        self.add_garbage(GARBAGE)
 
     def add_garbage(self, content: bytes) -> None:
-        self.client.delete_manifest(APP, self.client.push_image(APP, "old", [content * 1000]))
+        self.client.delete_manifest(APP, self.client.push_image(APP, "old", [content]))
 
     def blob_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.registry.root.rglob("blobs/**/data"))

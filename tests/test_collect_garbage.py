@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from exporter.metrics.catalogue import PREFIX
@@ -15,6 +17,7 @@ from tests.collecting_host import (
     APP,
     DONE,
     FAILED,
+    GARBAGE,
     NAME,
     PLACES,
     REFUSED,
@@ -23,7 +26,7 @@ from tests.collecting_host import (
     host_with,
 )
 from tests.deployments import DEPLOY
-from tests.servers import require
+from tests.servers import digest_of, require
 
 SCRIPTS = [DEPLOY / place / NAME for place in PLACES]
 MOST_LINES, MOST_COLUMNS = 70, 124
@@ -105,7 +108,7 @@ def test_it_frees_what_it_estimated_while_pulls_work_and_pushes_do_not(
     assert (code, output) == (DONE, f"the collector would free 0 of {host.blob_bytes()} bytes\n")
     assert f"{PREFIX}maintenance_freed_bytes 0\n" in result.read_text()
     assert (host.platform.asked, host.platform.instance) == (asked, instance)
-    host.add_garbage(b"garbage")  # the restarted registry does not believe that it still has it
+    host.add_garbage(GARBAGE)  # the restarted registry does not believe that it still has it
     assert host.blob_bytes() > before - 1000
 
 
@@ -164,11 +167,17 @@ def test_it_refuses_where_images_could_be_lost(swarm: Host, damage: str, metric:
 
 
 def test_it_reports_a_registry_that_was_opened_while_the_collector_ran(host: Host) -> None:
-    host.platform.after_collecting = host.platform.open_and_restart
+    layer = f"{host.registry.url}/v2/{APP}/blobs/{digest_of(GARBAGE)}"
+
+    def open_registry() -> None:
+        host.platform.open_and_restart()
+        assert httpx.head(layer, trust_env=False).status_code == 200  # now in its memory
+
+    host.platform.before_collecting = open_registry
     code, output = host.run("--yes")
-    assert code == FAILED
-    assert "something else restarted the registry" in output
+    assert (code, "something else restarted the registry" in output) == (FAILED, True), output
     host.assert_open()
+    assert httpx.head(layer, trust_env=False).status_code == 404
 
 
 def test_it_fails_loudly_if_it_frees_something_else_than_it_estimated(swarm: Host) -> None:
@@ -214,12 +223,10 @@ def test_a_registry_that_cannot_be_opened_is_named_and_opened_later(host: Host) 
 
 
 def test_a_closed_terminal_does_not_leave_the_registry_closed(host: Host) -> None:
-    reader, writer = os.pipe()
-    host.platform.before_collecting = lambda: os.close(reader)
-    process = host.start("--yes", output=writer)
-    os.close(writer)
-    process.wait(60)
-    assert process.returncode != 0
+    host.platform.before_collecting = lambda: os.killpg(process.pid, signal.SIGHUP)
+    process = host.start("--yes", output=subprocess.DEVNULL)
+    assert process.wait(60) == FAILED
+    assert host.platform.asked
     host.assert_open()
 
 
