@@ -89,14 +89,16 @@ def analysis_options(
     """Return what the settings say about the analysis; dates of images are read from ``store``."""
     from exporter.platforms.caprover.naming import counts_versions
     from exporter.store.image_dates import ImageDates
+    from exporter.support.restored_times import RestoredTimes
 
+    restored = RestoredTimes(restored_path(settings), lambda: store.identity)
     return AnalysisOptions(
         dialect=settings.registry.gc_dialect,
         ownership=None if platform is None else platform.ownership,
         keep_last=settings.retention.keep_last,
         protect=settings.retention.protect,
         platform=host_platform(),
-        dating=Dating(ImageDates(store).read, counts_versions),
+        dating=Dating(ImageDates(store).read, counts_versions, restored.of),
     )
 
 

@@ -1,4 +1,4 @@
-"""The journal of ``apply``: what was deleted, line by line as JSON.
+"""The journal of ``apply``: what was deleted, line by line as JSON; and what ``restore`` records.
 
 The first line says what the journal is of, every other line what happened to one manifest. Of
 several lines about a manifest the last one counts.
@@ -137,3 +137,24 @@ def _unusable(place: int) -> JournalUnusableError:
     return JournalUnusableError(
         f"line {place} of the journal is not one that `apply` writes; is it another file?"
     )
+
+
+class RestoredTag(msgspec.Struct, frozen=True):
+    """A tag that was put back: one line of the file ``restored.jsonl``.
+
+    Attributes:
+        store: identity of the store.
+        repository: where the tag is.
+        tag: its name.
+        digest: of the manifest that it points to.
+        restored_at: when it was put back, Unix seconds.
+        pushed_at: when it was written before, Unix seconds; None if unknown.
+
+    """
+
+    store: str
+    repository: str
+    tag: str
+    digest: str
+    restored_at: float
+    pushed_at: float | None

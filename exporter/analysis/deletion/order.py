@@ -8,8 +8,10 @@ they were created, then their version numbers.
 
 import enum
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
+
+from msgspec import structs
 
 from exporter.analysis.deletion.choice import Parts
 from exporter.domain.digests import BlobNumber
@@ -28,6 +30,10 @@ DateReader = Callable[[Inventory, Collection[BlobNumber]], Mapping[BlobNumber, f
 """Returns when images were created, in Unix seconds, of those that say so; maybe of others, too."""
 
 
+OldTimes = Callable[[Inventory, Repository], Mapping[str, float]]
+"""Returns when tags that were put back had been pushed, in Unix seconds, by name."""
+
+
 class Basis(enum.StrEnum):
     """What orders tags whose times cannot."""
 
@@ -42,11 +48,13 @@ class Dating:
     Attributes:
         read: reads when images were created; only called for tags whose times cannot order them.
         is_numbered: whether tags of a repository that are plain numbers count its versions.
+        old_times: when tags that were put back had been pushed.
 
     """
 
     read: DateReader = lambda _inventory, _manifests: {}
     is_numbered: Callable[[str], bool] = lambda _: False
+    old_times: OldTimes = lambda _inventory, _repository: {}
 
 
 UNDATED = Dating()
@@ -75,7 +83,7 @@ def remembering(dating: Dating, most: int | None = None) -> Dating:
         asked.update(unknown)
         return dates
 
-    return Dating(read, dating.is_numbered)
+    return replace(dating, read=read)
 
 
 def newest_first(repository: Repository) -> list[Tag]:
@@ -120,10 +128,25 @@ class TagOrder:
         """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest."""
         if not 0 < keep < len(repository.tags):
             return keep_newest(repository, keep)
-        tags = newest_first(repository)
+        dated = self.dated(repository)
+        tags = newest_first(dated)
         if not is_border_clear(tags, keep):
-            self._order(repository, tags, keep)
+            self._order(dated, tags, keep)
+        if dated is not repository:  # only their order is that of the old times
+            by_name = {tag.name: tag for tag in repository.tags}
+            tags = [by_name[tag.name] for tag in tags]
         return tags[keep:], tags[:keep]
+
+    def dated(self, repository: Repository) -> Repository:
+        """Return a repository with the old times of tags that were put back."""
+        old = self.dating.old_times(self.inventory, repository)
+        if not old:
+            return repository
+        tags = [
+            structs.replace(tag, updated_at=old[tag.name]) if tag.name in old else tag
+            for tag in repository.tags
+        ]
+        return replace(repository, tags=tuple(tags))
 
     def _order(self, repository: Repository, tags: list[Tag], keep: int) -> None:
         """Order those of ``tags`` anew that their times cannot order around the border."""

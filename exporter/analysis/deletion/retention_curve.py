@@ -159,7 +159,7 @@ class _Curve:
 
     def _names(self, repository: Repository) -> Mapping[str, int]:
         """Return from which number on each tag stays."""
-        tags = newest_first(repository)
+        tags = newest_first(self._orders[1].dated(repository))
         names: dict[str, int] = {}
         start = 0  # of the tags whose order is not clear
         for keep in range(1, min(MOST, len(tags) - 1) + 1):

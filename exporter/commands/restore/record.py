@@ -12,30 +12,10 @@ from pathlib import Path
 import msgspec
 
 from exporter.commands.restore.wanted import WantedTag
+from exporter.domain.journal import RestoredTag
 from exporter.domain.text import printable
 
 _MODE = 0o600
-
-
-class RestoredTag(msgspec.Struct, frozen=True):
-    """One line of the file.
-
-    Attributes:
-        store: identity of the store.
-        repository: where the tag is.
-        tag: its name.
-        digest: of the manifest that it points to.
-        restored_at: when it was put back, Unix seconds.
-        pushed_at: when it was written before, Unix seconds; None if unknown.
-
-    """
-
-    store: str
-    repository: str
-    tag: str
-    digest: str
-    restored_at: float
-    pushed_at: float | None
 
 
 class RestoredTags:
