@@ -1,17 +1,19 @@
 """A look at one repository sees what has changed, at once, and is cheap where nothing has."""
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
+from demo.child_process import wait_until
 from demo.store import StoreBuilder
 from exporter.domain.digests import Digest, parse_digest
 from exporter.domain.errors import StoreUnreadableError
+from exporter.store.filesystem.rescan.change_stamps import SETTLED_SECONDS
 from exporter.store.filesystem.scanner import scan_store
 from exporter.store.filesystem.store import FilesystemStore
 from exporter.store.port import TagLink
@@ -104,22 +106,23 @@ def test_what_cannot_be_read_is_an_error_with_the_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.slow
-def test_a_look_at_ten_thousand_unchanged_tags_takes_a_few_hundredths_of_a_second(
-    tmp_path: Path,
-) -> None:
-    store = StoreBuilder(tmp_path)
-    digests = [store.image("app", None, [b"%d" % number], at=OLD) for number in range(100)]
-    for number in range(10_000):
-        store.tag("app", f"tag-{number}", digests[number % 100])
-    for path in tmp_path.rglob("current/link"):
-        os.utime(path, (OLD, OLD))
-    time.sleep(5.5)  # until the change times are old enough to rely on
-    with FilesystemStore(tmp_path).open_looker() as looker:
-        assert len(looker.tags("app")) == 10_000
-        durations = []
-        for _ in range(5):
-            began = time.perf_counter()
+def test_a_look_at_ten_thousand_unchanged_tags_takes_a_few_hundredths_of_a_second() -> None:
+    with temporary_directory() as root:
+        store = StoreBuilder(root)
+        digests = [store.image("app", None, [b"%d" % number], at=OLD) for number in range(100)]
+        for number in range(10_000):
+            store.tag("app", f"tag-{number}", digests[number % 100], at=OLD)
+        # until the change times are old enough to rely on
+        wait_until(partial(_has_settled, time.time()), "the clock stands still", 30)
+        with FilesystemStore(root).open_looker() as looker:
             assert len(looker.tags("app")) == 10_000
-            durations.append(time.perf_counter() - began)
-        assert min(durations) < 0.15, f"{min(durations) * 1000:.0f} ms"
+            durations = []
+            for _ in range(5):
+                began = time.perf_counter()
+                assert len(looker.tags("app")) == 10_000
+                durations.append(time.perf_counter() - began)
+    assert min(durations) < 0.15, f"{min(durations) * 1000:.0f} ms"
+
+
+def _has_settled(since: float) -> bool:
+    return time.time() - since > SETTLED_SECONDS

@@ -5,7 +5,7 @@ are exactly those that the plan names, and nothing else needs the manifest: no o
 or through an index of any depth, and no app. In doubt it is not.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,16 +88,17 @@ def needed_by(
     digest: Digest, now: RepositoryNow, listed_by: ListedBy, made_at: float
 ) -> str | None:
     """Return what needs a manifest, beside its own tags; None if nothing does."""
-    for name, (target, updated_at) in now.tags.items():
+    unread = [(name, at) for name, (target, at) in now.tags.items() if target is None]
+    for name, updated_at in unread:
         is_old = updated_at is None or updated_at < made_at - _CLOCK_TICK
-        if target is None and not (is_old and name in now.damaged):
+        if not (is_old and name in now.damaged):
             return f"what the tag {printable(name)} points to cannot be read"
-    for root, needer in _roots(digest, now):
+    for root, tag in _roots(digest, now).items():
         found = _lists(root, digest, listed_by)
         if found is None:
-            return f"what {needer} needs cannot be read"
+            return f"what {_needer(tag)} needs cannot be read"
         if found:
-            return f"{needer} needs it, through the index {format_digest(root)}"
+            return f"{_needer(tag)} needs it, through the index {format_digest(root)}"
     return None
 
 
@@ -132,14 +133,15 @@ def _runs(candidate: Candidate, running: Running) -> str | None:
     return f"an app runs it, as {tags}" if tags else None
 
 
-def _roots(digest: Digest, now: RepositoryNow) -> Iterator[tuple[Digest, str]]:
-    """Yield what may list a manifest, with a name for what needs that."""
-    targets: dict[Digest, str] = {}
-    for name, (target, _) in now.tags.items():
-        if target is not None and target != digest:
-            targets.setdefault(target, name)
-    yield from ((target, f"the tag {printable(name)}") for target, name in targets.items())
-    yield from ((each, "an app") for each in now.running.digests if each != digest)
+def _roots(digest: Digest, now: RepositoryNow) -> Mapping[Digest, str | None]:
+    """Return what may list a manifest, with a tag that needs it; None for an app."""
+    roots: dict[Digest | None, str | None] = dict.fromkeys(now.running.digests)
+    roots |= {target: name for name, (target, _) in now.tags.items()}
+    return {root: tag for root, tag in roots.items() if root is not None and root != digest}
+
+
+def _needer(tag: str | None) -> str:
+    return "an app" if tag is None else f"the tag {printable(tag)}"
 
 
 def _lists(root: Digest, digest: Digest, listed_by: ListedBy) -> bool | None:
@@ -201,9 +203,9 @@ def rescue_after(
     pointing = [name for name, (target, _) in after.tags.items() if target == candidate.digest]
     if pointing:
         return Rescue((), f"the tag {_names(pointing)} was written in this moment")
-    for root, needer in _roots(candidate.digest, after):
+    for root, tag in _roots(candidate.digest, after).items():
         if _lists(root, candidate.digest, listed_by):
-            return Rescue((), f"{needer} needs it since this moment")
+            return Rescue((), f"{_needer(tag)} needs it since this moment")
     return None
 
 

@@ -7,7 +7,6 @@ that changed since the look before: the registry writes links in place, which no
 import errno
 import os
 import time
-from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -95,11 +94,13 @@ class FilesystemLooker:
         for name in os.listdir(parent):
             known = before.get(name)
             if known is not None and known.stamp != NO_STAMP:
-                with suppress(*GONE):
+                try:
                     status = os.stat(known.path, dir_fd=parent, follow_symlinks=False)
-                    if stamp_of(status) == known.stamp:
-                        tags[name] = known
-                        continue
+                except GONE:
+                    status = None
+                if status is not None and stamp_of(status) == known.stamp:
+                    tags[name] = known
+                    continue
             if is_tag_name(name):
                 read = self._read(name, parent, f"{path}/{name}/{_CURRENT}", links, settled_before)
                 if read is not None:
