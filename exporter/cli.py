@@ -240,9 +240,13 @@ def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> in
         Ending.PARTLY: _PARTLY,
         Ending.INTERRUPTED: _INTERRUPTED,
     }
-    with stop_signals() as should_stop:
-        environment = Environment(output, time.time, should_stop)
-        return exit_codes[apply(subject, plan, request, environment)]
+    try:
+        with stop_signals() as should_stop:
+            environment = Environment(output, time.time, time.monotonic, should_stop)
+            return exit_codes[apply(subject, plan, request, environment)]
+    except BrokenPipeError:
+        _forget_output()
+        return _FAILED  # nobody knows what was left out
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:

@@ -86,7 +86,8 @@ def apply_with(place: Place, hook: Hook) -> Ending:
         journal=place.plan_file.with_name("plan.txt.journal"),
     )
     plan = load_plan(request, subject.store, time.time())
-    return apply(subject, plan, request, Environment(io.StringIO(), time.time, lambda: False))
+    environment = Environment(io.StringIO(), time.time, time.monotonic, lambda: False)
+    return apply(subject, plan, request, environment)
 
 
 class Others:

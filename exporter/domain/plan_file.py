@@ -10,7 +10,7 @@ moment up to which the plan knows the store. Every other line is one manifest::
     team/app@sha256:bdd9...	0	-
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -63,6 +63,14 @@ class PlanFile:
     store: str
     made_at: float
     lines: tuple[PlannedDeletion, ...]
+
+
+def digests_by_repository(lines: Iterable[PlannedDeletion]) -> Mapping[str, Collection[str]]:
+    """Return the digests of lines, by repository."""
+    digests: dict[str, set[str]] = {}
+    for line in lines:
+        digests.setdefault(line.repository, set()).add(line.digest)
+    return digests
 
 
 def plan_header(store: str, made_at: float) -> tuple[str, str, str]:

@@ -119,11 +119,14 @@ def describe_freed(freed: Freed, *, after: str) -> Iterator[str]:
     )
 
 
-def describe_next(steps: NextSteps, *, has_deleted: bool, is_partial: bool) -> Iterator[str]:
-    """Yield what can be done next."""
+def describe_next(
+    steps: NextSteps, *, has_deleted: bool, is_partial: bool, has_blobs: bool
+) -> Iterator[str]:
+    """Yield what can be done next; ``has_blobs``: whether the backup has the blobs."""
     if is_partial:
         yield "to continue, run the same command again"
     if has_deleted:
         yield "to free the bytes, while nobody pushes:"
         yield from (f"  {command}" for command in steps.collection)
-        yield f"to take it back, before that: {steps.undo}"
+        before = "" if has_blobs else ", before the collector has run"
+        yield f"to undo it{before}: {steps.undo}"

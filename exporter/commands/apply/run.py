@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.backup.writing import BackupControl, back_up
+from exporter.backup.selection import select
+from exporter.backup.writing import Backup, BackupControl
 from exporter.commands.apply.deleting import Deleter, Tools
 from exporter.commands.apply.journal_file import open_journal, read_known
 from exporter.commands.apply.loading import LoadedPlan
@@ -34,14 +35,15 @@ from exporter.domain.digests import format_digest, parse_digest
 from exporter.domain.errors import ExporterError
 from exporter.domain.journal import JournalHead
 from exporter.domain.model import Inventory
-from exporter.domain.plan_file import PlannedDeletion
-from exporter.domain.snapshot import Snapshot, StoreReading
-from exporter.domain.text import plural
+from exporter.domain.plan_file import PlannedDeletion, digests_by_repository
+from exporter.domain.snapshot import Snapshot
+from exporter.domain.text import plural, printable
 from exporter.platforms.port import Platform
 from exporter.registry.port import RegistryEditor
 from exporter.store.port import Store
 from exporter.support.quantities import format_size
 from exporter.support.step_progress import step_progress
+from exporter.support.terminal_progress import byte_progress
 from exporter.views.deletion_plan.making import readable_store
 
 
@@ -83,15 +85,17 @@ class Environment:
     Attributes:
         output: receives what is done.
         now: returns Unix seconds.
+        clock: returns monotonic seconds.
         should_stop: whether the run is to end.
 
     """
 
     output: TextIO
     now: Callable[[], float]
+    clock: Callable[[], float]
     should_stop: Callable[[], bool]
 
-    def say(self, lines: Iterator[str]) -> None:
+    def say(self, *lines: str) -> None:
         """Write lines."""
         self.output.writelines(f"{line}\n" for line in lines)
         self.output.flush()
@@ -121,7 +125,7 @@ def apply(
         if not request.confirmed:
             known = read_known(request.journal, head)
             preview = look_ahead(plan.file, known, reading.inventory, witness, manifests)
-            environment.say(_foretell(plan, preview, pricing))
+            environment.say(*_foretell(plan, preview, pricing))
             return Ending.DONE
         journal = opened.enter_context(open_journal(request.journal, head))
         preview = look_ahead(plan.file, journal.known, reading.inventory, witness, manifests)
@@ -129,10 +133,9 @@ def apply(
             subject.open_editor(environment.should_stop, request.max_rate)
         )
         tools = Tools(witness, manifests, editor, journal, plan.file.made_at, environment.now)
-        run = _Run(plan, preview, tools, environment)
+        run = _Run(plan, preview, tools, environment, has_blobs=request.backup_blobs)
         refuse_other_registry(run.pending(), tools)
-        if request.backup is not None:
-            _back_up(subject, reading, request, pricing, run, environment)
+        _back_up(subject, reading.inventory, request, pricing, run, environment)
         return run.run(pricing, subject.steps)
 
 
@@ -149,46 +152,46 @@ def _foretell(plan: LoadedPlan, preview: Preview, pricing: Pricing) -> Iterator[
 
 def _back_up(
     subject: Subject,
-    reading: StoreReading,
+    inventory: Inventory,
     request: ApplyRequest,
     pricing: Pricing,
     run: "_Run",
     environment: Environment,
 ) -> None:
     """Back up what will be deleted; what cannot be saved is left out."""
-    directory = request.backup
-    if directory is None or environment.should_stop():
-        return
     lines = list(run.pending())
-    wanted: dict[str, list[str]] = {}
-    for line in lines:
-        wanted.setdefault(line.repository, []).append(line.digest)
-    result = back_up(
-        subject.store,
-        reading.inventory,
-        wanted,
-        directory,
-        blobs=pricing.blobs(lines) if request.backup_blobs else (),
-        same_filesystem=request.same_filesystem,
-        control=BackupControl(should_stop=environment.should_stop),
-    )
-    faults = {each.subject: each.reason for each in result.faults}
-    run.leave_unsaved(faults, reading.inventory)
-    size = format_size(result.run.bytes)
+    if request.backup is None or not lines:
+        return
+    blobs = pricing.blobs(lines) if request.backup_blobs else ()
+    selection = select(inventory, digests_by_repository(lines), blobs)
+    backup = Backup(subject.store, inventory, selection, request.backup)
+    need = backup.check(same_filesystem=request.same_filesystem)
+    place = printable(str(request.backup))
     environment.say(
-        iter([f"backed up {plural(result.run.manifests, 'manifest')} ({size}) to {directory}"])
+        f"backing up {plural(need.files, 'file')}, {format_size(need.bytes)}, to {place}, which "
+        f"has {format_size(need.available_bytes)} available"
     )
+    with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
+        result = backup.run(BackupControl(progress.advance, environment.should_stop))
+    run.leave_unsaved({each.subject: each.reason for each in result.faults}, inventory)
 
 
 class _Run:
     """Deletes line by line, until the end or a request to stop."""
 
     def __init__(
-        self, plan: LoadedPlan, preview: Preview, tools: Tools, environment: Environment
+        self,
+        plan: LoadedPlan,
+        preview: Preview,
+        tools: Tools,
+        environment: Environment,
+        *,
+        has_blobs: bool,
     ) -> None:
         self._lines = plan.file.lines
         self._preview = preview
         self._environment = environment
+        self._has_blobs = has_blobs
         self._deleter = Deleter(tools)
         self._deleted: list[PlannedDeletion] = []
         self._freeing: list[PlannedDeletion] = []
@@ -229,7 +232,7 @@ class _Run:
             except ExporterError as error:
                 self._failure = error
         is_partial = count < len(going)
-        self._environment.say(self._summary(pricing, steps, len(going) - count))
+        self._environment.say(*self._summary(pricing, steps, len(going) - count))
         if self._failure is not None:
             raise self._failure
         if is_partial:
@@ -261,7 +264,12 @@ class _Run:
             yield f"stopped: {plural(missing, 'manifest')} not looked at yet"
         yield from describe_freed(pricing.freed(self._freeing), after="now")
         has_deleted = bool(self._deleted or self._preview.done)
-        yield from describe_next(steps, has_deleted=has_deleted, is_partial=missing > 0)
+        yield from describe_next(
+            steps,
+            has_deleted=has_deleted,
+            is_partial=missing > 0,
+            has_blobs=self._has_blobs,
+        )
 
 
 def _parts(line: PlannedDeletion, inventory: Inventory) -> Sequence[str]:

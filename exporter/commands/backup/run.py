@@ -12,6 +12,7 @@ from exporter.commands.backup.options import Task
 from exporter.commands.repository_option import find_repository
 from exporter.domain.errors import ConfigurationError, PlanRefusedError, ScanCancelledError
 from exporter.domain.model import Inventory
+from exporter.domain.plan_file import digests_by_repository
 from exporter.domain.text import plural, printable
 from exporter.store.port import ScanControl, Store
 from exporter.support.quantities import format_duration, format_size
@@ -80,9 +81,7 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
 
 def _select(inventory: Inventory, task: Task) -> BackupSelection:
     if task.plan is not None:
-        wanted: dict[str, set[str]] = {}
-        for line in task.plan.lines:
-            wanted.setdefault(line.repository, set()).add(line.digest)
+        wanted = digests_by_repository(task.plan.lines)
         return select(inventory, wanted, None if task.with_blobs else ())
     if task.is_whole_store:
         return select_repositories(inventory, None, with_blobs=task.with_blobs)

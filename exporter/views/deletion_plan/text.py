@@ -28,7 +28,8 @@ _HEAD = """# Manifests to delete from {root}, as of {moment:%Y-%m-%d %H:%M:%S} U
 # Selected: {selection}. Nothing was deleted.
 #
 # Each line: <repository>@<digest> TAB <bytes that it frees> TAB <tags that go with it, or ->
-# Delete each by DELETE /v2/<repository>/manifests/<digest>, for instance:
+# Carry it out by `registry-storage-exporter apply PLAN`; it looks again before each deletion.
+# Without that, delete each by DELETE /v2/<repository>/manifests/<digest>, for instance:
 #   grep -v '^#' PLAN | while IFS="$(printf '\\t')" read -r image bytes tags; do
 #     curl --fail -u USER -X DELETE "REGISTRY/v2/${{image%@*}}/manifests/${{image#*@}}"
 #   done
