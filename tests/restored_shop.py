@@ -121,15 +121,15 @@ def manifests_of(root: Path, repository: str) -> dict[str, dict[str, float]]:
     return manifests
 
 
-def delete_shop(registry: DockerRegistry) -> list[dict[str, object]]:
-    """Delete every manifest of the shop; return the lines of a journal about it."""
+def delete_shop(registry: DockerRegistry, repository: str = SHOP) -> list[dict[str, object]]:
+    """Delete every manifest of a repository; return the lines of a journal about it."""
     lines: list[dict[str, object]] = []
     with RegistryClient(registry.url) as client:
-        for digest, tags in manifests_of(registry.root, SHOP).items():
-            client.delete_manifest(SHOP, digest)
-            line = {"repository": SHOP, "digest": digest, "tags": tags, "result": "deleted"}
+        for digest, tags in manifests_of(registry.root, repository).items():
+            client.delete_manifest(repository, digest)
+            line = {"repository": repository, "digest": digest, "tags": tags, "result": "deleted"}
             lines.append({"time": EPOCH, **line, "media_type": "", "linked_at": EPOCH})
-        assert client.tags(SHOP) == []
+        assert client.tags(repository) == []
     return lines
 
 

@@ -265,6 +265,20 @@ def test_a_read_only_registry_takes_nothing(tmp_path: Path) -> None:
             editor.put_blob("app", NOWHERE, 1, lambda: iter([b"x"]))
 
 
+def test_a_pull_through_cache_takes_nothing_and_deletes_nothing(
+    tmp_path: Path, second: DockerRegistry
+) -> None:
+    with (
+        DockerRegistry(tmp_path / "cache", cache_of=second.url) as cache,
+        editor_of(cache.url) as editor,
+    ):
+        manifest = encode(image_manifest([b"layer"]))
+        with pytest.raises(RegistryRefusesError, match=r"405 to PUT.*pull-through cache never"):
+            editor.put_manifest("app", "1", manifest, DOCKER_MANIFEST)
+        with pytest.raises(RegistryRefusesError, match=r"405 to DELETE.*pull-through cache never"):
+            editor.delete_manifest("app", NOWHERE)
+
+
 def test_a_password_is_sent_once_asked_for_and_a_wrong_one_tried_once(
     registry: DockerRegistry,
 ) -> None:

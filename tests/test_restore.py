@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.restore.wanted import WantedManifest, select
+from exporter.support.step_progress import step_progress
 from tests.exporter_process import REPOSITORY, Metrics, environment_of
 from tests.fake_registry import Reply, Request
 from tests.in_process import Outcome, run_command
@@ -150,6 +151,27 @@ def test_what_apply_deletes_by_a_plan_comes_back_by_its_journal(
     assert content_of(registry.root) == before
     assert figures_of(registry.root) == figures
     assert tags_by_time(registry.root) == TAGS
+
+
+@BOTH
+def test_indexes_in_indexes_and_odd_names_come_back(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    odd = "0.a_b/c--d/e__f-9"
+    with RegistryClient(registry.url) as client:
+        images = [client.push_image(odd, None, [name.encode()], oci=True) for name in "xy"]
+        inner = [client.push_index(odd, None, [image], oci=True) for image in images]
+        client.push_index(odd, "_V1.0_x--Y.", [*inner, images[0]], oci=True)
+    before = content_of(registry.root)
+    save(registry.root, tmp_path / "backup")
+    lines = [*delete_shop(registry, odd), *delete_shop(registry, OTHER), *delete_shop(registry)]
+    registry.stop()
+    registry.garbage_collect()
+    registry.start()
+    journal = write_journal(tmp_path / "journal", registry.root, lines, backup=tmp_path / "backup")
+    outcome = restore(registry, journal)
+    assert outcome.exit_code == 0, outcome
+    assert content_of(registry.root) == before
 
 
 @BOTH
@@ -317,11 +339,13 @@ def test_another_store_is_not_restored_into_unless_it_is_forced(
             assert client.tags(SHOP) == sorted(TAGS)
 
 
+@BOTH
 def test_blobs_of_which_the_registry_only_remembers_that_it_had_them(
-    tmp_path: Path,
+    tmp_path: Path, version: int
 ) -> None:
     """After a collector run without a restart the registry answers from its memory."""
-    with DockerRegistry(tmp_path / "store", cached=True) as registry:
+    program = require_registry(version)
+    with DockerRegistry(tmp_path / "store", cached=True, program=program) as registry:
         with RegistryClient(registry.url) as client:
             push_shop(client)
         before = content_of(registry.root)
@@ -451,6 +475,21 @@ def test_a_terminal_shows_how_far_it_is(registry: DockerRegistry, tmp_path: Path
     assert "Putting back" in shown
     assert "12/12" in shown
     assert [line.partition(" ")[0] for line in written.splitlines()] == ["left:", "put", "the"]
+
+
+def test_without_a_terminal_the_log_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    seconds = iter(range(0, 1000, 20))
+    with (
+        caplog.at_level("INFO"),
+        step_progress("Putting back", 5, lambda: next(seconds)) as progress,
+    ):
+        for _ in range(5):
+            progress.advance()
+            with progress.aside():
+                pass
+        progress.close()
+    assert [vars(each)["fields"]["done"] for each in caplog.records] == [2, 4]
+    assert {each.message for each in caplog.records} == {"putting back"}
 
 
 def test_a_reader_that_goes_away_is_no_success(registry: DockerRegistry, tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
-"""Show on a terminal how many steps of a known number are done."""
+"""Show how many steps of a known number are done."""
 
+import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
+from exporter.support.logs import fields
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+_log = logging.getLogger(__name__)
+
+_LOG_SECONDS = 30.0
 
 
 class StepProgress(Protocol):
@@ -23,13 +32,15 @@ class StepProgress(Protocol):
 
 
 @contextmanager
-def step_progress(description: str, total: int) -> Iterator[StepProgress]:
-    """Yield a progress bar on standard error; without a terminal it shows nothing.
+def step_progress(
+    description: str, total: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[StepProgress]:
+    """Yield a progress bar on standard error; without a terminal it logs now and then.
 
-    The bar disappears at the end.
+    The bar disappears at the end. ``clock`` returns seconds, for the log.
     """
     if not sys.stderr.isatty():
-        yield _Silence()
+        yield _Log(description.lower(), total, clock)
         return
     from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.progress import (  # noqa: PLC0415 - the same
@@ -44,11 +55,22 @@ def step_progress(description: str, total: int) -> Iterator[StepProgress]:
         yield _Bar(bars, bars.add_task(description, total=total))
 
 
-class _Silence:
-    """Shows nothing."""
+class _Log:
+    """A line in the log, now and then."""
+
+    def __init__(self, description: str, total: int, clock: Callable[[], float]) -> None:
+        self._description = description
+        self._total = total
+        self._clock = clock
+        self._done = 0
+        self._due = clock() + _LOG_SECONDS
 
     def advance(self) -> None:
-        return
+        self._done += 1
+        now = self._clock()
+        if now >= self._due:
+            self._due = now + _LOG_SECONDS
+            _log.info(self._description, extra=fields(done=self._done, total=self._total))
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
