@@ -14,7 +14,7 @@ import pytest
 from tests.applied import APP, Place, fill, make_older, place
 from tests.exporter_process import REPOSITORY
 from tests.fake_registry import Reply, Request
-from tests.registry_proxy import RegistryProxy, failing
+from tests.registry_proxy import RegistryProxy, failing, pass_on
 from tests.servers import PASSWORD, USERNAME, DockerRegistry, RegistryClient
 
 KILLS = int(os.environ.get("APPLY_KILLS", "20"))
@@ -152,6 +152,60 @@ def test_between_two_attempts_it_looks_again(tmp_path: Path) -> None:
             done = there.apply(*YES, "--registry.url", proxy.url)
         assert (done.exit_code, done.complaints) == (3, "")
         assert there.client.tags(APP) == ["new", "old-1", "stays"]
+
+
+def test_tags_that_the_registry_has_left_are_removed_all_the_same(tmp_path: Path) -> None:
+    """Version 2 gives up on the tags if it meets one that is just being written."""
+    with place(tmp_path) as there:
+        digests = push_many(there, 3)
+        there.plan("--match=team/app:old-.*")
+        (link,) = there.registry.root.glob("**/stays/current/link")
+        answers: list[int] = []
+
+        def gate(request: Request) -> Reply | None:
+            if request.method != "DELETE" or not request.path.endswith(digests[1]) or answers:
+                return None
+            content, status = link.read_bytes(), link.stat()
+            link.write_bytes(b"")
+            reply = pass_on(request, there.registry.url + request.target)
+            link.write_bytes(content)
+            os.utime(link, ns=(status.st_atime_ns, status.st_mtime_ns))
+            answers.append(reply.status)
+            return reply
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            done = there.apply(*YES, "--registry.url", proxy.url)
+        assert answers == [500]
+        assert (done.exit_code, done.complaints) == (0, "")
+        assert there.client.tags(APP) == ["stays"]
+        assert {line["result"] for line in there.journal} == {"asked", "deleted"}
+
+
+def test_a_push_that_makes_the_registry_refuse_a_deletion_is_no_failure(tmp_path: Path) -> None:
+    """Version 2 answers 400 while the link of the manifest is being written."""
+    with place(tmp_path) as there:
+        digests = push_many(there, 3)
+        there.plan("--match=team/app:old-.*")
+        content, media_type = there.client.manifest(APP, digests[1])
+        hexadecimal = digests[1].removeprefix("sha256:")
+        (link,) = there.registry.root.glob(f"**/_manifests/revisions/sha256/{hexadecimal}/link")
+        answers: list[int] = []
+
+        def gate(request: Request) -> Reply | None:
+            if request.method != "DELETE" or not request.path.endswith(digests[1]):
+                return None
+            link.write_bytes(b"")
+            reply = pass_on(request, there.registry.url + request.target)
+            there.client.push_manifest(APP, "old-1", content, media_type)
+            answers.append(reply.status)
+            return reply
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            done = there.apply(*YES, "--registry.url", proxy.url)
+        assert answers == [400]
+        assert (done.exit_code, done.complaints) == (3, "")
+        assert "it was pushed again at" in done.output
+        assert there.client.tags(APP) == ["old-1", "stays"]
 
 
 def test_a_registry_that_refuses_ends_it_at_once_with_what_to_do(tmp_path: Path) -> None:

@@ -200,9 +200,10 @@ def rescue_after(
     ]
     if moved:
         return Rescue(tuple(moved), f"the tag {_names(moved)} was moved to it in this moment")
-    pointing = [name for name, (target, _) in after.tags.items() if target == candidate.digest]
-    if pointing:
-        return Rescue((), f"the tag {_names(pointing)} was written in this moment")
+    pointing = {name: link for name, link in after.tags.items() if link[0] == candidate.digest}
+    written = [name for name, link in pointing.items() if link != before.tags.get(name)]
+    if written:
+        return Rescue((), f"the tag {_names(written)} was written in this moment")
     for root, tag in _roots(candidate.digest, after).items():
         if _lists(root, candidate.digest, listed_by):
             return Rescue((), f"{_needer(tag)} needs it since this moment")

@@ -230,7 +230,9 @@ class _Run:
                     count += 1
                     progress.advance()
             except ExporterError as error:
-                self._failure = error
+                # a request to stop also ends the repetition of a request that has failed
+                if not self._environment.should_stop():
+                    self._failure = error
         is_partial = count < len(going)
         self._environment.say(*self._summary(pricing, steps, len(going) - count))
         if self._failure is not None:
