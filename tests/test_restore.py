@@ -407,20 +407,23 @@ class Interruption:
 
     Attributes:
         process: that makes them.
-        left: requests before the one at which the signal is sent.
+        left: requests up to the one at which the signal is sent.
 
     """
 
-    def __init__(self, number: signal.Signals, left: int) -> None:
+    def __init__(self, number: signal.Signals, left: int, *, passes_on: bool = True) -> None:
+        """``passes_on``: whether that request gets to the registry."""
         self.process: subprocess.Popen[str] | None = None
         self.left = left
         self._number = number
+        self._passes_on = passes_on
 
     def __call__(self, _: Request) -> Reply | None:
         self.left -= 1
-        if self.left == 0 and self.process is not None:
-            self.process.send_signal(self._number)
-        return None
+        if self.left != 0 or self.process is None:
+            return None
+        self.process.send_signal(self._number)
+        return None if self._passes_on else Reply(b"", 503)
 
 
 def test_an_interrupt_ends_it_after_the_running_request(
@@ -519,30 +522,24 @@ def test_it_may_be_killed_at_any_moment_and_run_again(
     registry.stop()
     registry.garbage_collect()
     shutil.copytree(registry.root, tmp_path / "deleted")
+    registry.start()
+    with RegistryProxy(registry.url) as proxy:
+        assert restore(registry, tmp_path / "backup", url=proxy.url).exit_code == 0
+        requests = len(proxy.requests)
     chance = random.Random(19)  # noqa: S311 - no secret
-    requests = killed = 0
-    for round_number in range(KILLS + 1):
-        registry.stop()
-        shutil.rmtree(registry.root)
+    for _ in range(KILLS):
+        shutil.rmtree(registry.root)  # it looks there anew for each request
         shutil.copytree(tmp_path / "deleted", registry.root)
-        registry.start()
-        # the first round counts the requests, and its signal comes too late
-        interruption = Interruption(signal.SIGKILL, chance.randint(1, requests or 10**6))
-        if not round_number:
-            interruption.left = 10**6
-        with RegistryProxy(registry.url, gate=interruption) as proxy:
-            interruption.process = started(registry, tmp_path / "backup", proxy.url)
-            interruption.process.communicate(timeout=60)
-        if not round_number:
-            requests = 10**6 - interruption.left
-            assert interruption.process.returncode == 0
-        else:
-            killed += interruption.process.returncode == -signal.SIGKILL
-            outcome = restore(registry, tmp_path / "backup")
-            assert outcome.exit_code == 0, outcome
+        arrives = chance.random() < 0.5
+        kill = Interruption(signal.SIGKILL, chance.randint(1, requests), passes_on=arrives)
+        with RegistryProxy(registry.url, gate=kill) as proxy:
+            kill.process = started(registry, tmp_path / "backup", proxy.url)
+            kill.process.communicate(timeout=60)
+        assert kill.process.returncode == -signal.SIGKILL
+        outcome = restore(registry, tmp_path / "backup")
+        assert outcome.exit_code == 0, outcome
         assert content_of(registry.root) == before
         assert tags_by_time(registry.root) == TAGS
-    assert killed == KILLS
     assert without_uploads(figures_of(registry.root)) == without_uploads(figures)
     assert {line["tag"] for line in recorded(registry)} == set(TAGS)
 
