@@ -1,12 +1,15 @@
-"""``backup`` killed with -9 at random moments: what is there is whole, and the next run ends it."""
+"""``backup`` killed or interrupted: what is there is whole, and the next run continues."""
 
 import hashlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from demo.store import StoreBuilder, noise
 from exporter.backup.reader import BackupReader
@@ -24,7 +27,7 @@ AT_MOST = 1.2
 def build(root: Path) -> StoreBuilder:
     store = StoreBuilder(root)
     for name in ("a", "a/b", "c"):
-        for number in range(20):
+        for number in range(12):
             layers = [noise("base", 200_000), noise(f"{name}{number}", 20_000)]
             store.image(name, f"{number}", layers)
     return store
@@ -91,3 +94,37 @@ def test_a_kill_at_any_moment_leaves_what_is_whole_and_the_next_run_continues(
     assert_whole(place)
     assert run_command("verify", "--backup", place).exit_code == 0
     assert not list(place.glob("_temporary/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_it_and_the_same_command_continues(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    store, place = StoreBuilder(tmp_path / "registry"), tmp_path / "backup"
+    store.image("first", "1")
+    for each in range(800):  # takes seconds
+        store.image("later", f"{each}")
+    arguments = ("backup", "--storage.root", store.root, "--same-filesystem", place)
+    with subprocess.Popen(
+        command_line(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment_of(),
+    ) as process:
+        deadline = time.monotonic() + START_SECONDS
+        while not (place / "first/_layout/index.json").exists():
+            assert time.monotonic() < deadline, "it writes nothing"
+        process.send_signal(number)
+        output, complaints = process.communicate(timeout=30)
+    assert process.returncode == 130, complaints
+    assert "interrupted; what is saved can be used, and the same command continues" in complaints
+    assert "whole store in the backup: 2 repositories" in output
+    assert_whole(place)
+    assert list(BackupReader(place).repositories()) == ["first"]
+    assert b'"last_complete": null' in (place / "_backup.json").read_bytes()
+    outcome = run_command(*arguments)
+    assert outcome.exit_code == 0
+    assert "copied 0 files" not in outcome.output
+    assert run_command("verify", "--backup", place).exit_code == 0

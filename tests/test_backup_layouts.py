@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,25 @@ from tests.servers import (
     image_config,
     image_manifest,
     require,
+    require_registry,
 )
 
 LAYERS = [b"a layer", b"another layer"]
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 ARTIFACT_CONFIG = b"{}"
+
+
+@pytest.fixture(params=[2, 3])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DockerRegistry]:
+    program = require_registry(request.param)
+    with DockerRegistry(tmp_path / "registry", program=program) as server:
+        yield server
+
+
+@pytest.fixture
+def registry_client(registry: DockerRegistry) -> Iterator[RegistryClient]:
+    with RegistryClient(registry.url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -121,6 +137,32 @@ def test_a_layout_has_an_entry_for_each_tag_and_for_each_manifest_without_one(
         "io.github.registry-storage-exporter.pushed-at",
         "io.github.registry-storage-exporter.tagged-at",
     }
+
+
+def test_pushes_meanwhile_do_no_harm(registry: DockerRegistry, tmp_path: Path) -> None:
+    with RegistryClient(registry.url) as client:
+        client.push_image("team/app", "first", LAYERS)
+    ended = threading.Event()
+
+    def push() -> None:
+        with RegistryClient(registry.url) as client:
+            number = 0
+            while not ended.is_set():
+                client.push_image("team/app", "latest", [b"%d" % number, b"base"])
+                client.push_image(f"team/app{number % 5}", f"{number}", [b"other %d" % number])
+                number += 1
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    try:
+        for _ in range(8):
+            place = back_up(registry, tmp_path)
+            assert run_command("verify", "--backup", place).exit_code == 0
+    finally:
+        ended.set()
+        thread.join()
+    place = back_up(registry, tmp_path)
+    assert len(BackupReader(place).entries("team/app")) > 1
 
 
 def back_up(registry: DockerRegistry, tmp_path: Path) -> Path:

@@ -139,3 +139,18 @@ def test_serve_reads_it_again_and_shows_the_problem(store: StoreBuilder, tmp_pat
         assert "BackupMissing" not in {each["alert"] for each in problems}
         status = json.loads((place / "_backup.json").read_bytes())
         assert status["last_complete"]["complete"] is True
+
+
+def test_a_place_that_hangs_stops_neither_scans_nor_scrapes_nor_the_end(
+    store: StoreBuilder, tmp_path: Path
+) -> None:
+    place = tmp_path / "backup"
+    place.mkdir()
+    os.mkfifo(place / "_backup.json")  # whoever opens it waits, as on a dead mount
+    flags = ("--storage.root", store.root, "--backup.dir", place, "--scan.interval", "1s")
+    with Exporter(*flags) as exporter:
+        store.image("later", "1")
+        exporter.wait_for(lambda page: page.value("docker_registry_repositories") == 3)
+        assert exporter.value(LAST) is None
+        assert exporter.value(THRESHOLD, alert="BackupMissing", severity="warning") == 172_800
+        assert exporter.terminate().exit_code == 0
