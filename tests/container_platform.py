@@ -297,7 +297,7 @@ class ContainerPlatform:
             case ["restart", "docker-registry"]:
                 return self._set(line, "none-", force=True)
             case ["-q", "is-active", "docker-registry"]:
-                return self._running()
+                return Answer(0 if self._is_up else 3)
         raise NotImplementedError(line)
 
     def _compose_up(self, line: str, options: list[str], request: Mapping[str, Any]) -> Answer:
