@@ -123,8 +123,7 @@ def _collect(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
 
 def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.report.run import ReportSource, report, request_of
-    from exporter.compose import census, plan_command, scan
-    from exporter.views.action import CommandLines
+    from exporter.compose import census, command_lines, scan
 
     request = request_of(parsed)
     if request.disk:
@@ -140,7 +139,7 @@ def _report(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> i
         scanned.store,
         scanned.subject.snapshot,
         scanned.options,
-        CommandLines(plan_command(settings, PROGRAM), scanned.operator),
+        command_lines(settings, PROGRAM, scanned.operator),
         scanned.subject.storage_limit,
         now=time.time(),
         least_available=settings.alerts.storage_almost_full.warning,

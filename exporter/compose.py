@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from exporter.history.port import History
     from exporter.registry.http import RegistryEndpoint, RequestObserver
     from exporter.registry.port import RegistryEditor
+    from exporter.views.action import CommandLines
     from exporter.views.deletion_plan.request import RetentionPolicy
 
 _log = logging.getLogger(__name__)
@@ -274,20 +275,13 @@ def census(settings: Settings) -> tuple[Store, "Census | None"]:
         return store, take_census_once(store, show, settings.scan.max_ops_per_second)
 
 
-def plan_command(settings: Settings, program: str) -> str:
-    """Return how to run ``plan`` with these settings: without CapRover's it names what runs."""
-    usual = Settings()
-    flags = (
-        ("--storage.root", settings.storage.root, usual.storage.root),
-        ("--registry.gc-dialect", settings.registry.gc_dialect, usual.registry.gc_dialect),
-        *(("--caprover.config-dir", each, None) for each in settings.caprover.config_dir),
-        ("--caprover.image-prefix", settings.caprover.image_prefix, usual.caprover.image_prefix),
-    )
-    words = [program, "plan"]
-    for flag, value, default in flags:
-        if value != default:
-            words += [flag, printable(str(value))]
-    return shlex.join(words)
+def command_lines(settings: Settings, program: str, operator: OperatorCommands) -> "CommandLines":
+    """Return what an operator runs here; ``program`` is the exporter's own name."""
+    from exporter.settings.command_lines import apply_command, plan_command
+    from exporter.views.action import CommandLines
+
+    plan, carry_out = plan_command(settings, program), apply_command(settings, program)
+    return CommandLines(plan, operator, carry_out)
 
 
 def retention_policy(settings: Settings) -> "RetentionPolicy":

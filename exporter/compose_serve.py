@@ -14,11 +14,11 @@ from exporter.compose import (
     analysis_options,
     backup_reading,
     cache_path,
+    command_lines,
     external_path,
     history_path,
     open_platform,
     open_store,
-    plan_command,
     registry_question,
     route_prefix,
     subject_of,
@@ -49,7 +49,6 @@ from exporter.settings.model import Settings, WebSettings
 from exporter.store.filesystem.follow_options import FollowOptions
 from exporter.support.memory_allocator import return_large_blocks
 from exporter.support.stop_signals import StopWish
-from exporter.views.action import CommandLines
 from exporter.views.snapshot_view import Viewer, ViewOptions
 from exporter.web.access.policy import access_by
 from exporter.web.api.routes import Api
@@ -119,7 +118,7 @@ def _service(settings: Settings, program: str) -> Service:
     view_options = ViewOptions(
         store,
         options,
-        CommandLines(plan_command(settings, program), operator),
+        command_lines(settings, program, operator),
         settings.storage.limit,
         subject.thresholds,
         None if recorded is None else HistoryReader(recorded, lambda: identity.known),

@@ -178,7 +178,12 @@ def test_only_the_command_line_uses_the_composition_root() -> None:
 def test_only_composition_and_configuration_name_a_platform() -> None:
     """All other modules use the port, and would work with another platform."""
     named = {each for each, path in MODULES.items() if "caprover" in path.read_text().lower()}
-    allowed = ("exporter.platforms.caprover", "exporter.settings.model", *COMPOSITION_ROOTS)
+    allowed = (
+        "exporter.platforms.caprover",
+        "exporter.settings.model",
+        "exporter.settings.command_lines",
+        *COMPOSITION_ROOTS,
+    )
     assert {each for each in named if not within(each, allowed)} == set(NAMES_CAPROVER)
 
 

@@ -18,7 +18,6 @@ _CACHE = (
     "a pull-through cache answers 405 to every deletion; it removes an image by itself some time "
     "after it was cached"
 )
-_DELETE = "# delete each manifest that plan.txt lists; its first lines say how"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,13 @@ class CommandLines:
     Attributes:
         plan: runs ``plan`` on the same store with the same settings.
         operator: runs the registry's collector, and restarts the registry.
+        apply: carries out the plan in the file ``plan.txt``, after a backup.
 
     """
 
     plan: str
     operator: OperatorCommands = STANDALONE
+    apply: str = "apply plan.txt"
 
 
 def collector_commands(
@@ -80,7 +81,7 @@ class CommandWriter:
         self._is_cache = reading.inventory.is_cache
         self._dialect = options.dialect
         self._operator = commands.operator
-        self._plan = commands.plan
+        self._plan, self._apply = commands.plan, commands.apply
         self.platform = "" if options.ownership is None else options.ownership.platform
         self.broken = tuple(_broken(integrity))
 
@@ -100,7 +101,7 @@ class CommandWriter:
             frees,
             (
                 f"{self._plan} {selection} --output plan.txt",
-                _DELETE,
+                self._apply,
                 *(() if is_blocked else self.collector()),
             ),
             (*warnings, *self.broken, _BLOCKED if is_blocked else QUIET),

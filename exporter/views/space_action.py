@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.freeable import Kind, Needs
 from exporter.analysis.deletion.freeing import Freeing, Step, plan_freeing
+from exporter.analysis.deletion.protection import find_protected
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.analysis.reachability import reaches_of
 from exporter.domain.model import FilesystemUsage
@@ -52,7 +53,7 @@ def space_action(
         reading.inventory,
         reaches,
         CollectorAfter(reading.inventory, reaches, options.dialect),
-        Needs(uses, changed_at),
+        Needs(uses, changed_at, find_protected(reading.inventory, options.protect)),
         wanted,
         run.frees.bytes,
     )
