@@ -421,9 +421,10 @@ def sha256(path: Path) -> str:
 def test_a_repository_of_ten_thousand_tags_takes_seconds(
     builder: StoreBuilder, run: Run, place: Path
 ) -> None:
-    config = b"{}"
-    for number in range(10_000):
-        builder.image("app", f"{number}", [b"base", b"%d" % number], config)
+    for number in range(1000):
+        image = builder.image("app", f"{number}", [b"%d" % number], b"{}")
+        for other in range(9):
+            builder.tag("app", f"{number}.{other}", image)
     started = time.monotonic()
     assert run().exit_code == 0
     first = time.monotonic() - started
@@ -432,7 +433,7 @@ def test_a_repository_of_ten_thousand_tags_takes_seconds(
     started = time.monotonic()
     assert run().exit_code == 0
     again = time.monotonic() - started
-    assert (first < 60, again < 15) == (True, True), (first, again)
+    assert (first < 30, again < 15) == (True, True), (first, again)
 
 
 # verify --backup
