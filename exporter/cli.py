@@ -325,7 +325,7 @@ COMMANDS = {
         _options_of("apply.options"),
     ),
     "restore": Command(
-        "put back what was deleted, from a backup or a journal",
+        "restore what was deleted, from a backup or a journal",
         _restore,
         _options_of("restore.options"),
     ),

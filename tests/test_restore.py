@@ -113,15 +113,18 @@ def test_an_apply_is_taken_back_to_the_byte_by_its_journal_alone(
     assert content_of(registry.root) == before
     assert figures_of(registry.root) == figures
     assert tags_by_time(registry.root) == TAGS
-    assert "put back 7 manifests and 5 tags; 0 blobs sent" in outcome.output
-    assert "the tags that were put back have the time of now" in outcome.output
+    assert "restored 7 manifests and 5 tags; 0 blobs sent" in outcome.output
+    assert (
+        "the registry dates what was restored with the present time; the old times of tags are"
+        in outcome.output
+    )
     assert [(each["tag"], each["pushed_at"]) for each in recorded(registry)] == [
         (tag, EPOCH + 60 * number) for number, tag in enumerate(TAGS)
     ]
     assert {each["store"] for each in recorded(registry)} == {str(registry.root.resolve())}
     again = restore(registry, journal)
     assert again.exit_code == 0
-    assert "put back 0 manifests and 0 tags" in again.output
+    assert "restored 0 manifests and 0 tags" in again.output
     assert "12 were there already" in again.output
     assert len(recorded(registry)) == 5
 
@@ -194,11 +197,11 @@ def test_after_the_collector_a_backup_with_blobs_brings_everything_back(
     assert content_of(registry.root) == before
     assert figures_of(registry.root) == figures
     assert pulled(registry, tmp_path / "after") == images
-    assert re.search(r"put back 7 manifests and 5 tags; \d+ blobs sent", outcome.output)
+    assert re.search(r"restored 7 manifests and 5 tags; \d+ blobs sent", outcome.output)
     # the backup itself names the same and more
     whole = restore(registry, tmp_path / "backup")
     assert (whole.exit_code, whole.complaints) == (0, "")
-    assert "put back 0 manifests and 0 tags" in whole.output
+    assert "restored 0 manifests and 0 tags" in whole.output
 
 
 def test_a_backup_without_the_blobs_says_what_is_missing_after_the_collector(
@@ -212,9 +215,9 @@ def test_a_backup_without_the_blobs_says_what_is_missing_after_the_collector(
     outcome = restore(registry, tmp_path / "backup")
     assert outcome.exit_code == 3
     assert "which neither the registry nor the backup has" in outcome.output
-    assert f"left: {SHOP}:9: its manifest is not back" in outcome.output
+    assert f"not restored: {SHOP}:9: its manifest is not there" in outcome.output
     assert f"{OTHER}@" not in outcome.output
-    assert "left, see above" in outcome.output
+    assert "not restored, see above" in outcome.output
 
 
 def test_a_journal_without_a_backup_says_that_the_collector_has_run(
@@ -229,7 +232,7 @@ def test_a_journal_without_a_backup_says_that_the_collector_has_run(
     assert "is not in the store any more: the collector has run, and there is no backup" in (
         outcome.output
     )
-    assert outcome.output.count("left: ") == 12
+    assert outcome.output.count("not restored: ") == 12
 
 
 def test_a_journal_alone_needs_the_files_of_the_store(
@@ -270,9 +273,11 @@ def test_tags_that_point_elsewhere_now_stay_unless_it_is_forced(
         newer = client.push_image(SHOP, "8", [b"pushed meanwhile"])
         outcome = restore(registry, journal)
         assert outcome.exit_code == 3
-        moved = rf"left: {SHOP}:8: it points to {newer} now; --force moves it back to sha256:"
+        moved = (
+            rf"not restored: {SHOP}:8: it points to {newer} now; --force moves it back to sha256:"
+        )
         assert re.search(moved, outcome.output)
-        assert "put back 7 manifests and 4 tags" in outcome.output
+        assert "restored 7 manifests and 4 tags" in outcome.output
         assert client.tags(SHOP) == sorted(TAGS)
         assert restore(registry, journal, "--force").exit_code == 0
     after = content_of(registry.root)
@@ -290,12 +295,12 @@ def test_only_what_is_asked_for_comes_back_with_what_belongs_to_it(
     found = manifests_of(registry.root, SHOP)
     assert sorted(tag for tags in found.values() for tag in tags) == ["1", "7"]
     assert len(found) == 4  # the index, its two platforms, its signature
-    assert "put back 4 manifests and 2 tags" in outcome.output
+    assert "restored 4 manifests and 2 tags" in outcome.output
     (plain,) = (digest for digest, tags in manifests.items() if "9" in tags)
     outcome = restore(registry, tmp_path / "backup", "--match", f"{SHOP}@{plain}")
-    assert "put back 1 manifest and 2 tags" in outcome.output
+    assert "restored 1 manifest and 2 tags" in outcome.output
     outcome = restore(registry, tmp_path / "backup", "--repository", OTHER)
-    assert "put back 0 manifests and 0 tags; 0 blobs sent (0 B); 4 were" in outcome.output
+    assert "restored 0 manifests and 0 tags; 0 blobs sent (0 B); 4 were" in outcome.output
     for option, value in (("--repository", "team"), ("--match", "no/such:tag")):
         outcome = restore(registry, tmp_path / "backup", option, value)
         assert outcome.exit_code == 2
@@ -318,7 +323,7 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
     assert not (tmp_path / "state").exists()
     real = restore(registry, tmp_path / "backup")
     assert outcome.output.strip() == (
-        real.output.splitlines()[0].replace("put back", "would put back").replace("sent", "to send")
+        real.output.splitlines()[0].replace("restored", "would restore").replace("sent", "to send")
     )
 
 
@@ -475,16 +480,16 @@ def test_a_terminal_shows_how_far_it_is(registry: DockerRegistry, tmp_path: Path
     state = ("--cache.path", tmp_path / "state/inventory.sqlite")
     exit_code, written, shown = run_on_terminal("restore", *arguments, *state)
     assert exit_code == 3
-    assert "Putting back" in shown
+    assert "Restoring" in shown
     assert "12/12" in shown
-    assert [line.partition(" ")[0] for line in written.splitlines()] == ["left:", "put", "the"]
+    assert [line.partition(" ")[0] for line in written.splitlines()] == ["not", "restored", "the"]
 
 
 def test_without_a_terminal_the_log_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
     seconds = iter(range(0, 1000, 20))
     with (
         caplog.at_level("INFO"),
-        step_progress("Putting back", 5, lambda: next(seconds)) as progress,
+        step_progress("Restoring", 5, lambda: next(seconds)) as progress,
     ):
         for _ in range(5):
             progress.advance()
@@ -492,7 +497,7 @@ def test_without_a_terminal_the_log_says_how_far_it_is(caplog: pytest.LogCapture
                 pass
         progress.close()
     assert [vars(each)["fields"]["done"] for each in caplog.records] == [2, 4]
-    assert {each.message for each in caplog.records} == {"putting back"}
+    assert {each.message for each in caplog.records} == {"restoring"}
 
 
 def test_a_reader_that_goes_away_is_no_success(registry: DockerRegistry, tmp_path: Path) -> None:

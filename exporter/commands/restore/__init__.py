@@ -1,1 +1,1 @@
-"""The command ``restore``: put back what was deleted, from a backup or a journal."""
+"""The command ``restore``: restore what was deleted, from a backup or a journal."""

@@ -30,7 +30,7 @@ class StoppedError(Exception):
 
 @dataclass(slots=True)
 class Tally:
-    """What was put back, or would be.
+    """What was restored, or would be.
 
     Attributes:
         manifests: how many.
@@ -52,7 +52,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """How manifests are put back, and how that is stopped.
+    """How manifests are restored, and how that is stopped.
 
     Attributes:
         should_stop: whether to end with StoppedError.

@@ -11,7 +11,7 @@ from exporter.commands.pattern_option import parse_pattern
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What to put back, and how.
+    """What to restore, and how.
 
     Attributes:
         source: the directory of a backup, or the journal of ``apply``.
@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also move back tags that point elsewhere now, and accept another store",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be put back")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be restored")
     add_max_rate(parser)
     parser.add_argument(
         "--backup",

@@ -1,7 +1,7 @@
-"""The file ``restored.jsonl``: which tags were put back, and when they were pushed before.
+"""The file ``restored.jsonl``: which tags were restored, and when they were pushed before.
 
-What is put back is new to the registry. The file keeps the old times, one line for each tag. A line
-is written before its tag is put: if the process is killed in between, the next run puts the tag and
+What is restored is new to the registry. The file keeps the old times, one line for each tag. A line
+is written before its tag: if the process is killed in between, the next run restores the tag and
 writes a second line.
 """
 

@@ -1,6 +1,6 @@
-"""The command ``restore``: put back manifests, then tags, and say what stays away.
+"""The command ``restore``: manifests, then tags, and what cannot be restored.
 
-It may be killed at any moment and run again: what is there is not sent again. A tag is put back
+It may be killed at any moment and run again: what is there is not sent again. A tag is restored
 only after its manifest, and a manifest only after what it needs.
 """
 
@@ -56,7 +56,7 @@ class Environment:
     """Injected I/O: output, clock, stop signal.
 
     Attributes:
-        output: receives what stays away, and the summary.
+        output: receives what is not restored, and the summary.
         note: receives remarks for people.
         clock: returns Unix seconds.
         should_stop: whether the run is to end.
@@ -78,7 +78,7 @@ def restore(
     editor: RegistryEditor,
     environment: Environment,
 ) -> Verdict:
-    """Put back what the request asks for of the source.
+    """Restore what the request asks for of the source.
 
     ``store`` is read if it can be and is the one that the source is of. Raises ConfigurationError
     if nothing is asked for, or if it is another store; ApiUnavailableError as the editor does.
@@ -135,7 +135,7 @@ def _subject(contents: Contents, digest: str) -> str | None:
 
 def _nothing_asked_for(request: RestoreRequest, source: Source) -> str:
     if not source.wanted:
-        return f"{source.name}: nothing is in it that could be put back"
+        return f"{source.name}: nothing is in it that could be restored"
     held = ", ".join(sorted({each.repository for each in source.wanted})[:5])
     option = "--repository" if request.match is None else "--match"
     return f"{option}: matches nothing in {source.name}, which has repositories such as {held}"
@@ -156,10 +156,10 @@ class _Run:
     record: RestoredTags | None = None
 
     def run(self, wanted: Sequence[WantedManifest]) -> Verdict:
-        """Put everything back that can be, and sum up."""
+        """Restore everything that can be, and sum up."""
         tags = tags_in_order(wanted)
         steps = len(wanted) + len(tags)
-        with step_progress("Putting back", steps) as progress:
+        with step_progress("Restoring", steps) as progress:
             pending = self._steps(wanted, tags, progress)
             done = 0
             try:
@@ -183,7 +183,7 @@ class _Run:
         tags: Sequence[WantedTag],
         progress: StepProgress,
     ) -> Iterator[None]:
-        """Put back one manifest or tag for each item. Raises as :func:`restore`, or stops."""
+        """Restore one manifest or tag for each item. Raises as :func:`restore`, or stops."""
         here, request = self.environment, self.request
         control = Control(here.should_stop, request.dry_run)
         manifests = ManifestRestorer(self.editor, self.contents, self.disk, control, self.tally)
@@ -208,7 +208,7 @@ class _Run:
             if here.should_stop():
                 raise StoppedError
             is_away = (tag.repository, tag.digest) in away
-            reason = "its manifest is not back" if is_away else restorer.restore(tag)
+            reason = "its manifest is not there" if is_away else restorer.restore(tag)
             if reason is not None:
                 self._leave(str(tag), reason, progress)
             yield
@@ -218,15 +218,15 @@ class _Run:
             self.record.add(tag)
 
     def _print_times(self) -> None:
-        """Say that what was put back has new times."""
+        """Say that what was restored has new times."""
         place = None if self.record is None else self.record.place
-        kept = "" if place is None else f"; their old times are recorded in {place}"
-        self._print(f"the tags that were put back have the time of now in the registry{kept}")
+        kept = "" if place is None else f"; the old times of tags are recorded in {place}"
+        self._print(f"the registry dates what was restored with the present time{kept}")
 
     def _leave(self, name: str, reason: str, progress: StepProgress) -> None:
         self.left += 1
         with progress.aside():
-            self._print(f"left: {name}: {printable(reason)}")
+            self._print(f"not restored: {name}: {printable(reason)}")
 
     def _note_end(self, left: int) -> None:
         self.environment.note(
@@ -236,7 +236,7 @@ class _Run:
 
     def _summary(self) -> str:
         tally = self.tally
-        verb = "would put back" if self.request.dry_run else "put back"
+        verb = "would restore" if self.request.dry_run else "restored"
         sent = f"{plural(tally.blobs, 'blob')} sent ({format_size(tally.bytes)})"
         there = tally.manifests_there + tally.tags_there
         parts = [
@@ -245,7 +245,7 @@ class _Run:
             f"{there:,} were there already",
         ]
         if self.left:
-            parts.append(f"{self.left:,} left, see above")
+            parts.append(f"{self.left:,} not restored, see above")
         return "; ".join(parts)
 
     def _print(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""What is to be put back, and where its content is: from a backup, or from a journal."""
+"""What is to be restored, and where its content is: from a backup, or from a journal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

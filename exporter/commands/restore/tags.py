@@ -1,4 +1,4 @@
-"""Put tags back, the oldest first."""
+"""Restore tags, the oldest first."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from exporter.store.format.manifests import media_type_of
 
 
 class TagRestorer:
-    """Puts tags back into one registry that has their manifests."""
+    """Restores tags in one registry that has their manifests."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class TagRestorer:
         self._on_put = on_put
 
     def restore(self, tag: WantedTag) -> str | None:
-        """Put a tag back unless it is there; return why it is not put back, else None.
+        """Restore a tag unless it is there; return why that is not possible, else None.
 
         Raises ApiUnavailableError as the editor does.
         """

@@ -1,4 +1,4 @@
-"""Which manifests and tags are to be put back, and in which order. Pure."""
+"""Which manifests and tags are to be restored, and in which order. Pure."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -113,7 +113,7 @@ def _image_of_tag(tag: str) -> str | None:
 
 
 def tags_in_order(wanted: Iterable[WantedManifest]) -> list[WantedTag]:
-    """Return the tags, the oldest first: put back like this, they keep their order by time."""
+    """Return the tags, the oldest first: restored like this, they keep their order by time."""
     tags = [
         WantedTag(each.repository, tag, each.digest, time)
         for each in wanted
