@@ -10,7 +10,9 @@ import pytest
 
 from demo.store import StoreBuilder
 from exporter.backup.reader import BackupReader
+from tests.exporter_process import REPOSITORY
 from tests.in_process import run_command
+from tests.runbook_pages import blocks_of
 from tests.servers import (
     DOCKER_MANIFEST,
     OCI_INDEX,
@@ -115,6 +117,26 @@ def test_skopeo_reads_the_layouts(
             image_config(LAYERS)
         )
     skopeo("copy", "--all", f"oci:{layout}:index", f"dir:{tmp_path}/index")
+
+
+@pytest.mark.parametrize("tag", ["docker", "list"])
+def test_every_skopeo_reads_a_layout_that_holds_one_docker_image(
+    tag: str, registry: DockerRegistry, pushed: dict[str, tuple[bytes, str]], tmp_path: Path
+) -> None:
+    """Run the commands of the page about backups, to push an image to another repository."""
+    place, page = back_up(registry, tmp_path), (REPOSITORY / "docs/backup.md").read_text()
+    (block,) = (each.content for each in blocks_of(page, "sh") if "mkdir one" in each.content)
+    commands = block.replace("/mnt/backup/registry", str(place)).replace('"1.0"', f'"{tag}"')
+    target = registry.url.replace("http", "docker", 1)
+    commands = commands.replace("docker://registry.example.com/team/app:1.0", f"{target}/copy:1")
+    commands = commands.replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
+    require("jq")
+    script = ["bash", "-eu", "-c", commands]
+    done = subprocess.run(script, capture_output=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with RegistryClient(registry.url) as client:
+        content, media_type = client.manifest("copy", "1")
+    assert pushed[digest_of(content)] == (content, media_type)
 
 
 def test_a_layout_has_an_entry_for_each_tag_and_for_each_manifest_without_one(
