@@ -170,7 +170,7 @@ _LIMITS = Band(
 )
 
 _DISK = Band(
-    heading="The disk",
+    heading="The disk and its maintenance",
     height=7,
     panels=(
         TimeSeries(
@@ -181,9 +181,21 @@ _DISK = Band(
             "census.",
             queries=(Query(series("disk_allocated_bytes"), "{{kind}} {{$legend}}"),),
             unit="bytes",
-            width=24,
+            width=16,
             least=0,
             stacked=True,
+        ),
+        TimeSeries(
+            title="Time since the last maintenance",
+            description="Time since the maintenance routine last succeeded. Empty without "
+            "maintenance.result-file, and if it never did. Dashed: threshold of "
+            "MaintenanceFailing.",
+            queries=(
+                Query(f"time() - ({series('maintenance_last_success_timestamp_seconds')} > 0)"),
+            ),
+            alert="MaintenanceFailing",
+            unit="s",
+            least=0,
         ),
     ),
 )

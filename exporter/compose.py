@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,8 +19,8 @@ from exporter.analysis.analyst import AnalysisOptions, Analyst
 from exporter.analysis.deletion.order import Dating
 from exporter.commands.one_scan import scan_once
 from exporter.domain.alert_threshold import AlertThreshold
-from exporter.domain.backups import LastBackup
 from exporter.domain.errors import ConfigurationError
+from exporter.domain.last_runs import LastRunReading
 from exporter.domain.model import DeletionAnswer
 from exporter.domain.snapshot import VERSION_2, ApiStatus, Snapshot
 from exporter.domain.text import printable
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CACHE_NAME = "inventory.sqlite"
-_BACKUP_MISSING = "BackupMissing"
-"""The alert that is only about a configured place of backups."""
 _HISTORY_NAME = "history.sqlite"  # beside the cache
 _RESTORED_NAME = "restored.jsonl"  # the same
 
@@ -120,9 +119,12 @@ def subject_of(settings: Settings, snapshot: Snapshot) -> Subject:
 
 def _thresholds(settings: Settings) -> tuple[AlertThreshold, ...]:
     """Return the thresholds of the alerts that can fire: a threshold switches its alert on."""
-    silent = {_BACKUP_MISSING} if settings.backup.dir is None else set()
+    places = {
+        "BackupMissing": settings.backup.dir,
+        "MaintenanceFailing": settings.maintenance.result_file,
+    }
     found = settings.alerts.thresholds(settings.scan.interval)
-    return tuple(each for each in found if each.alert not in silent)
+    return tuple(each for each in found if places.get(each.alert, ".") is not None)
 
 
 def registry_question(
@@ -137,17 +139,20 @@ def registry_question(
     return lambda: ask_registry(endpoint, settings.registry.password_file, observer)
 
 
-def backup_reading(settings: Settings) -> Callable[[], LastBackup] | None:
-    """Return a function that looks at the backups; None if no place of backups is configured.
-
-    It raises BackupUnusableError, and may hang on a mount that hangs.
-    """
-    place = settings.backup.dir
-    if place is None:
-        return None
+def last_runs(settings: Settings) -> tuple[LastRunReading, ...]:
+    """Return what says when the backup and the maintenance last ended well, where configured."""
     from exporter.backup.last import read_last_backup
+    from exporter.maintenance.result_file import read_last_maintenance
 
-    return lambda: read_last_backup(place)
+    places = (
+        ("backup", settings.backup.dir, read_last_backup),
+        ("maintenance", settings.maintenance.result_file, read_last_maintenance),
+    )
+    return tuple(
+        LastRunReading(name, partial(read, place))
+        for name, place, read in places
+        if place is not None
+    )
 
 
 def deletion_question(settings: Settings) -> Callable[[str], DeletionAnswer] | None:
@@ -220,7 +225,7 @@ def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True)
             platform,
             Analyst(options),
             ask_registry=ask,
-            read_backup=backup_reading(settings),
+            last_runs=last_runs(settings),
             on_progress=on_progress,
             layer_links=layer_links or options.dialect != VERSION_2,
         )

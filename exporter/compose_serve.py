@@ -12,11 +12,11 @@ from exporter.analysis.analyst import Analyst
 from exporter.analysis.kept_figures import FiguresCodec
 from exporter.compose import (
     analysis_options,
-    backup_reading,
     cache_path,
     command_lines,
     external_path,
     history_path,
+    last_runs,
     open_platform,
     open_store,
     registry_question,
@@ -104,8 +104,7 @@ def _service(settings: Settings, program: str) -> Service:
     stop = threading.Event()
     interval = settings.scan.interval
     identity, recorded = LateIdentity(lambda: store.identity), history_path(settings)
-    backup = backup_reading(settings)
-    sources = Sources(store, platform, ask, analyst, publisher, backup)
+    sources = Sources(store, platform, ask, analyst, publisher, last_runs(settings))
     refresher = StoreRefresher(follower, analyst, publisher, stop, running)
     loops = [
         *reading_loops(sources, interval, stop),

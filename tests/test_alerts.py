@@ -53,6 +53,7 @@ CONTRACT = {
     ("ImagesPartial", "warning", "1h"),
     ("BackupHeadroomLow", "warning", "1h"),
     ("BackupMissing", "warning", "1h"),
+    ("MaintenanceFailing", "warning", "1h"),
     ("APIDown", "critical", "5m"),
     ("APIDisagrees", "warning", "1h"),
     ("CertificateExpiring", "warning", "15m"),

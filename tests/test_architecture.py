@@ -75,6 +75,7 @@ MAY_IMPORT = {
                                   "exporter.store.port"),
     "exporter.backup": ("exporter.domain", "exporter.support", "exporter.store.port",
                         "exporter.store.format", "exporter.store.json_blobs"),
+    "exporter.maintenance": ("exporter.domain",),
     "exporter.platforms.port": ("exporter.domain",),
     "exporter.platforms.caprover": ("exporter.domain", "exporter.store.format",
                                     "exporter.platforms.port"),

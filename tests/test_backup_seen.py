@@ -11,8 +11,8 @@ from demo.store import StoreBuilder
 from exporter.analysis.analyst import Analyst
 from exporter.backup.last import read_last_backup
 from exporter.commands.one_scan import scan_once
-from exporter.domain.backups import LastBackup
 from exporter.domain.errors import BackupUnusableError
+from exporter.domain.last_runs import LastBackup, LastRunReading
 from exporter.store.filesystem.store import FilesystemStore
 from tests.exporter_process import Exporter, Metrics
 from tests.in_process import Outcome, run_command
@@ -114,14 +114,16 @@ def test_a_status_of_another_format_is_unknown(tmp_path: Path) -> None:
 def test_a_mount_that_hangs_does_not_hold_up_one_scan(
     store: StoreBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.commands.one_scan._BACKUP_SECONDS", 0.1)
+    monkeypatch.setattr("exporter.commands.one_scan._LAST_RUN_SECONDS", 0.1)
     released = threading.Event()
 
     def hang() -> LastBackup:
         released.wait()
         return LastBackup()
 
-    snapshot = scan_once(FilesystemStore(store.root), None, Analyst(), read_backup=hang)
+    snapshot = scan_once(
+        FilesystemStore(store.root), None, Analyst(), last_runs=(LastRunReading("backup", hang),)
+    )
     released.set()
     assert (snapshot.backup, snapshot.scan.succeeded) == (None, True)
 

@@ -51,6 +51,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "retention.orphaned": ("0s", "0s"),
     "retention.protect": (".*:latest\ntools/.*", [".*:latest", "tools/.*"]),
     "backup.dir": ("/mnt/backup", "/mnt/backup"),
+    "maintenance.result-file": ("/var/lib/x/result.prom", "/var/lib/x/result.prom"),
     "metrics.max-repositories": ("7", 7),
     "metrics.include-repositories": ("team/.{1,30}", ["team/.{1,30}"]),
     "metrics.exclude-repositories": ("team/pr-[0-9]+\n.*/cache", ["team/pr-[0-9]+", ".*/cache"]),
@@ -82,6 +83,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "alerts.orphaned-repositories.warning": ("512MiB", 512 * 1024**2),
     "alerts.backup-headroom-low.warning": ("1.5", 1.5),
     "alerts.backup-missing.warning": ("3d", "259200s"),
+    "alerts.maintenance-failing.warning": ("15d", "1296000s"),
     "alerts.certificate-expiring.warning": ("3w", "1814400s"),
     "alerts.certificate-expiring.critical": ("7d", "604800s"),
     "alerts.scan-stale.critical": ("20m", "1200s"),
@@ -104,6 +106,7 @@ THRESHOLDS = {
     ("OrphanedRepositories", "warning"): GIB,
     ("BackupHeadroomLow", "warning"): 2,
     ("BackupMissing", "warning"): 172_800,
+    ("MaintenanceFailing", "warning"): 691_200,
     ("CertificateExpiring", "warning"): 1_209_600,
     ("CertificateExpiring", "critical"): 259_200,
     ("ScanStale", "critical"): 900,
@@ -766,7 +769,8 @@ def thresholds(tmp_path: Path, given: Given) -> dict[tuple[str, str], float]:
     """Return the thresholds that ``collect`` exposes, by alert and severity."""
     root = tmp_path / "registry"
     root.mkdir(exist_ok=True)
-    flags = ["--storage.root", str(root), "--backup.dir", str(tmp_path / "backup"), *given.flags]
+    flags = ["--storage.root", str(root), "--backup.dir", str(tmp_path / "backup")]
+    flags += ["--maintenance.result-file", str(tmp_path / "result.prom"), *given.flags]
     if given.settings:
         file = tmp_path / "settings.yml"
         file.write_text(yaml.safe_dump(nested(given.settings)))

@@ -25,6 +25,7 @@ from exporter.metrics.instruments import (
 from exporter.metrics.metric import Metric, Subject
 from tests.fake_registry import FakeServer, routes_of
 from tests.in_process import run_command
+from tests.maintenance_result import write_result
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 EVERY = EVERY_METRIC
@@ -77,9 +78,11 @@ def test_the_exposed_metrics_are_exactly_those_of_the_catalogue(tmp_path: Path) 
     backup = tmp_path / "backup"
     saved = run_command("backup", "--storage.root", store.root, "--same-filesystem", backup)
     assert saved.exit_code == 0
+    result = tmp_path / "result.prom"
+    write_result(result, completed_at=1, freed_bytes=1)
     with FakeServer(routes_of(app=["1"])) as server:
         arguments = ["--storage.limit", "1GiB", "--registry.url", server.url]
-        arguments += ["--backup.dir", str(backup)]
+        arguments += ["--backup.dir", str(backup), "--maintenance.result-file", str(result)]
         arguments += ["--caprover.config-dir", str(captain), "--retention.keep-last", "1"]
         arguments += ["--web.external-url", "https://example.com/registry"]
         outcome = run_command("collect", "--storage.root", store.root, *arguments)

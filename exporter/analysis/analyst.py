@@ -15,9 +15,9 @@ from exporter.analysis.deletion.retention import CollectorAfter, price_policies,
 from exporter.analysis.reachability import Reaches, reaches_of
 from exporter.analysis.store_figures import analyse
 from exporter.analysis.tag_uses import uses_of_tags
-from exporter.domain.backups import LastBackup
 from exporter.domain.census import Census
 from exporter.domain.images import AppImages
+from exporter.domain.last_runs import LastBackup, LastRun
 from exporter.domain.model import FilesystemUsage, Inventory
 from exporter.domain.snapshot import (
     ApiStatus,
@@ -150,9 +150,13 @@ class Analyst:
         """Return the snapshot after a census of the store's disk."""
         return replace(before, census=census)
 
-    def with_backup(self, before: Snapshot, backup: LastBackup) -> Snapshot:
-        """Return the snapshot after a look at the backups."""
-        return before if backup == before.backup else replace(before, backup=backup)
+    def with_last_run(self, before: Snapshot, run: LastRun) -> Snapshot:
+        """Return the snapshot after it was read when a backup or the maintenance last ended."""
+        if run in (before.backup, before.maintenance):
+            return before
+        if isinstance(run, LastBackup):
+            return replace(before, backup=run)
+        return replace(before, maintenance=run)
 
     def conclude(
         self,

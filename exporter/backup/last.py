@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 from exporter.backup.status import read_status
-from exporter.domain.backups import LastBackup
 from exporter.domain.errors import BackupUnusableError
+from exporter.domain.last_runs import LastBackup
 from exporter.domain.text import printable
 
 

@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from exporter.analysis.analyst import Analysis, Analyst
-from exporter.domain.backups import LastBackup
 from exporter.domain.census import Census
-from exporter.domain.errors import BackupUnusableError
+from exporter.domain.errors import ExporterError
+from exporter.domain.last_runs import LastRun, LastRunReading
 from exporter.domain.scan_progress import ProgressListener
 from exporter.domain.snapshot import ApiStatus, ScanStatus, Snapshot
 from exporter.platforms.port import Platform
@@ -17,7 +17,7 @@ from exporter.support.thread_priority import at_low_priority
 
 _log = logging.getLogger(__name__)
 
-_BACKUP_SECONDS = 5.0
+_LAST_RUN_SECONDS = 5.0
 
 
 def scan_once(
@@ -26,14 +26,14 @@ def scan_once(
     analyst: Analyst,
     *,
     ask_registry: Callable[[], ApiStatus] | None = None,
-    read_backup: Callable[[], LastBackup] | None = None,
+    last_runs: Sequence[LastRunReading] = (),
     on_progress: ProgressListener = lambda _: None,
     layer_links: bool = True,
 ) -> Snapshot:
     """Return a snapshot of the store, the platform, the registry's API, and the space left.
 
-    ``layer_links``: whether the scan looks at them. Without ``ask_registry`` the API is not asked,
-    without ``read_backup`` nobody looks at the backups.
+    ``layer_links``: whether the scan looks at them. Without ``ask_registry`` the API is not asked.
+    ``last_runs``: say when the backup and the maintenance last ended well.
     Raises StoreUnreadableError if the store as a whole cannot be read.
     """
     snapshot = Snapshot()
@@ -61,30 +61,30 @@ def scan_once(
         snapshot = analyst.with_api(snapshot, api)
         if api.failure is not None:
             _log.warning("the registry's API is not available: %s", api.failure)
-    if read_backup is not None:
-        backup = _read_in_time(read_backup)
-        snapshot = snapshot if backup is None else analyst.with_backup(snapshot, backup)
+    for each in last_runs:
+        run = _read_in_time(each)
+        snapshot = snapshot if run is None else analyst.with_last_run(snapshot, run)
     return snapshot
 
 
-def _read_in_time(read_backup: Callable[[], LastBackup]) -> LastBackup | None:
-    """Return what is known of the backups; None if they cannot be read, or not in time."""
-    found: list[LastBackup] = []
+def _read_in_time(reading: LastRunReading) -> LastRun | None:
+    """Return when such work last ended well; None if that cannot be read, or not in time."""
+    found: list[LastRun] = []
     failure = ["it does not answer; is its mount hanging?"]
 
     def read() -> None:
         try:
-            found.append(read_backup())
-        except BackupUnusableError as error:
+            found.append(reading.read())
+        except ExporterError as error:
             failure.append(str(error))
 
     # a thread that hangs in a system call does not keep the process from ending
-    thread = threading.Thread(target=read, daemon=True, name="backup")
+    thread = threading.Thread(target=read, daemon=True, name=reading.name)
     thread.start()
-    thread.join(_BACKUP_SECONDS)
+    thread.join(_LAST_RUN_SECONDS)
     if found:
         return found[0]
-    _log.warning("nothing is known of the backup: %s", failure[-1])
+    _log.warning("nothing is known of the %s: %s", reading.name, failure[-1])
     return None
 
 

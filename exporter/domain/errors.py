@@ -18,6 +18,7 @@
     ├── JournalUnusableError      the journal of `apply` cannot be used; exit code 1
     ├── BackupRefusedError        no backup can be made there; exit code 1
     ├── BackupUnusableError       a backup, or a part of it, cannot be read; exit code 1
+    ├── ResultFileUnusableError   the maintenance's result cannot be read; the last one stays
     ├── CacheUnfitError           the kept cache cannot be used; it is rebuilt
     │   └── CacheDamagedError     it differs from what was written
     ├── CacheUnusableError        the cache file cannot be read or written
@@ -114,6 +115,10 @@ class BackupRefusedError(ExporterError):
 
 class BackupUnusableError(ExporterError):
     """A backup, or a part of it, is missing, damaged or cannot be read."""
+
+
+class ResultFileUnusableError(ExporterError):
+    """The file in which the maintenance says that it succeeded is malformed or cannot be read."""
 
 
 class JournalUnusableError(ExporterError):

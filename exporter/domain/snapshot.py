@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from exporter.domain.artifacts import ArtifactFigures
-from exporter.domain.backups import LastBackup
 from exporter.domain.census import Census
 from exporter.domain.holders import BlobHolders
 from exporter.domain.images import AppImages
+from exporter.domain.last_runs import LastBackup, LastMaintenance
 from exporter.domain.model import ApiView, FilesystemUsage, Inventory, IssueCause, Strays
 from exporter.domain.uses import PolicyFigures, UseFigures
 
@@ -206,11 +206,9 @@ class StoreFigures:
         complete: whether all that was found could be read.
         integrity: what is not whole, whatever runs; None of a pull-through cache, which fetches
             what is absent when it is asked for.
-        collector: what the registry's collector would do in each mode; None while something
-            could not be read that may change it.
+        collector: what the collector would do in each mode; None while something is unread.
         artifacts: signatures, attestations, SBOMs and their kind.
-        is_untagged_needless: whether nothing in the store needs any untagged manifest: deleting
-            all of them then frees the untagged bytes.
+        is_untagged_needless: whether deleting all untagged manifests frees the untagged bytes.
 
     """
 
@@ -326,6 +324,7 @@ class Snapshot:
         census: the last census of the store's disk.
         untagged_reclaimable_bytes: what deleting all needless untagged manifests would free.
         backup: the newest complete backup; None also where no place of backups is configured.
+        maintenance: its last successful run; None also where no result file is configured.
 
     """
 
@@ -340,6 +339,7 @@ class Snapshot:
     census: Census | None = None
     untagged_reclaimable_bytes: int | None = None
     backup: LastBackup | None = None
+    maintenance: LastMaintenance | None = None
 
     @property
     def integrity(self) -> Integrity | None:

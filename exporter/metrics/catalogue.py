@@ -8,6 +8,7 @@ from exporter.metrics.groups import (
     exporter,
     filesystem,
     garbage_collection,
+    maintenance,
     repositories,
     retention,
     scan_findings,
@@ -30,6 +31,7 @@ GROUPS = (
     filesystem.GROUP,
     disk.GROUP,
     backup.GROUP,
+    maintenance.GROUP,
     exporter.GROUP,
 )
 """In the order of the exposition and of the documentation."""

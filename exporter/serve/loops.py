@@ -1,12 +1,13 @@
 """The loops that read everything but the store, and the one that watches over scans."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from exporter.analysis.analyst import Analyst
-from exporter.domain.backups import LastBackup
 from exporter.domain.errors import ApiUnavailableError
+from exporter.domain.last_runs import LastRunReading
 from exporter.domain.scan_progress import RunningScan
 from exporter.domain.snapshot import ApiStatus
 from exporter.platforms.port import Platform
@@ -28,7 +29,7 @@ class Sources:
         ask_registry: asks the registry's API; None if no registry is configured.
         analyst: adds each reading to a snapshot.
         publisher: publishes that snapshot.
-        read_backup: looks at the backups; None if no place of backups is configured.
+        last_runs: say when the backup and the maintenance last ended well, where configured.
 
     """
 
@@ -37,7 +38,7 @@ class Sources:
     ask_registry: Callable[[], ApiStatus] | None
     analyst: Analyst
     publisher: Publisher
-    read_backup: Callable[[], LastBackup] | None = None
+    last_runs: Sequence[LastRunReading] = ()
 
 
 def reading_loops(sources: Sources, interval: float, stop: threading.Event) -> list[Loop]:
@@ -73,16 +74,16 @@ def reading_loops(sources: Sources, interval: float, stop: threading.Event) -> l
                 raise ApiUnavailableError(status.failure)
 
         loops.append(Loop("asking the registry's API", Job(ask_registry), interval, stop))
-    read_backup = sources.read_backup
-    if read_backup is not None:
-
-        def look_at_backup() -> None:
-            backup = read_backup()
-            update(lambda before: analyst.with_backup(before, backup))
-
+    for each in sources.last_runs:
         # a loop of its own: it may be on a mount that hangs
-        loops.append(Loop("looking at the backup", Job(look_at_backup), interval, stop))
+        job = Job(partial(_read_last_run, sources, each))
+        loops.append(Loop(f"looking at the {each.name}", job, interval, stop))
     return loops
+
+
+def _read_last_run(sources: Sources, reading: LastRunReading) -> None:
+    run = reading.read()
+    sources.publisher.update(lambda before: sources.analyst.with_last_run(before, run))
 
 
 def stall_loop(store: Store, running: RunningScan, stop: threading.Event) -> Loop:

@@ -107,6 +107,12 @@ class _BackupMissing(SettingsGroup):
     warning: Seconds = Field(2.0 * _DAY, description="age of the newest complete backup, e.g. 2d")
 
 
+class _MaintenanceFailing(SettingsGroup):
+    warning: Seconds = Field(
+        8.0 * _DAY, description="time since the maintenance last succeeded, e.g. 8d"
+    )
+
+
 class _ScanStale(SettingsGroup):
     critical: Seconds | None = Field(
         None, description="age of the last scan; unset: 3 x scan.interval, at least 15m"
@@ -128,6 +134,7 @@ class AlertSettings(SettingsGroup):
     orphaned_repositories: _Orphaned = _Orphaned()
     backup_headroom_low: _BackupHeadroom = _BackupHeadroom()
     backup_missing: _BackupMissing = _BackupMissing()
+    maintenance_failing: _MaintenanceFailing = _MaintenanceFailing()
     certificate_expiring: _Certificate = _Certificate()
     scan_stale: _ScanStale = _ScanStale()
 

@@ -150,6 +150,16 @@ class BackupSettings(SettingsGroup):
     )
 
 
+class MaintenanceSettings(SettingsGroup):
+    """The maintenance routine, of which only the last success is reported."""
+
+    result_file: FilePath | None = Field(
+        None,
+        description="file that maintenance.sh, or collect-garbage.sh --result, writes when it "
+        "has succeeded; to report when that was, and what it freed",
+    )
+
+
 class MetricsSettings(SettingsGroup):
     """What is exposed."""
 
@@ -228,6 +238,7 @@ class Settings(BaseSettings):
     caprover: CaproverSettings = CaproverSettings()
     retention: RetentionSettings = RetentionSettings()
     backup: BackupSettings = BackupSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -1,8 +1,9 @@
 """What is wrong with a store, its registry or the exporter's view of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from exporter.domain.last_runs import LastRun
 from exporter.domain.model import LEAVES_UNREAD
 from exporter.domain.snapshot import GcMode, Snapshot, StoreFigures
 from exporter.domain.text import first_of, plural, printable
@@ -37,7 +38,7 @@ class Problem:
 def problems_of(view: SnapshotView) -> list[Problem]:
     """Return what is wrong, the worst first."""
     snapshot = view.snapshot
-    found = [*_of_sources(snapshot), *_of_images(snapshot), *_of_backup(view)]
+    found = [*_of_sources(snapshot), *_of_images(snapshot), *_of_last_runs(view)]
     if snapshot.store is not None:
         found += _of_store(snapshot.store.figures)
     return sorted(found, key=lambda each: _ORDER.index(each.severity))
@@ -62,18 +63,33 @@ def _of_sources(snapshot: Snapshot) -> Iterator[Problem]:
         yield Problem(Severity.CRITICAL, "FilesystemReadOnly", text)
 
 
-def _of_backup(view: SnapshotView) -> Iterator[Problem]:
-    backup = view.snapshot.backup
-    most = view.options.threshold("BackupMissing", Severity.WARNING)
-    if backup is None or most is None:
-        return
-    if backup.completed_at is None:
-        text = "there is no complete backup of the whole store in backup.dir"
-        yield Problem(Severity.WARNING, "BackupMissing", text)
-    elif view.now - backup.completed_at > most:
-        age = format_duration(view.now - backup.completed_at)
-        text = f"the newest complete backup of the whole store is {age} old"
-        yield Problem(Severity.WARNING, "BackupMissing", text)
+_LAST_RUNS: tuple[tuple[str, Callable[[Snapshot], LastRun | None], str, str], ...] = (
+    (
+        "BackupMissing",
+        lambda snapshot: snapshot.backup,
+        "there is no complete backup of the whole store in backup.dir",
+        "the newest complete backup of the whole store is {age} old",
+    ),
+    (
+        "MaintenanceFailing",
+        lambda snapshot: snapshot.maintenance,
+        "the maintenance has never succeeded: there is no maintenance.result-file",
+        "the maintenance last succeeded {age} ago",
+    ),
+)
+
+
+def _of_last_runs(view: SnapshotView) -> Iterator[Problem]:
+    for alert, run_of, never, long_ago in _LAST_RUNS:
+        run = run_of(view.snapshot)
+        most = view.options.threshold(alert, Severity.WARNING)
+        if run is None or most is None:
+            continue
+        if run.completed_at is None:
+            yield Problem(Severity.WARNING, alert, never)
+        elif (age := view.now - run.completed_at) > most:
+            text = long_ago.format(age=format_duration(age))
+            yield Problem(Severity.WARNING, alert, text)
 
 
 def _of_images(snapshot: Snapshot) -> Iterator[Problem]:

@@ -1,0 +1,1 @@
+"""What the maintenance routine of ``deploy/maintenance.sh`` says of its last run."""
