@@ -245,6 +245,9 @@ def test_somebody_who_pushes_all_the_time_loses_nothing(tmp_path: Path) -> None:
                     expected[tag] = digest
                     new = client.push_image(APP, f"new-{number}", [b"new %d" % number])
                     expected[f"new-{number}"] = new
+                    digest = chance.choice(digests)
+                    client.push_manifest(APP, f"too-{number}", manifests[digest], DOCKER_MANIFEST)
+                    expected[f"too-{number}"] = digest
             except (RuntimeError, TimeoutError) as error:
                 failures.append(error)
 
@@ -277,6 +280,7 @@ def test_what_moves_to_a_manifest_in_the_moment_of_its_deletion_is_put_back(
         def meddle(request: Request) -> Reply | None:
             if request.method == "DELETE" and request.path.endswith(one):
                 there.client.push_manifest(APP, "4", content, DOCKER_MANIFEST)
+                there.client.push_manifest(APP, "brand-new", content, DOCKER_MANIFEST)
             if request.method == "DELETE" and request.path.endswith(child):
                 late.append(there.client.push_index(APP, "late", [child], oci=True))
             return None
@@ -284,7 +288,10 @@ def test_what_moves_to_a_manifest_in_the_moment_of_its_deletion_is_put_back(
         with RegistryProxy(there.registry.url, gate=meddle) as proxy:
             done = there.apply("--yes", "--no-backup", "--registry.url", proxy.url)
         assert (done.exit_code, done.complaints) == (3, "")
-        assert "the tag 4 was moved to it in this moment; it was put back" in done.output
+        assert (
+            "the tag 4, brand-new was pushed for it in this moment; it was put back" in done.output
+        )
+        assert one in pull(there.registry.url, APP, "brand-new")
         assert "the tag late needs it since this moment; it was put back" in done.output
         assert one in pull(there.registry.url, APP, "4")
         assert child in pull(there.registry.url, APP, "late")

@@ -87,6 +87,29 @@ def test_each_change_is_seen_by_the_next_look(tmp_path: Path) -> None:
         assert looker.linked_at("team/app", packed(second)) is None
 
 
+def test_a_tag_that_is_created_and_removed_between_two_looks_is_noticed(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    digest = store.image("team/app", "1", [b"first"], at=OLD)
+    store.image("team/other", "1", [b"other"], at=OLD)
+    with FilesystemStore(tmp_path).open_looker() as looker:
+        looker.tags("team/app")
+        assert looker.created() == set()
+        for name in ("gone", "there"):
+            store.tag("team/app", name, digest)
+        store.tag("team/app", "1", digest)
+        store.delete_tag("team/app", "gone")
+        (store.repository_path("team/app") / "_manifests/tags/@eaDir").mkdir()
+        assert looker.tags("team/app").keys() == {"1", "there"}
+        assert looker.created() == {"gone", "there"}
+        looker.tags("team/app")
+        assert looker.created() == set()
+        store.tag("team/app", "2", digest)
+        looker.tags("team/other")
+        assert looker.created() == set()
+        looker.tags("team/app")
+        assert looker.created() == set()  # it was not watched meanwhile
+
+
 def test_what_cannot_be_read_is_an_error_with_the_path(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     digest = store.image("team/app", "1", [b"first"])

@@ -4,6 +4,7 @@ import io
 import json
 from array import array
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,9 @@ class MemoryStore:
             if each.name == repository
             for tag in each.tags
         }
+
+    def created(self) -> AbstractSet[str]:
+        return frozenset()
 
     def linked_at(self, repository: str, digest: Digest) -> float | None:
         held = (each for each in self.inventory.repositories if each.name == repository)

@@ -1,6 +1,7 @@
 """The port to a registry's storage: scan it, follow it, measure its space, read its blobs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,11 +182,18 @@ TagLinks = Mapping[str, TagLink]
 class Looker(Protocol):
     """Looks at single repositories of a store again and again; for one thread.
 
-    What it returns was read during the call. Both methods raise StoreUnreadableError.
+    What it returns was read during the call. All methods that look raise StoreUnreadableError.
     """
 
     def tags(self, repository: str) -> TagLinks:
         """Return the tags that a repository has; none if it is gone."""
+
+    def created(self) -> AbstractSet[str]:
+        """Return the tags that were created since the second last call of :meth:`tags`.
+
+        Only up to the last one, only if both were of one repository, and only as far as the store
+        can know. They may be gone again.
+        """
 
     def linked_at(self, repository: str, digest: Digest) -> float | None:
         """Return when a repository's link to a manifest was written; None if it has none."""

@@ -60,6 +60,8 @@ class RepositoryNow:
         linked_at: when the candidate's link was written, Unix seconds.
         running: what apps run.
         damaged: tags whose links were damaged before: nobody can pull them.
+        created: tags that were created since the look before, as far as is known; they may be gone
+            again.
 
     """
 
@@ -67,6 +69,7 @@ class RepositoryNow:
     linked_at: float
     running: Running = Running()
     damaged: AbstractSet[str] = field(default_factory=frozenset)
+    created: AbstractSet[str] = field(default_factory=frozenset)
 
 
 def reason_to_leave(
@@ -187,19 +190,17 @@ def rescue_after(
     """Return what has to be put back after a deletion; None if nothing has.
 
     A tag that pointed elsewhere before and is gone now, although its manifest is still there, was
-    moved to the deleted manifest in between, and was removed with it. ``is_held`` says whether a
-    manifest is still there.
+    moved to the deleted manifest in between, and was removed with it. So was a tag that was created
+    since and is gone now. ``is_held`` says whether a manifest is still there.
     """
-    moved = [
+    moved = {
         name
         for name, (target, _) in before.tags.items()
-        if name not in after.tags
-        and name not in candidate.tags
-        and target is not None
-        and is_held(target)
-    ]
-    if moved:
-        return Rescue(tuple(moved), f"the tag {_names(moved)} was moved to it in this moment")
+        if name not in after.tags and target is not None and is_held(target)
+    }
+    lost = sorted((moved | after.created) - after.tags.keys() - candidate.tags)
+    if lost:
+        return Rescue(tuple(lost), f"the tag {_names(lost)} was pushed for it in this moment")
     pointing = {name: link for name, link in after.tags.items() if link[0] == candidate.digest}
     written = [name for name, link in pointing.items() if link != before.tags.get(name)]
     if written:

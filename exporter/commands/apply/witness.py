@@ -69,6 +69,7 @@ class Witness:
             linked_at or 0.0,
             self._running.get(repository, _NOTHING_RUNS),
             self._damaged.get(repository, frozenset()),
+            self._looker.created(),
         )
         return Sight(now, linked_at, doubt)
 

@@ -7,6 +7,7 @@ that changed since the look before: the registry writes links in place, which no
 import errno
 import os
 import time
+from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from exporter.domain.digests import Digest, format_digest
 from exporter.domain.errors import StoreUnreadableError
 from exporter.domain.model import TAGS_DIRECTORY
 from exporter.domain.text import printable
+from exporter.store.filesystem.created_names import CreatedNames
 from exporter.store.filesystem.readers.link_reader import LinkReader
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
@@ -54,6 +56,16 @@ class FilesystemLooker:
         self._store = store
         self._known: dict[str, dict[str, _KnownTag]] = {}
         self._damaged: set[str] = set()
+        self._names = CreatedNames()
+        self._created: AbstractSet[str] = frozenset()
+
+    def close(self) -> None:
+        """Stop watching the repository that was looked at last."""
+        self._names.close()
+
+    def created(self) -> AbstractSet[str]:
+        """Return the tags that were created between the last two looks at one repository."""
+        return self._created
 
     def tags(self, repository: str) -> TagLinks:
         """Return the tags that a repository has; none if it is gone. Raises StoreUnreadableError.
@@ -63,9 +75,11 @@ class FilesystemLooker:
         path = f"{REPOSITORIES}/{repository}/{TAGS_DIRECTORY}"
         try:
             with open_directory(path, self._store) as parent:
+                created = self._names.since_last_call(parent)
+                self._created = frozenset(filter(is_tag_name, created))
                 tags = self._read_all(parent, path, self._known.get(repository, {}))
         except GONE:
-            tags = {}
+            tags, self._created = {}, frozenset()
         except OSError as error:
             raise _unreadable(path, error) from error
         self._known[repository] = tags

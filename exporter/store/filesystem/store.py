@@ -77,7 +77,11 @@ class FilesystemStore:
     def open_looker(self) -> Iterator[FilesystemLooker]:
         """Open it to look at single repositories. Raises StoreUnreadableError."""
         with open_known_store(self._root) as store:
-            yield FilesystemLooker(store)
+            looker = FilesystemLooker(store)
+            try:
+                yield looker
+            finally:
+                looker.close()
 
     def holds(self, path: Path) -> bool:
         """Return whether a file is or would be in the store."""
