@@ -484,3 +484,17 @@ def image_manifest(
         "config": descriptor(content, OCI_CONFIG if oci else DOCKER_CONFIG),
         "layers": [descriptor(layer, layer_type) for layer in layers],
     }
+
+
+def schema_1_manifest(layers: Sequence[bytes]) -> bytes:
+    """Return the manifest ``app:1`` as a registry stores one of schema 1: without a signature."""
+    return encode(
+        {
+            "schemaVersion": 1,
+            "name": "app",
+            "tag": "1",
+            "architecture": "amd64",
+            "fsLayers": [{"blobSum": digest_of(layer)} for layer in layers],
+            "history": [{"v1Compatibility": '{"id": "x"}'} for _ in layers],
+        }
+    )

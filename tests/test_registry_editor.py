@@ -39,6 +39,7 @@ from tests.servers import (
     encode,
     image_manifest,
     require_registry,
+    schema_1_manifest,
 )
 
 BOTH = [2, 3]
@@ -150,17 +151,7 @@ def test_a_manifest_of_each_kind_is_deleted_and_put_back_to_the_byte(
 
 
 def test_a_manifest_of_schema_1_is_put_back_with_a_new_signature(tmp_path: Path) -> None:
-    payload = json.dumps(
-        {
-            "schemaVersion": 1,
-            "name": "app",
-            "tag": "1",
-            "architecture": "amd64",
-            "fsLayers": [{"blobSum": digest_of(b"layer")}],
-            "history": [{"v1Compatibility": '{"id": "x"}'}],
-        },
-        indent=3,
-    ).encode()
+    payload = schema_1_manifest([b"layer"])
     with (
         DockerRegistry(tmp_path, schema_1=True) as server,
         RegistryClient(server.url) as client,

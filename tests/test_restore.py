@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.restore.wanted import WantedManifest, select
+from exporter.registry.editor import open_editor
+from exporter.registry.http import RegistryEndpoint
+from exporter.registry.schema_1 import SCHEMA_1_TYPES
+from exporter.registry.session import Pace
 from exporter.support.step_progress import step_progress
 from tests.exporter_process import REPOSITORY, Metrics, environment_of
-from tests.fake_registry import Reply, Request
+from tests.fake_registry import Reply, Request, ignore
 from tests.in_process import Outcome, run_command
 from tests.registry_proxy import RegistryProxy, failing
 from tests.restored_shop import (
@@ -39,6 +43,7 @@ from tests.servers import (
     digest_of,
     require,
     require_registry,
+    schema_1_manifest,
 )
 from tests.test_commands import run_on_terminal
 
@@ -175,6 +180,34 @@ def test_indexes_in_indexes_and_odd_names_come_back(
     outcome = restore(registry, journal)
     assert outcome.exit_code == 0, outcome
     assert content_of(registry.root) == before
+
+
+def test_a_manifest_of_schema_1_comes_back_where_the_registry_takes_it(tmp_path: Path) -> None:
+    payload = schema_1_manifest([b"layer"])
+    with DockerRegistry(tmp_path / "store", schema_1=True) as registry:
+        endpoint = RegistryEndpoint(registry.url)
+        with (
+            RegistryClient(registry.url) as client,
+            open_editor(endpoint, None, ignore, Pace(None)) as editor,
+        ):
+            client.push_blob("app", b"layer")
+            editor.put_manifest("app", "1", payload, SCHEMA_1_TYPES[1])
+        before = content_of(registry.root)
+        save(registry.root, tmp_path / "backup")
+        delete_shop(registry, "app")
+        registry.stop()
+        registry.garbage_collect()
+        registry.start()
+        outcome = restore(registry, tmp_path / "backup")
+        assert outcome.exit_code == 0, outcome
+        assert content_of(registry.root) == before
+        assert payload in before.values()
+    with DockerRegistry(tmp_path / "store") as registry:
+        delete_shop(registry, "app")
+        outcome = restore(registry, tmp_path / "backup")
+        assert outcome.exit_code == 3
+        assert "answered 500: the registry or a proxy in front of it fails" in outcome.output
+        assert "not restored: app:1: its manifest is not there" in outcome.output
 
 
 @BOTH
@@ -373,6 +406,34 @@ def test_failures_now_and_then_change_nothing(registry: DockerRegistry, tmp_path
         outcome = restore(registry, journal, url=proxy.url)
     assert outcome.exit_code == 0, outcome
     assert content_of(registry.root) == before
+
+
+def test_a_registry_that_fails_at_one_manifest_gets_all_others(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    manifests = manifests_of(registry.root, SHOP)
+    (broken,) = (digest for digest, tags in manifests.items() if "6" in tags)
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+
+    def gate(request: Request) -> Reply | None:
+        return Reply(b"", 500) if request.path.endswith(broken) else None
+
+    with RegistryProxy(registry.url, gate=gate) as proxy:
+        outcome = restore(registry, journal, url=proxy.url)
+    assert outcome.exit_code == 3
+    assert f"not restored: {SHOP}@{broken}: {proxy.url}" in outcome.output
+    assert "restored 6 manifests and 4 tags" in outcome.output
+
+
+def test_a_registry_that_fails_at_everything_ends_it(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+    with RegistryProxy(registry.url, gate=lambda _: Reply(b"", 500)) as proxy:
+        outcome = restore(registry, journal, url=proxy.url)
+    assert (outcome.exit_code, outcome.output) == (1, "")
+    assert "ended before 12 manifests and tags" in outcome.complaints
+    assert "answered 500" in outcome.complaints
 
 
 def test_a_registry_that_refuses_is_asked_no_more(registry: DockerRegistry, tmp_path: Path) -> None:

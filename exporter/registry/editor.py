@@ -50,6 +50,11 @@ class _Editor:
         self._session = session
         self._uploads = Uploads(session)
 
+    def ping(self) -> None:
+        """Return if the registry answers."""
+        request = Request("GET", "ping", "/v2/", "")
+        self._require(self._session.ask(request), request, httpx.codes.OK)
+
     def manifest_digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of a manifest; None if the repository does not have it."""
         answer = self._read("HEAD", repository, reference)

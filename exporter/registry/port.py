@@ -33,6 +33,9 @@ class RegistryEditor(Protocol):
     nothing more should be tried.
     """
 
+    def ping(self) -> None:
+        """Return if the registry answers, whatever it has."""
+
     def manifest_digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of a manifest; None if the repository does not have it."""
 

@@ -7,6 +7,9 @@ from email.utils import parsedate_to_datetime
 ATTEMPTS = 7
 """Attempts for one request; the pauses between them add up to about half a minute."""
 
+ATTEMPTS_AFTER_500 = 4
+"""The registry answers 500 also to content of a type that it does not know, again and again."""
+
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 _LONGEST_WISH = 300.0
@@ -20,6 +23,11 @@ _NOT_IMPLEMENTED = 501
 def is_passing(status: int) -> bool:
     """Return whether an answer may be another one soon."""
     return status == _TOO_MANY_REQUESTS or (status >= _SERVER_ERROR and status != _NOT_IMPLEMENTED)
+
+
+def most_attempts(status: int) -> int:
+    """Return how many attempts are made if this is the answer to the last one."""
+    return ATTEMPTS_AFTER_500 if status == _SERVER_ERROR else ATTEMPTS
 
 
 def pause_before(attempt: int, chance: float) -> float:

@@ -23,7 +23,13 @@ from exporter.registry.http import (
     shown,
     status_error,
 )
-from exporter.registry.retries import ATTEMPTS, is_passing, pause_before, wished_pause
+from exporter.registry.retries import (
+    ATTEMPTS,
+    is_passing,
+    most_attempts,
+    pause_before,
+    wished_pause,
+)
 from exporter.store.format.manifests import MAX_MANIFEST_BYTES
 from exporter.support.rate_limit import RateLimit
 
@@ -116,14 +122,14 @@ class Session:
             except ApiUnavailableError as error:
                 if isinstance(error, RegistryRefusesError) or is_lasting(error):
                     raise
-                last, wish = error, 0.0
+                last, wish, most = error, 0.0, ATTEMPTS
             else:
                 if not is_passing(answer.status):
                     return answer
-                last = _passing_error(answer)
+                last, most = _passing_error(answer), most_attempts(answer.status)
                 wish = wished_pause(answer.headers, self._pace.now())
-            if number == ATTEMPTS:
-                raise ApiUnavailableError(f"{last} ({ATTEMPTS} attempts)") from last
+            if number >= most:
+                raise ApiUnavailableError(f"{last} ({number} attempts)") from last
             self._wait(max(pause_before(number, self._pace.chance()), wish))
             if self._pace.should_stop():
                 raise last

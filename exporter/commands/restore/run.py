@@ -33,6 +33,7 @@ from exporter.domain.errors import (
     ApiUnavailableError,
     ConfigurationError,
     ManifestUnreadableError,
+    RegistryRefusesError,
     StoreUnreadableError,
 )
 from exporter.domain.text import plural, printable
@@ -189,7 +190,7 @@ class _Run:
         manifests = ManifestRestorer(self.editor, self.contents, self.disk, control, self.tally)
         away = set()
         for each in wanted:
-            reason = manifests.restore(each.repository, each.digest)
+            reason = self._try(manifests.restore, each.repository, each.digest)
             if reason is not None:
                 away.add((each.repository, each.digest))
                 self._leave(str(each), reason, progress)
@@ -208,10 +209,31 @@ class _Run:
             if here.should_stop():
                 raise StoppedError
             is_away = (tag.repository, tag.digest) in away
-            reason = "its manifest is not there" if is_away else restorer.restore(tag)
+            reason = "its manifest is not there"
+            if not is_away:
+                reason = self._try(restorer.restore, tag)
             if reason is not None:
                 self._leave(str(tag), reason, progress)
             yield
+
+    def _try(self, restore: Callable[..., str | None], *what: object) -> str | None:
+        """Restore one thing; return why that is not possible.
+
+        A registry may fail at one manifest again and again, and serve all others. Only if it fails
+        at everything is that a reason to end.
+        """
+        try:
+            return restore(*what)
+        except RegistryRefusesError:
+            raise
+        except ApiUnavailableError as error:
+            if self.environment.should_stop():
+                raise
+            try:
+                self.editor.ping()
+            except ApiUnavailableError:
+                raise error from None
+            return str(error)
 
     def _record(self, tag: WantedTag) -> None:
         if self.record is not None:
