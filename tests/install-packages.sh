@@ -10,6 +10,7 @@ declare -A packages=(
   [prometheus-alertmanager]=prometheus-alertmanager
   [amtool]=prometheus-alertmanager
   [skopeo]=skopeo
+  [jq]=jq
   [htpasswd]=apache2-utils
   [chromium]=chromium
   [curl]=curl
