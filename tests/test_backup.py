@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
+from exporter.backup.index import BackupEntry, decode_index, encode_index
 from exporter.backup.reader import BackupReader
 from exporter.backup.selection import select_repositories
 from exporter.backup.writing import Backup, BackupControl, back_up
@@ -117,6 +118,13 @@ def test_tags_and_times_of_the_store_are_kept(builder: StoreBuilder, run: Run, p
     assert dict(tagged.tags) == {"1.0": PUSHED_AT, "latest": TAGGED_AT}
     assert (untagged.digest, dict(untagged.tags)) == (other, {})
     assert untagged.linked_at == PUSHED_AT + 1
+
+
+@pytest.mark.parametrize("seconds", [None, -1e15, 1e12, 1e300, float("inf"), float("nan")])
+def test_a_time_that_no_calendar_has_is_unknown(seconds: float | None) -> None:
+    entry = BackupEntry(digest_of(b"x"), "application/x", 1, {"1": seconds}, seconds)
+    (read,) = decode_index(encode_index([entry]))
+    assert (dict(read.tags), read.linked_at) == ({"1": None}, None)
 
 
 def test_a_second_run_copies_and_writes_nothing(

@@ -50,11 +50,14 @@ class BackupStream:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._position = 0
         self.size = os.fstat(descriptor).st_size
 
     def readinto(self, buffer: memoryview) -> int:
         """Read the next bytes into ``buffer``; return how many, 0 at the end. Raises OSError."""
         read = os.readv(self._descriptor, [buffer])
-        if not read:
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        # at the end all of it, as the kernel keeps pages in units that may be larger than a read
+        start = self._position if read else 0
+        os.posix_fadvise(self._descriptor, start, read, os.POSIX_FADV_DONTNEED)
+        self._position += read
         return read

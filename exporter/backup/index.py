@@ -68,12 +68,9 @@ def encode_index(entries: Iterable[BackupEntry]) -> bytes:
     others: list[_Descriptor] = []
     for entry in sorted(entries, key=lambda each: each.digest):
         plain = {_BLOBS: _ALL} if entry.with_blobs else {}
-        if entry.linked_at is not None:
-            plain[_PUSHED_AT] = _format_time(entry.linked_at)
+        plain |= _at(_PUSHED_AT, entry.linked_at)
         for tag, tagged_at in entry.tags.items():
-            annotations = {_TAG: tag} | plain
-            if tagged_at is not None:
-                annotations[_TAGGED_AT] = _format_time(tagged_at)
+            annotations = {_TAG: tag} | plain | _at(_TAGGED_AT, tagged_at)
             named.append((tag, _describe(entry, annotations)))
         if not entry.tags:
             others.append(_describe(entry, plain))
@@ -136,9 +133,18 @@ def _describe(entry: BackupEntry, annotations: dict[str, str]) -> _Descriptor:
     return _Descriptor(entry.media_type, entry.digest, entry.size, annotations)
 
 
-def _format_time(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _at(annotation: str, seconds: float | None) -> dict[str, str]:
+    """Return a time as an annotation; nothing if it is unknown, or in no year that can be written.
+
+    A file may have any modification time.
+    """
+    try:
+        moment = None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return {}
+    if moment is None:
+        return {}
+    return {annotation: moment.isoformat(timespec="microseconds").replace("+00:00", "Z")}
 
 
 def _parse_time(text: str | None) -> float | None:

@@ -38,8 +38,13 @@ class BackupReader:
 
     def repositories(self) -> Sequence[str]:
         """Return the names of the repositories, sorted. Raises BackupUnusableError."""
-        with _reporting(self.directory):
-            return repositories_in(self.directory)
+        try:
+            with _reporting(self.directory):
+                return repositories_in(self.directory)
+        except FileNotFoundError as error:
+            raise BackupUnusableError(
+                f"{printable(str(self.directory))} changes while it is read; leave it alone"
+            ) from error
 
     def entries(self, repository: str) -> Sequence[BackupEntry]:
         """Return the manifests of a repository; none if it is not in the backup.
