@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,24 @@ DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 class Host:
     """A host with a registry, and garbage in it."""
 
-    def __init__(self, home: Path, place: str, version: int = 2) -> None:
+    def __init__(
+        self,
+        home: Path,
+        place: str,
+        version: int = 2,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare a host in ``home``; ``settings`` are variables of the exporter."""
         self.registry = PlatformRegistry(home / "store", program=require_registry(version))
         environment = {READ_ONLY: OPEN} if place == "compose" else {}
-        self.platform = ContainerPlatform(self.registry, home, version, environment=environment)
+        self.platform = ContainerPlatform(self.registry, home, version, settings, environment)
         self.script = DEPLOY / place / NAME
         self.client = RegistryClient(self.registry.url)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of the script."""
+        return self.platform.variables
 
     def fill(self) -> None:
         """Push an image that stays, and one that is deleted."""
@@ -45,7 +57,7 @@ class Host:
             stdout=output,
             stderr=output,
             text=True,
-            env=os.environ | self.platform.variables,
+            env=os.environ | self.variables,
             start_new_session=True,
         )
 
