@@ -12,8 +12,9 @@ run_tests = $(BIN)/python -m coverage run -m pytest $(1) $(PYTEST_FLAGS)
 SOURCES := exporter tests demo benchmarks alerts dashboards requirements
 TOOLS := .tools
 FUZZ_SECONDS ?= 600
+KILLS ?= 100
 
-.PHONY: help demo test check format lock docs alerts dashboards pictures bench bench-analysis bench-rules reliability fuzz soak sbom audit packages clean
+.PHONY: help demo test check format lock docs alerts dashboards pictures bench bench-analysis bench-rules reliability fuzz kills soak sbom audit packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -67,6 +68,11 @@ reliability: packages $(VENV)/.test ## test the promises under attack, load and 
 fuzz: $(VENV)/.test ## test with random input for FUZZ_SECONDS (600); writes its part of docs/reliability.md
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m "reliability and fuzz" \
 	  --reliability-page=docs/reliability.md $(PYTEST_FLAGS) tests/test_fuzz.py
+
+kills: packages $(VENV)/.test ## kill each command that changes or saves a registry KILLS (100) times
+	APPLY_KILLS=$(KILLS) BACKUP_KILLS=$(KILLS) RESTORE_KILLS=$(KILLS) COLLECT_KILLS=$(KILLS) \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal -k "killed or kill_at" $(PYTEST_FLAGS) tests/test_apply_stopped.py \
+	  tests/test_backup_killed.py tests/test_restore.py tests/test_collect_garbage_killed.py
 
 sbom: $(VENV)/.runtime $(TOOLS)/.made ## write sbom.cdx.json: the contents of the image, in CycloneDX format
 	$(BIN)/python -m requirements.sbom $(TOOLS) sbom.cdx.json

@@ -17,7 +17,7 @@ from tests.fake_registry import Reply, Request
 from tests.registry_proxy import RegistryProxy, failing, pass_on
 from tests.servers import PASSWORD, USERNAME, DockerRegistry, RegistryClient
 
-KILLS = int(os.environ.get("APPLY_KILLS", "20"))
+KILLS = int(os.environ.get("APPLY_KILLS", "8"))
 YES = ("--yes", "--no-backup")
 
 

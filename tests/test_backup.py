@@ -426,10 +426,10 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_repository_of_ten_thousand_tags_takes_seconds(
+def test_a_repository_of_thousands_of_tags_takes_seconds(
     builder: StoreBuilder, run: Run, place: Path
 ) -> None:
-    for number in range(1000):
+    for number in range(200):
         image = builder.image("app", f"{number}", [b"%d" % number], b"{}")
         for other in range(9):
             builder.tag("app", f"{number}.{other}", image)
@@ -437,11 +437,11 @@ def test_a_repository_of_ten_thousand_tags_takes_seconds(
     assert run().exit_code == 0
     first = time.monotonic() - started
     entries = BackupReader(place).entries("app")
-    assert sum(len(each.tags) for each in entries) == 10_000
+    assert sum(len(each.tags) for each in entries) == 2000
     started = time.monotonic()
     assert run().exit_code == 0
     again = time.monotonic() - started
-    assert (first < 30, again < 15) == (True, True), (first, again)
+    assert (first < 10, again < 5) == (True, True), (first, again)
 
 
 # verify --backup

@@ -18,7 +18,8 @@ from tests.exporter_process import REPOSITORY, environment_of
 from tests.in_process import run_command
 from tests.test_commands import command_line
 
-KILLS = int(os.environ.get("BACKUP_KILLS", "20"))
+KILLS = int(os.environ.get("BACKUP_KILLS", "6"))
+MOST_KILLS = 200
 START_SECONDS = 60.0
 AT_MOST = 1.2
 """Maximum delay of a kill, as a multiple of the duration of an undisturbed run's writing."""
@@ -80,10 +81,11 @@ def test_a_kill_at_any_moment_leaves_what_is_whole_and_the_next_run_continues(
     store, place = build(tmp_path / "registry"), tmp_path / "backup"
     seconds = write_until_killed(store, place, None)
     chance = random.Random(19)  # noqa: S311 - roughly reproducible
-    interrupted = 0
-    for number in range(KILLS):
+    interrupted = number = 0
+    while (number < KILLS or not interrupted) and number < MOST_KILLS:
         if number % 3 == 0:  # else it continues what the last one has left
             shutil.rmtree(place)
+        number += 1
         write_until_killed(store, place, chance.uniform(0, AT_MOST * seconds))
         interrupted += any(place.glob("_temporary/*"))
         if (place / "_blobs").exists():

@@ -11,7 +11,7 @@ import pytest
 
 from tests.collecting_host import APP, DONE, PLACES, host_with
 
-KILLS = int(os.environ.get("COLLECT_KILLS", "4"))
+KILLS = int(os.environ.get("COLLECT_KILLS", "2"))
 """How often each script is killed."""
 
 

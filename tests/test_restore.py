@@ -47,7 +47,7 @@ from tests.servers import (
 )
 from tests.test_commands import run_on_terminal
 
-KILLS = int(os.environ.get("RESTORE_KILLS", "20"))
+KILLS = int(os.environ.get("RESTORE_KILLS", "6"))
 HEAD = '{"format": 1, "plan": "", "store": "", "backup": null, "time": 1}\n'
 TAGS = ["9", "8", "7", "6", "1"]
 BOTH = pytest.mark.parametrize("version", [2, 3])
