@@ -58,7 +58,11 @@ class HookedStore(FilesystemStore):
     @contextmanager
     def open_looker(self) -> Iterator[FilesystemLooker]:
         with open_known_store(self._place) as store:
-            yield HookedLooker(store, self._hook)
+            looker = HookedLooker(store, self._hook)
+            try:
+                yield looker
+            finally:
+                looker.close()
 
 
 def apply_with(place: Place, hook: Hook) -> Ending:

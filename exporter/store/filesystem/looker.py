@@ -41,6 +41,8 @@ from exporter.store.format.layout import (
 from exporter.store.port import TagLinks
 
 _CURRENT = f"current/{LINK}"
+_MOST_KNOWN = 100
+"""Repositories whose links are remembered: a plan may go back and forth between some."""
 
 
 class _KnownTag(NamedTuple):
@@ -82,7 +84,10 @@ class FilesystemLooker:
             tags, self._created = {}, frozenset()
         except OSError as error:
             raise _unreadable(path, error) from error
+        self._known.pop(repository, None)
         self._known[repository] = tags
+        if len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
         return {name: known.link for name, known in tags.items()}
 
     def linked_at(self, repository: str, digest: Digest) -> float | None:
