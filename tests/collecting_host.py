@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,17 +20,10 @@ DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 class Host:
     """A host with a registry, and garbage in it."""
 
-    def __init__(
-        self,
-        home: Path,
-        place: str,
-        version: int = 2,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        """Prepare a host in ``home``; ``settings`` are variables of the exporter."""
+    def __init__(self, home: Path, place: str, version: int = 2) -> None:
         self.registry = PlatformRegistry(home / "store", program=require_registry(version))
         environment = {READ_ONLY: OPEN} if place == "compose" else {}
-        self.platform = ContainerPlatform(self.registry, home, version, settings, environment)
+        self.platform = ContainerPlatform(self.registry, home, version, environment=environment)
         self.script = DEPLOY / place / NAME
         self.client = RegistryClient(self.registry.url)
 

@@ -16,6 +16,10 @@ from tests.reliability import Record
 
 NAME = "registry-storage-exporter.service"
 HOME = DEPLOY / "systemd"
+SCHEDULED = (
+    *("collect-garbage.service", "collect-garbage.timer"),
+    *("registry-maintenance.service", "registry-maintenance.timer"),
+)
 UNIT = unit(NAME)
 DROP_INS = ["network.conf", "registry-api.conf", "root-owned-store.conf"]
 PROGRAM = "/opt/registry-storage-exporter/bin/registry-storage-exporter"
@@ -107,19 +111,27 @@ def test_systemd_rates_the_service_as_hardly_exposed(tmp_path: Path, record: Rec
     record("`systemd-analyze security` rates the unit, from 0 to 10", f"{rated[1]} ({rated[2]})")
 
 
-@pytest.mark.parametrize("name", ["collect-garbage.service", "collect-garbage.timer"])
-def test_systemd_accepts_the_units_that_collect_garbage(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_systemd_accepts_the_units_of_the_scripts(tmp_path: Path, name: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
     program = shutil.which("true") or "/bin/true"
-    for each in ("collect-garbage.service", "collect-garbage.timer"):
+    for each in SCHEDULED:
         text = (HOME / each).read_text("utf-8")
-        (tmp_path / each).write_text(text.replace("/usr/local/sbin/collect-garbage.sh", program))
+        (tmp_path / each).write_text(re.sub(r"/usr/local/sbin/[a-z-]+\.sh", program, text))
     done = subprocess.run(
         [analyze, "verify", tmp_path / name], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_timer_of_the_maintenance_runs_it_and_then_opens_the_registry() -> None:
+    service = unit("registry-maintenance.service")
+    assert service["ExecStart"] == ["/usr/local/sbin/maintenance.sh --yes"]
+    assert service["ExecStopPost"] == ["/usr/local/sbin/collect-garbage.sh --open"]
+    assert service["SuccessExitStatus"] == ["3"]
+    assert unit("registry-maintenance.timer")["Persistent"] == ["true"]
 
 
 def test_the_timer_runs_the_script_and_then_opens_the_registry_even_if_that_was_killed() -> None:
