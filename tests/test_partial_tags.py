@@ -314,7 +314,7 @@ def test_a_tag_that_is_broken_for_an_app_is_listed_as_broken(
     runs = captain(tmp_path / "captain", shop=[f"{SHOP}:1"])
     arguments = ("report", "--storage.root", store.root, "--caprover.config-dir", runs)
     page = run_command(*arguments).output
-    assert "1 tags cannot be pulled" in page
+    assert "1 tag cannot be pulled" in page
     assert "are partial" not in page
     document = json.loads(run_command(*arguments, "--format", "json").output)
     assert [each["tag"] for each in document["integrity"]["broken_tags"]] == ["1"]

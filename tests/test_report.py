@@ -152,7 +152,7 @@ def test_json_contains_the_uses_of_caprover_and_the_reclaimable_bytes(sample: Pa
 
 def test_a_run_that_would_break_tags_has_a_warning_and_no_command(sample: Path) -> None:
     page = of_sample(sample)
-    assert "DO NOT RUN: it would break 1 tags (tools/backup:2.0)" in page
+    assert "DO NOT RUN: it would break 1 tag (tools/backup:2.0)" in page
     assert "garbage-collect --delete-untagged /etc" not in page
     assert "registry garbage-collect /etc/docker/registry/config.yml" in page
     safe = of_sample(sample, "--registry.gc-dialect", "3")
@@ -166,7 +166,7 @@ def test_a_file_that_makes_the_registry_skip_repositories_is_named(store: StoreB
     assert "DO NOT RUN" not in text(store.root)
     store.stray("docker/registry/v2/repositories/_notes", b"notes")
     page = text(store.root)
-    assert page.count("DO NOT RUN: it would break 1 tags (app:1): version 2") == 2
+    assert page.count("DO NOT RUN: it would break 1 tag (app:1): version 2") == 2
     assert "come after repositories/_notes; move that file away" in " ".join(page.split())
     assert "DO NOT RUN" not in text(store.root, "--registry.gc-dialect", "3")
 
@@ -365,7 +365,7 @@ def test_every_collector_run_has_a_warning_of_broken_tags(store: StoreBuilder) -
     page = json.loads(text(store.root, "--format", "json"))
     for action in page["actions"]:
         (warning,) = [each for each in action["warnings"] if "cannot be pulled whole" in each]
-        assert warning.startswith("1 tags cannot be pulled whole (app:1): fix those that you need")
+        assert warning.startswith("1 tag cannot be pulled whole (app:1): fix those that you need")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.domain.snapshot import Dialect, GcMode, Integrity, StoreReading
-from exporter.domain.text import first_of
+from exporter.domain.text import first_of, plural
 from exporter.platforms.port import STANDALONE, OperatorCommands
 
 UNTAGGED = "untagged"
@@ -113,6 +113,6 @@ def _broken(integrity: Integrity | None) -> Iterator[str]:
     if integrity is not None and integrity.broken_tags:
         tags = first_of([f"{each.repository}:{each.tag}" for each in integrity.broken_tags])
         yield (
-            f"{len(integrity.broken_tags)} tags cannot be pulled whole ({tags}): fix those that "
-            "you need first: a collector run may delete the rest of them"
+            f"{plural(len(integrity.broken_tags), 'tag')} cannot be pulled whole ({tags}): fix "
+            "those that you need first: a collector run may delete the rest of them"
         )

@@ -15,7 +15,7 @@ from exporter.domain.snapshot import (
     Snapshot,
     StoreReading,
 )
-from exporter.domain.text import first_of, printable
+from exporter.domain.text import first_of, plural, printable
 from exporter.domain.uses import UseFigures
 from exporter.views.action import (
     UNTAGGED,
@@ -157,8 +157,8 @@ def _without_tags(snapshot: Snapshot, price: _Prices, write: CommandWriter) -> I
     plan = price.plan(Selection(untagged=True))
     if plan is not None and plan.deletions:
         warning = (
-            f"it would delete {len(plan.deletions)} manifests that no tag reaches and that no app "
-            "or image needs, with their artifacts; whoever pulls by digest loses them"
+            f"it would delete {plural(len(plan.deletions), 'manifest')} that no tag reaches and "
+            "that no app or image needs, with their artifacts; whoever pulls by digest loses them"
         )
         yield write.deletion(UNTAGGED, _freed(plan), "--untagged", warning)
     if snapshot.store is None or not snapshot.store.figures.artifacts.detached:

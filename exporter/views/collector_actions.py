@@ -14,7 +14,7 @@ from exporter.domain.snapshot import (
     GcMode,
     StoreReading,
 )
-from exporter.domain.text import first_of, printable
+from exporter.domain.text import first_of, plural, printable
 from exporter.domain.uses import UseFigures
 from exporter.store.format.layout import REPOSITORIES
 from exporter.views.action import (
@@ -89,7 +89,7 @@ def _why(inventory: Inventory, dialect: Dialect) -> str:
 def _warnings(run: CollectorRun, needed: Sequence[str], why: str, platform: str) -> Iterator[str]:
     if run.endangered:
         tags = first_of([str(each) for each in run.endangered])
-        yield f"DO NOT RUN: it would break {len(run.endangered)} tags ({tags}): {why}"
+        yield f"DO NOT RUN: it would break {plural(len(run.endangered), 'tag')} ({tags}): {why}"
     if needed:
         yield (
             f"DO NOT RUN: it would delete {len(needed)} images that have no tag and that "

@@ -20,6 +20,7 @@ from exporter.domain.snapshot import (
     Snapshot,
     StoreReading,
 )
+from exporter.domain.text import plural
 from exporter.support.quantities import format_duration, format_size
 from exporter.views.action import Action
 from exporter.views.tag_rows import TagRow
@@ -227,7 +228,9 @@ def _print_damage(report: StoreReport, console: Console) -> None:
     if integrity.missing_blobs:
         console.print(f"\n[bold red]{len(integrity.missing_blobs)} referenced blobs are missing[/]")
     if integrity.broken_tags:
-        console.print(f"\n[bold red]{len(integrity.broken_tags)} tags cannot be pulled whole[/]")
+        console.print(
+            f"\n[bold red]{plural(len(integrity.broken_tags), 'tag')} cannot be pulled whole[/]"
+        )
     _print_first(
         [f"{each.repository}:{each.tag}: {each.reason}" for each in integrity.broken_tags], console
     )
