@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ import yaml
 from exporter.maintenance.result_file import COMPLETED_AT, FREED_BYTES, read_last_maintenance
 from tests.applied import APP, OTHER, fill, freed_bytes, make_older, pull
 from tests.collecting_host import Host
-from tests.container_platform import CLOSED, READ_ONLY
 from tests.deployments import DEPLOY
 from tests.exporter_process import Exporter
 from tests.in_process import run_command
@@ -181,6 +181,9 @@ def test_what_apply_leaves_out_is_said_and_the_rest_is_collected(
     freed = read_last_maintenance(host.result).freed_bytes
     assert before - host.blob_bytes() == freed
     assert freed
+    host.apply = "--same-filesystem"
+    code, output = host.run("--yes")
+    assert (code, "that backup has no blobs" in output) == (DONE, True), output
 
 
 def test_nothing_is_collected_if_apply_fails(host: MaintainedHost) -> None:
@@ -195,14 +198,21 @@ def test_nothing_is_collected_if_apply_fails(host: MaintainedHost) -> None:
     assert not host.result.exists()
 
 
-def test_a_registry_that_a_killed_run_has_left_closed_is_opened_first(
+def test_after_a_killed_run_the_next_one_opens_the_registry_and_ends_the_work(
     host: MaintainedHost,
 ) -> None:
-    host.platform.environment[READ_ONLY] = CLOSED
-    host.platform.restart()
+    whole = host.pulled()
     host.apply = "--same-filesystem"
+    host.platform.before_collecting = lambda: os.killpg(killed.pid, signal.SIGKILL)
+    killed = host.start("--yes", output=subprocess.DEVNULL)
+    assert killed.wait(60) == -signal.SIGKILL
+    host.platform.before_collecting = lambda: None
+    assert (host.platform.is_closed, host.result.exists()) == (True, False)
     code, output = host.run("--yes")
-    assert (code, "that backup has no blobs" in output) == (DONE, True), output
+    assert code == DONE, output
+    assert read_last_maintenance(host.result).completed_at
+    staying = host.pulled()
+    assert {name: whole[name] for name in staying} == staying != whole
     host.assert_open()
 
 
