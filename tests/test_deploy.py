@@ -136,7 +136,7 @@ def test_the_exporter_accepts_the_variables_of_each_deployment(
 
 @pytest.mark.parametrize("block", code_blocks(), ids=lambda block: block.file.parent.name)
 def test_yaml_blocks_parse_and_files_named_in_commands_exist(block: CodeBlock) -> None:
-    assert block.language in {"console", "ini", "sh", "yaml"}
+    assert block.language in {"console", "dockerfile", "ini", "sh", "yaml"}
     if block.language == "yaml":
         assert yaml.safe_load(block.text)
     for named in re.findall(
