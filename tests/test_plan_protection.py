@@ -7,6 +7,7 @@ import pytest
 
 from demo.sample import build_sample, write_captain_config
 from demo.store import StoreBuilder, noise
+from tests.in_process import run_command
 from tests.servers import DockerRegistry, RegistryClient
 from tests.small_stores import two_platforms
 from tests.test_plan import NOW, lines, parsed, push, run_plan
@@ -129,3 +130,30 @@ def test_a_protected_image_can_still_be_pulled_from_a_real_registry(tmp_path: Pa
         for digest in children:
             for layer in json.loads(client.manifest("app", digest)[0])["layers"]:
                 assert StoreBuilder(root).blob_path(layer["digest"]).exists()
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/vnd.oci.image.manifest.v1+json; charset=utf-8", "application/vnd.acme.thing"],
+)
+def test_what_an_index_references_by_an_unknown_media_type_stays(
+    store: StoreBuilder, media_type: str
+) -> None:
+    part = store.image("app", None, [noise("a part of 1.0", 900)])
+    free = store.image("app", None, [noise("free", 700)])
+    entry = store.descriptor(part, mediaType=media_type)
+    store.index("app", "1.0", [entry])
+    store.image("app", "1.1", [noise("other", 500)])
+    assert [line.digest for line in lines(store.root, "--untagged")] == [free]
+    freeing = parsed(run_plan(store.root, "--free", "1GiB").output)
+    assert part not in {line.digest for line in freeing}
+    actions = json.loads(
+        run_command("report", "--storage.root", store.root, "--format", "json").output
+    )
+    (action,) = [each for each in actions["actions"] if each["action"] == "untagged"]
+    assert "1 manifest " in action["warnings"][0]
+    # it may go when nothing references it any more
+    store.delete_tag("app", "1.0")
+    digests = {line.digest for line in lines(store.root, "--untagged")}
+    assert part not in digests
+    assert free in digests

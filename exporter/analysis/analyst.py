@@ -185,7 +185,7 @@ class Analyst:
         if inventory.references_known:  # else unreferenced blobs count as untagged
             referenced = blobs[BlobState.TAGGED].bytes + blobs[BlobState.UNTAGGED].bytes
         collector = CollectorAfter(inventory, reaches, options.dialect)
-        staying = uses_with(inventory, uses, options.protect)
+        staying = uses_with(inventory, uses, options.protect, collector.unlisted)
         policies = price_policies(
             inventory,
             reaches,

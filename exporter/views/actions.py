@@ -126,12 +126,13 @@ class _Prices:
         uses: UseFigures | None,
     ) -> None:
         self._inventory = reading.inventory
-        self._uses = uses_with(reading.inventory, uses, options.protect)
         # else what anything frees is unknown; so it is of untagged images without all uses
         self._is_known = reading.figures.collector is not None
         self._knows_uses = uses is not None or options.ownership is None
         reaches = lazy_reaches(reading.inventory)
         self._collector = CollectorAfter(reading.inventory, reaches, options.dialect)
+        unlisted = self._collector.unlisted
+        self._uses = uses_with(reading.inventory, uses, options.protect, unlisted)
         self._repositories = {each.name: each for each in reading.inventory.repositories}
 
     def plan(self, selection: Selection, repository: str | None = None) -> Plan | None:

@@ -49,11 +49,13 @@ def space_action(
         return
     reaches = reaches_of(reading.inventory)
     changed_at = None if snapshot.platform is None else snapshot.platform.changed_at
+    collector = CollectorAfter(reading.inventory, reaches, options.dialect)
+    protected = find_protected(reading.inventory, options.protect, collector.unlisted)
     freeing = plan_freeing(
         reading.inventory,
         reaches,
-        CollectorAfter(reading.inventory, reaches, options.dialect),
-        Needs(uses, changed_at, find_protected(reading.inventory, options.protect)),
+        collector,
+        Needs(uses, changed_at, protected),
         wanted,
         run.frees.bytes,
     )

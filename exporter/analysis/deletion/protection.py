@@ -27,24 +27,33 @@ class Protected:
 NOTHING_PROTECTED = Protected()
 
 
-def find_protected(inventory: Inventory, patterns: Sequence["re.Pattern[str]"]) -> Protected:
+def find_protected(
+    inventory: Inventory,
+    patterns: Sequence["re.Pattern[str]"],
+    unlisted: AbstractSet[BlobNumber] = frozenset(),
+) -> Protected:
     """Return the tags whose whole ``repository:tag`` matches a pattern, and their manifests.
 
-    The same for manifests whose ``repository@digest`` matches.
+    The same for manifests whose ``repository@digest`` matches, and for those of ``unlisted``: an
+    index references them by a media type that the registry does not know, and a client may follow
+    it nevertheless.
     """
     tags, manifests = {}, {}
-    for repository in inventory.repositories if patterns else ():
+    for repository in inventory.repositories if patterns or unlisted else ():
         name = repository.name
         found = [
             tag
-            for tag in repository.tags
+            for tag in (repository.tags if patterns else ())
             if any(pattern.fullmatch(f"{name}:{tag.name}") for pattern in patterns)
         ]
         numbers = {tag.target for tag in found if tag.target is not None}
         for revision in repository.revisions:
-            manifest = f"{name}@{format_digest(inventory.digests[revision.manifest])}"
-            if any(pattern.fullmatch(manifest) for pattern in patterns):
+            if revision.manifest in unlisted:
                 numbers.add(revision.manifest)
+            elif patterns:
+                manifest = f"{name}@{format_digest(inventory.digests[revision.manifest])}"
+                if any(pattern.fullmatch(manifest) for pattern in patterns):
+                    numbers.add(revision.manifest)
         if found or numbers:
             tags[name] = {tag.name for tag in found}
             manifests[name] = numbers
@@ -52,10 +61,13 @@ def find_protected(inventory: Inventory, patterns: Sequence["re.Pattern[str]"]) 
 
 
 def uses_with(
-    inventory: Inventory, uses: UseFigures | None, patterns: Sequence["re.Pattern[str]"]
+    inventory: Inventory,
+    uses: UseFigures | None,
+    patterns: Sequence["re.Pattern[str]"],
+    unlisted: AbstractSet[BlobNumber],
 ) -> UseFigures | None:
-    """Return the uses with everything that the patterns protect as running."""
-    return with_protected(inventory, uses, find_protected(inventory, patterns))
+    """Return the uses with everything that :func:`find_protected` finds as running."""
+    return with_protected(inventory, uses, find_protected(inventory, patterns, unlisted))
 
 
 def with_protected(

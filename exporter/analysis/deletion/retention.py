@@ -1,6 +1,7 @@
 """Retention policies: which tags they keep, and what they would free."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 
 from exporter.analysis.blob_sizes import BytesOnDisk
@@ -14,6 +15,7 @@ from exporter.analysis.deletion.order import UNDATED, Dating, TagOrder
 from exporter.analysis.deletion.reference_counts import ReferenceCounts
 from exporter.analysis.deletion.untagged import untagged_manifests
 from exporter.analysis.reachability import Reaches, referenced_by
+from exporter.analysis.reverse_references import referenced_as_blobs
 from exporter.domain.digests import BlobNumber
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Dialect, GcMode
@@ -71,6 +73,11 @@ class CollectorAfter:
     def is_orderly(self) -> bool:
         """Whether the store is consistent."""
         return self._before is None
+
+    @cached_property
+    def unlisted(self) -> AbstractSet[BlobNumber]:
+        """The manifests that another one references without listing them; they stay."""
+        return referenced_as_blobs(self._inventory)
 
     @cached_property
     def _references(self) -> ReferenceCounts:

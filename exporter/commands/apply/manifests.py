@@ -43,13 +43,21 @@ class Manifests:
         number = self._inventory.digests.find(digest)
         known = None if number is None else self._inventory.manifests.get(number)
         if known is not None:
-            return [self._inventory.digests[each] for each in known.children]
+            # a client may follow an entry whose media type the registry does not know
+            unlisted = [each for each in known.blobs if each in self._inventory.manifests]
+            return [self._inventory.digests[each] for each in (*known.children, *unlisted)]
         try:
-            return parse_manifest(self._read(digest)).children
+            content = parse_manifest(self._read(digest))
+            return [*content.children, *filter(self._is_manifest, content.blobs)]
         except FileNotFoundError:
             return ()
         except (OSError, ManifestUnreadableError):
             return None
+
+    def _is_manifest(self, digest: Digest) -> bool:
+        """Return whether the scan has found a manifest of that digest."""
+        number = self._inventory.digests.find(digest)
+        return number is not None and number in self._inventory.manifests
 
     def _read(self, digest: Digest) -> bytes:
         """Return a blob. Raises OSError, and ManifestUnreadableError if it is too large."""

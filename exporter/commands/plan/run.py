@@ -112,11 +112,13 @@ def _free(
             "frees nothing until that is fixed"
         )
     reaches = reaches_of(inventory)
-    protected = find_protected(inventory, (*options.protect, *request.protect))
+    collector = CollectorAfter(inventory, reaches, options.dialect)
+    patterns = (*options.protect, *request.protect)
+    protected = find_protected(inventory, patterns, collector.unlisted)
     return plan_freeing(
         inventory,
         reaches,
-        CollectorAfter(inventory, reaches, options.dialect),
+        collector,
         Needs(snapshot.uses, changed_at(snapshot), protected),
         wanted_bytes,
         run.frees.bytes,

@@ -61,7 +61,7 @@ def _retention(view: SnapshotView) -> Retention:
         return Retention((), (), str(error))
     collector, dating = collector_after(view), remembering(options.dating, MOST_IMAGES)
     try:
-        uses = uses_with(inventory, snapshot.uses, options.protect)
+        uses = uses_with(inventory, snapshot.uses, options.protect, collector.unlisted)
         return _points(inventory, collector, uses, dating)
     except TooManyImagesError:
         return Retention((), (), _TOO_MANY)

@@ -14,6 +14,7 @@ from exporter.analysis.deletion.selection import Selection
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.snapshot import Snapshot, StoreReading
 from exporter.domain.text import first_of, printable
+from exporter.domain.uses import UseFigures
 from exporter.views.deletion_plan.request import PlanRequest
 from exporter.views.deletion_plan.text import PlanOrigin, write_plan
 
@@ -67,10 +68,10 @@ def plan_for(
     ``now`` is in Unix seconds; ``collector`` is one of this snapshot, if it is at hand.
     """
     inventory = readable_store(snapshot, options).inventory
-    chosen = [
-        _choose(snapshot, options, request, selection, now) for selection in request.selections
-    ]
-    return make_plan(inventory, collector or collector_of(snapshot, options), *chosen)
+    collector = collector or collector_of(snapshot, options)
+    uses = _staying(snapshot, options, request, collector)
+    chosen = [_choose(snapshot, options, request, each, uses, now) for each in request.selections]
+    return make_plan(inventory, collector, *chosen)
 
 
 def summary_for(
@@ -82,8 +83,18 @@ def summary_for(
 ) -> PlanSummary:
     """Return what the plan with the same arguments would delete. Raises PlanRefusedError."""
     inventory = readable_store(snapshot, options).inventory
-    chosen = _choose(snapshot, options, request, request.selection, now)
+    uses = _staying(snapshot, options, request, collector)
+    chosen = _choose(snapshot, options, request, request.selection, uses, now)
     return summarize_plan(inventory, collector, chosen)
+
+
+def _staying(
+    snapshot: Snapshot, options: AnalysisOptions, request: PlanRequest, collector: CollectorAfter
+) -> UseFigures | None:
+    """Return the uses with everything that stays in any case as running."""
+    inventory = readable_store(snapshot, options).inventory
+    patterns = (*options.protect, *request.protect)
+    return uses_with(inventory, snapshot.uses, patterns, collector.unlisted)
 
 
 def _choose(
@@ -91,6 +102,7 @@ def _choose(
     options: AnalysisOptions,
     request: PlanRequest,
     selection: Selection,
+    uses: UseFigures | None,
     now: float,
 ) -> Chosen:
     inventory = readable_store(snapshot, options).inventory
@@ -98,7 +110,7 @@ def _choose(
         inventory,
         lazy_manifest_reaches(inventory),
         replace(selection, changed_at=changed_at(snapshot)),
-        uses_with(inventory, snapshot.uses, (*options.protect, *request.protect)),
+        uses,
         now=now,
         include_children=request.include_children,
         dating=options.dating,

@@ -114,7 +114,7 @@ def _plan(view: SnapshotView, repository: Repository, keep: int) -> Plan:
     reach = reach_of(inventory.manifests, repository)
     dating = replace(options.dating, read=_timed(view, options.dating))
     alone = replace(inventory, repositories=(repository,))
-    uses = uses_with(alone, snapshot.uses, options.protect)
+    uses = uses_with(alone, snapshot.uses, options.protect, view.unlisted)
     selection = replace(_selection(repository, keep), changed_at=changed_at(snapshot))
     try:
         # nothing of the selection depends on the time
