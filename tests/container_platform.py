@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+from tests.exporter_container import IMAGE, run_in_container
 from tests.exporter_process import REPOSITORY
 from tests.in_process import run_command
 from tests.servers import CachingRegistry, require_registry_v3
@@ -234,14 +235,15 @@ class ContainerPlatform:
             case ["ps", "--quiet" | "-q", "--filter" | "-f", which]:
                 is_exporter = which.endswith("exporter")
                 return self._exporter_container() if is_exporter else self._running()
+            case ["ps", "-f", "name=registry-exporter", "--format", "{{.Image}}"]:
+                return self._exporter_container(IMAGE)
             case ["inspect", "--format", "{{.Config.Env}}", name] if name == self.instance:
                 return Answer(0, f"{[f'{each}={value}' for each, value in self._started.items()]}")
-            case ["run", "--rm", "-v", _, "registry:3", *words]:
-                return self._collect(require_registry_v3(), words[:-1])
-            case ["exec", "exporter", *words]:
-                return self._exporter(words)
+            case ["run", *words]:
+                return self._new_container(line, words)
             case ["exec", name, *words]:
-                return self._execute(name, words)
+                is_exporter = name == "exporter"
+                return self._exporter(words) if is_exporter else self._execute(name, words)
             case ["inspect", *_]:
                 return Answer(1, "no such container")
         raise NotImplementedError(line)
@@ -334,8 +336,18 @@ class ContainerPlatform:
         with self._lock:  # a restart that was asked for before ends first
             return Answer(0, f"{self.instance}\n" if self._is_up else "")
 
-    def _exporter_container(self) -> Answer:
-        return Answer(0, "exporter\n" if self.exporter_runs else "")
+    def _exporter_container(self, name: str = "exporter") -> Answer:
+        return Answer(0, f"{name}\n" if self.exporter_runs else "")
+
+    def _new_container(self, line: str, words: list[str]) -> Answer:
+        match words:
+            case ["--rm", "-v", _, "registry:3", *command]:
+                return self._collect(require_registry_v3(), command[:-1])
+            case _ if IMAGE in words:
+                image = words.index(IMAGE)
+                done = run_in_container(words[:image], words[image + 1 :])
+                return Answer(done.returncode, done.stderr if done.returncode else done.stdout)
+        raise NotImplementedError(line)
 
     def _execute(self, name: str, command: list[str]) -> Answer:
         if name != self.instance or not self._is_up:

@@ -17,7 +17,7 @@ _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 # not the name of the service or image, which options of another program may follow
-_COMMAND = re.compile(r"\bregistry-storage-exporter (?!-)([^\n]*)")
+_COMMAND = re.compile(r"(?:\bregistry-storage-exporter|\$EXPORTER) (?!-)([^\n]*)")
 _NEXT_QUERY = re.compile(r"\n+(?=\S)")
 _END_OF_COMMAND = {"|", ">", ">>", ";", "&&", "||", "&", "2>"}
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from tests.servers import (
 
 OLD, LIVE = "captain/img-captain-old-shop", "captain/img-captain-shop"
 PAGE = FREEING_SPACE.read_text()
-LOG_IN = commands_below(PAGE, "Log in")[0]
+(PREPARE,) = commands_below(PAGE, "Prepare")
+FIRST, SECOND = "PLAN=$DIR/first", "PLAN=$DIR/second"
+SETTINGS = "/etc/registry-storage-exporter"
 CLOSE, OPEN = commands_below(PAGE, "Close the registry for other work")
 
 
@@ -84,12 +87,14 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Yield a host with a registry as CapRover configures it: a login, and a descriptor cache."""
     monkeypatch.setenv("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")
     caprover = tmp_path / "captain"
-    registry = PlatformRegistry(tmp_path / "registry", users={USERNAME: PASSWORD})
+    registry = PlatformRegistry(caprover / "registry", users={USERNAME: PASSWORD})
+    caprover.mkdir()
     settings = {"REGISTRY_EXPORTER_CAPROVER_CONFIG_DIR": str(caprover)}
     platform = ContainerPlatform(registry, tmp_path / "platform", settings=settings)
     shell = OperatorHost(tmp_path / "home", registry, platform)
-    (login,) = [each for each in blocks_of(PAGE) if each.heading == "Log in" and not each.language]
-    shell.write(".registry-login", login.content.replace("THE-PASSWORD", PASSWORD))
+    (settings_file,) = blocks_of(PAGE, "yaml")
+    shell.write(f"{SETTINGS}/maintenance.yml", settings_file.content)
+    shell.write(f"{SETTINGS}/registry-password", PASSWORD)
     client = RegistryClient(registry.url, USERNAME, PASSWORD)
     with platform.running(), client:
         yield Host(shell, registry, client, caprover)
@@ -116,7 +121,6 @@ def fill(host: Host) -> None:
             {"registryDomain": "registry.root.example.com:996", "registryType": "LOCAL_REG"}
         ],
     }
-    host.caprover.mkdir()
     (host.caprover / "config-captain.json").write_text(json.dumps(config))
 
 
@@ -137,13 +141,17 @@ def test_the_safe_order_frees_the_estimated_bytes_and_loses_nothing_else(host: H
     estimate += host.estimated_by_report("garbage-collect")
     before = host.blob_bytes()
 
-    *plans, carry_out = commands_below(PAGE, "2. Delete the manifests")
-    for plan in reversed(plans):  # keep the last one typed, for orphaned repositories
-        host.shell.type(plan)
-    named = [line for line in host.shell.read("PLAN").splitlines() if not line.startswith("#")]
-    answers = host.shell.type(LOG_IN, carry_out).splitlines()
-    assert answers == [f"202 {line.split()[0]}" for line in named]
-    assert len(named) == 4
+    plan, try_out, carry_out, take_back = commands_below(PAGE, "2. Delete the manifests")
+    old = {tag: host.client.manifest(OLD, tag) for tag in ("1", "2")}
+    would = host.shell.type(PREPARE, FIRST, plan, try_out)
+    assert "would delete 4 manifests with 2 tags in 1 repository" in would
+    assert host.client.tags(OLD) == ["1", "2"]
+    assert "\ndeleted 4 manifests with 2 tags" in host.shell.type(PREPARE, FIRST, carry_out)
+    assert host.client.tags(OLD) == []
+    host.shell.type(PREPARE, FIRST, take_back)
+    assert {tag: host.client.manifest(OLD, tag) for tag in old} == old
+    (host.caprover / "config-captain.json").touch()  # which is newer than the tags then
+    assert "\ndeleted 4 manifests" in host.shell.type(PREPARE, SECOND, plan, carry_out)
     assert host.blob_bytes() == before
 
     assert host.head(f"{OLD}/blobs/{layer}") == 200  # now in the registry's memory
@@ -159,6 +167,18 @@ def test_the_safe_order_frees_the_estimated_bytes_and_loses_nothing_else(host: H
     assert "tags cannot be pulled whole" not in checked
     assert host.reclaimable() == 0
     assert {tag: host.client.manifest(LIVE, tag) for tag in kept} == kept
+
+
+def test_the_page_names_other_plans_that_work(host: Host) -> None:
+    fill(host)
+    plan = commands_below(PAGE, "2. Delete the manifests")[0]
+    (usual,) = re.findall(r"\| in place of `(.+?)` \|", PAGE)
+    others = re.findall(r"^\| `(--.+?)` \|", PAGE, re.MULTILINE)
+    assert len(others) == 4
+    assert usual in plan
+    for number, other in enumerate(others):
+        host.shell.type(PREPARE, f"PLAN=$DIR/{number}", plan.replace(usual, other))
+        assert host.shell.read(f"maintenance/{number}").startswith("# Manifests to delete")
 
 
 def test_the_registry_is_closed_and_opened_for_other_work(host: Host) -> None:
@@ -246,8 +266,8 @@ def test_the_collector_of_version_3_removes_untagged_images_and_breaks_no_tag(ho
     fill(host)
     host.client.push_image(LIVE, "3", [b"x" * 7_000])  # untags the image before
     assert "DO NOT RUN" in host.shell.type("registry-storage-exporter report")
-    host.shell.type(plan.replace("--older-than 7d ", ""))
-    assert f"{LIVE}@" in host.shell.read("PLAN")
+    plan = plan.replace("--older-than 7d ", "")
+    assert f"\n{LIVE}@" in host.shell.type(PREPARE, plan, 'cat "$PLAN"')
     report = host.shell.type(configure)
     assert "garbage-collect --delete-untagged" in report
     assert "DO NOT RUN" not in report
