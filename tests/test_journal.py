@@ -95,6 +95,11 @@ def test_two_runs_at_a_time_exclude_one_another(tmp_path: Path) -> None:
         (b"# Manifests to delete\n", "line 1 of the journal is not one"),
         (encode_journal(HEAD) + b"{}\n", "line 2 of the journal is not one"),
         (encode_journal(HEAD) + b"\xff\n", "line 2 of the journal is not one"),
+        (b"correct horse battery staple", "line 1 of the journal is not one"),
+        (b'{"plane": 1}', "line 1 of the journal is not one"),
+        (b"[" * 100_000 + b"\n", "line 1 of the journal is not one"),
+        (encode_journal(HEAD) + b"[" * 100_000 + b"\n", "line 2 of the journal is not one"),
+        (encode_journal(HEAD).replace(b"/backup", b"\\u0000"), "line 1 of the journal is not one"),
     ],
 )
 def test_another_journal_is_refused_and_stays_as_it_is(

@@ -651,6 +651,15 @@ def test_what_is_no_journal_is_refused(tmp_path: Path, content: str, problem: st
     assert re.search(problem, outcome.complaints)
 
 
+def test_what_somebody_else_deleted_stays_away(registry: DockerRegistry, tmp_path: Path) -> None:
+    lines = delete_shop(registry)
+    (lines[0]["result"], lines[1]["result"]) = ("gone", "asked")
+    outcome = restore(registry, write_journal(tmp_path / "journal", registry.root, lines))
+    assert outcome.exit_code == 0, outcome
+    held = manifests_of(registry.root, SHOP)
+    assert set(held) == {str(each["digest"]) for each in lines[1:]}
+
+
 def test_a_line_that_a_crash_has_cut_short_is_left_out(
     registry: DockerRegistry, tmp_path: Path
 ) -> None:

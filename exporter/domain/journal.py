@@ -15,6 +15,11 @@ from exporter.domain.errors import JournalUnusableError
 
 JOURNAL_FORMAT = 1
 
+_BEGINNING = b'{"plan":"'
+"""What every journal begins with; a crash may have cut off a part of it."""
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Result(enum.StrEnum):
     """What happened to a manifest.
@@ -109,14 +114,18 @@ def encode_journal(line: JournalHead | JournalLine) -> bytes:
 
 def read_journal(content: bytes) -> Journal:
     """Return what a journal says. Raises JournalUnusableError with the line and what to do."""
+    if not _BEGINNING.startswith(content[: len(_BEGINNING)]) and b"\n" not in content:
+        raise _unusable(1)  # another file, and no first line that a crash has cut short
     length = content.rfind(b"\n") + 1
     if not length:
         return Journal()
     first, *others = content[: length - 1].split(b"\n")
     try:
         head = msgspec.json.decode(first, type=JournalHead)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise _unusable(1) from error
+    if "\0" in (head.backup or ""):  # no path has it
+        raise _unusable(1)
     if head.format != JOURNAL_FORMAT:
         raise JournalUnusableError(
             f"the journal has the format {head.format}, and this version reads {JOURNAL_FORMAT}; "
@@ -127,7 +136,7 @@ def read_journal(content: bytes) -> Journal:
     for place, row in enumerate(others, 2):
         try:
             line = decode(row)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNDECODABLE as error:
             raise _unusable(place) from error
         lines[line.manifest] = line
     return Journal(head, lines, length)

@@ -11,6 +11,9 @@ from exporter.domain.journal import Journal, JournalLine, Result, read_journal
 from exporter.domain.text import printable
 from exporter.store.format.layout import is_repository_name, is_tag_name
 
+_NOT_DELETED = (Result.LEFT, Result.GONE)
+"""``apply`` has not deleted these; whoever did had a reason that it does not know."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
@@ -19,7 +22,7 @@ class Deletions:
     Attributes:
         store: identity of the store.
         backup: the directory of the backup that ``apply`` made first; None if it made none.
-        manifests: what is no longer there, or may not be.
+        manifests: what ``apply`` has deleted, or may have; not what was gone already.
 
     """
 
@@ -52,13 +55,13 @@ def read_deletions(path: Path) -> Deletions:
 
 def _deleted(journal: Journal, name: str) -> Iterator[WantedManifest]:
     for line in journal.lines.values():
-        if line.result is Result.LEFT:
-            continue
         if not _is_legal(line):
             raise JournalUnusableError(
                 f"{name}: a line about {printable(line.repository)[:100]} holds names that no "
                 "registry has; it was not written by `apply`"
             )
+        if line.result in _NOT_DELETED:
+            continue
         yield WantedManifest(line.repository, line.digest, line.tags, line.linked_at)
 
 
