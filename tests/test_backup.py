@@ -207,6 +207,27 @@ def test_only_what_a_plan_deletes_is_saved(
     assert "the plan is of the store /another" in outcome.complaints
 
 
+@pytest.mark.parametrize("name", ["../escaped/app", "{outside}/app", "a//b", "Upper", "a/../b"])
+def test_a_plan_with_a_name_that_is_no_repository_writes_nothing(
+    name: str, builder: StoreBuilder, run: Run, place: Path, tmp_path: Path
+) -> None:
+    image = builder.image("app", "1")
+    name = name.format(outside=tmp_path / "outside")
+    store = FilesystemStore(builder.root)
+    line = plan_line(PlannedDeletion(name, image, 0, ()))
+    plan = tmp_path / "plan"
+    plan.write_text("\n".join((*plan_header(store.identity, time.time()), line)) + "\n")
+    before = set(tmp_path.iterdir())
+    outcome = run("--plan", plan)
+    assert outcome.exit_code == 1
+    assert f"the plan names {name}@{image} with the tags" in outcome.complaints
+    assert set(tmp_path.iterdir()) == before
+    result = back_up(store, scan_store(builder.root), {name: [image]}, place, same_filesystem=True)
+    assert [each.subject for each in result.faults] == [name]
+    assert set(tmp_path.iterdir()) == {*before, place}
+    assert not [each for each in place.rglob("*") if each.name == "_layout"]
+
+
 def test_a_backup_without_blobs_holds_the_manifests_and_says_so(
     builder: StoreBuilder, run: Run, place: Path
 ) -> None:

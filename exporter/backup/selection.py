@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.domain.digests import BlobNumber, Digest, format_digest, parse_digest
 from exporter.domain.model import ABSENT, MANIFESTS, NOT_READ, Inventory, IssueCause, Repository
-from exporter.store.format.layout import REPOSITORIES
+from exporter.store.format.layout import REPOSITORIES, is_repository_name
 
 _LOSES_TAGS = NOT_READ | {IssueCause.INVALID_LINK}
 
@@ -76,6 +76,9 @@ def select(
     repositories = {each.name: each for each in inventory.repositories}
     selected, faults = [], []
     for name in sorted(wanted):
+        if not is_repository_name(name):  # it would become a path
+            faults.append(BackupFault("", name, "is no name of a repository"))
+            continue
         numbers = set()
         for text in wanted[name]:
             number = _find(inventory, text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.commands.pattern_option import parse_pattern
+from exporter.commands.planned_names import refuse_illegal_names
 from exporter.domain.errors import ConfigurationError
 from exporter.domain.plan_file import PlanFile, read_plan
 from exporter.domain.text import printable
@@ -75,7 +76,7 @@ def task_of(parsed: argparse.Namespace) -> Task:
     """Return what the options ask for.
 
     Raises ConfigurationError if they contradict each other or the plan cannot be read,
-    PlanRefusedError if it is not a plan.
+    PlanRefusedError if it is not a plan, or names what no registry has.
     """
     if parsed.plan is not None and (parsed.repository or parsed.match is not None):
         raise ConfigurationError(
@@ -94,8 +95,10 @@ def task_of(parsed: argparse.Namespace) -> Task:
 def _read(path: Path) -> PlanFile:
     try:
         with path.open(encoding="utf-8") as file:
-            return read_plan(file.read(_MOST_PLAN_BYTES))
+            plan = read_plan(file.read(_MOST_PLAN_BYTES))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         problem = f"--plan {printable(str(path))}: cannot be read: {reason}; give a file of `plan`"
         raise ConfigurationError([problem]) from error
+    refuse_illegal_names(plan)
+    return plan
