@@ -148,7 +148,7 @@ def test_the_safe_order_frees_the_estimated_bytes_and_loses_nothing_else(host: H
     assert host.client.tags(OLD) == ["1", "2"]
     assert "\ndeleted 4 manifests with 2 tags" in host.shell.type(PREPARE, FIRST, carry_out)
     assert host.client.tags(OLD) == []
-    host.shell.type(PREPARE, FIRST, take_back)
+    host.shell.type(PREPARE, FIRST, take_back, 'grep -q old-shop "$DIR/state/restored.jsonl"')
     assert {tag: host.client.manifest(OLD, tag) for tag in old} == old
     (host.caprover / "config-captain.json").touch()  # which is newer than the tags then
     assert "\ndeleted 4 manifests" in host.shell.type(PREPARE, SECOND, plan, carry_out)

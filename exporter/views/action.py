@@ -12,6 +12,8 @@ UNTAGGED = "untagged"
 SPACE = "free-space"
 _CONFIGURATIONS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.yml"}
 QUIET = "nobody may push while the collector runs; stop deploys first"
+QUIET_OR_SCRIPT = f"{QUIET}, or collect by collect-garbage.sh, which closes the registry meanwhile"
+"""For a run without ``--delete-untagged``, which the script never gives."""
 UNKNOWN = "unknown: a part of the store could not be read"
 _BLOCKED = "nothing is freed while the collector aborts: see garbage-collect"
 _CACHE = (
@@ -104,7 +106,7 @@ class CommandWriter:
                 self._apply,
                 *(() if is_blocked else self.collector()),
             ),
-            (*warnings, *self.broken, _BLOCKED if is_blocked else QUIET),
+            (*warnings, *self.broken, _BLOCKED if is_blocked else QUIET_OR_SCRIPT),
         )
 
 

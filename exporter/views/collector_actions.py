@@ -19,6 +19,7 @@ from exporter.domain.uses import UseFigures
 from exporter.store.format.layout import REPOSITORIES
 from exporter.views.action import (
     QUIET,
+    QUIET_OR_SCRIPT,
     UNKNOWN,
     Action,
     CommandWriter,
@@ -70,6 +71,8 @@ def collector_actions(
         commands = () if breaks or run.blockers else write.collector(*option)
         why = _why(reading.inventory, options.dialect)
         warnings = (*write.broken, *_warnings(run, needed, why, write.platform))
+        if commands:
+            warnings = (*warnings, QUIET if option else QUIET_OR_SCRIPT)
         if mode is GcMode.DELETE_UNTAGGED:
             lost = count_endangered(reading.inventory, reaches)
             warnings = (*warnings, *_instead(lost, safer, breaks=breaks))
@@ -101,8 +104,6 @@ def _warnings(run: CollectorRun, needed: Sequence[str], why: str, platform: str)
         yield f"it also aborts on {len(run.blockers) - _NAMED} more places"
     if run.blockers:
         yield "fix this, then run `report` again"
-    elif not run.endangered and not needed:
-        yield QUIET
 
 
 def _instead(lost: int, safer: Sequence[Action], *, breaks: bool) -> Iterator[str]:
