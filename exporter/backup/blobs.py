@@ -1,12 +1,15 @@
 """The blobs of a backup, to be read and hashed like those of a store."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from exporter.backup.directory import BLOBS, blob_path
+from exporter.backup.safe_files import open_regular
 from exporter.domain.digests import Digest, format_digest, parse_digest
+from exporter.domain.errors import BackupUnusableError
 
 
 class BackupBlobs:
@@ -18,9 +21,10 @@ class BackupBlobs:
     @contextmanager
     def open(self, digest: Digest) -> Iterator["BackupStream"]:
         """Open a blob. Raises FileNotFoundError if it is not there, OSError if unreadable."""
-        descriptor = os.open(
-            blob_path(self._directory, format_digest(digest)), os.O_RDONLY | os.O_CLOEXEC
-        )
+        try:
+            descriptor = open_regular(blob_path(self._directory, format_digest(digest)))
+        except BackupUnusableError as error:
+            raise OSError(errno.EINVAL, str(error)) from error
         try:
             yield BackupStream(descriptor)
         finally:
@@ -33,7 +37,7 @@ class BackupBlobs:
         """
         digests, others = [], []
         for directory in sorted((self._directory / BLOBS).iterdir()):
-            if not directory.is_dir():
+            if directory.is_symlink() or not directory.is_dir():
                 others.append(directory)
                 continue
             for name in sorted(os.listdir(directory)):  # noqa: PTH208 - names are enough

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from exporter.backup.safe_files import open_lock
 from exporter.domain.errors import BackupRefusedError, OutputError, remedy_for
 from exporter.domain.text import printable
 from exporter.store.format.layout import is_repository_name
@@ -94,12 +95,13 @@ def refuse_other_content(directory: Path) -> None:
 def locked(directory: Path) -> Iterator[None]:
     """Create a backup directory if it is not there, and keep other runs out of it.
 
-    Raises BackupRefusedError if another run writes to it, OutputError if it cannot be written to.
+    Raises BackupRefusedError if another run writes to it or something else than a lock is there,
+    OutputError if it cannot be written to.
     """
     name = printable(str(directory))
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(directory / LOCK)
     except OSError as error:
         remedy = remedy_for(error, f"give a directory that uid {os.geteuid()} may write to")
         raise OutputError(f"cannot write to {name}: {error.strerror}; {remedy}") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from exporter.backup.directory import TEMPORARY
+from exporter.backup.safe_files import is_directory, open_directory
 from exporter.domain.errors import OutputError, remedy_for
 from exporter.domain.text import printable
 
@@ -41,7 +42,10 @@ class DurableFiles:
     """Writes files below one directory; for one thread and, by its lock, one process."""
 
     def __init__(self, directory: Path) -> None:
-        """Remove the temporary files of runs that were killed. Raises OutputError."""
+        """Remove the temporary files of runs that were killed.
+
+        Raises OutputError, BackupUnusableError if something else is in their place.
+        """
         self._directory = directory
         self._temporary = directory / TEMPORARY
         self._pending: list[_Pending] = []
@@ -50,9 +54,14 @@ class DurableFiles:
         self._made: set[Path] = set()
         self._pool = ThreadPoolExecutor(_THREADS, "fsync")
         with _reporting(self._temporary):
-            self._temporary.mkdir(mode=_PRIVATE_DIRECTORY, exist_ok=True)
-            for each in self._temporary.iterdir():
-                each.unlink()
+            if not is_directory(self._temporary):
+                self._temporary.mkdir(mode=_PRIVATE_DIRECTORY)
+            descriptor = open_directory(self._temporary)
+            try:
+                for each in os.listdir(descriptor):  # noqa: PTH208 - no path
+                    os.unlink(each, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -112,15 +121,18 @@ class DurableFiles:
         self._unsynced.add(path.parent)
 
     def make_directory(self, path: Path, *, private: bool = False) -> None:
-        """Make a directory, and those above it, unless they are there. Raises OutputError."""
+        """Make a directory, and those above it, unless they are there.
+
+        Raises OutputError, BackupUnusableError if something else is in the place of one.
+        """
         if path in self._made:
             return
         if path != self._directory:
             self.make_directory(path.parent, private=private)
-            if not path.is_dir():
-                with _reporting(path):
-                    path.mkdir(_PRIVATE_DIRECTORY if private else _OPEN_DIRECTORY, exist_ok=True)
-                self._unsynced.add(path.parent)
+            with _reporting(path):
+                if not is_directory(path):
+                    path.mkdir(_PRIVATE_DIRECTORY if private else _OPEN_DIRECTORY)
+                    self._unsynced.add(path.parent)
         self._made.add(path)
 
     def finish(self) -> None:

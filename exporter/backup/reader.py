@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from exporter.backup.directory import INDEX, blob_path, is_backup, layout_path, repositories_in
 from exporter.backup.index import BackupEntry, decode_index
+from exporter.backup.safe_files import open_regular, read_regular, refuse_links, size_of_regular
 from exporter.domain.digests import parse_digest
 from exporter.domain.errors import BackupUnusableError
 from exporter.domain.text import printable
@@ -56,9 +57,8 @@ class BackupReader:
         path = layout_path(self.directory, repository) / INDEX
         try:
             with _reporting(path):
-                if path.stat().st_size > _MOST_INDEX_BYTES:
-                    raise BackupUnusableError(f"{printable(str(path))} is too large")
-                return decode_index(path.read_bytes())
+                refuse_links(self.directory, path.parent)
+                return decode_index(read_regular(path, _MOST_INDEX_BYTES))
         except FileNotFoundError:
             return ()
         except ValueError as error:
@@ -74,8 +74,8 @@ class BackupReader:
         """
         path = _path(self.directory, digest)
         try:
-            with _reporting(path), path.open("rb") as file:
-                content = file.read(MAX_MANIFEST_BYTES + 1)
+            with _reporting(path):
+                content = read_regular(path, MAX_MANIFEST_BYTES)
         except FileNotFoundError as error:
             raise BackupUnusableError(
                 f"{printable(str(path))} is missing; the backup has lost it"
@@ -96,7 +96,7 @@ class BackupReader:
         path = _path(self.directory, digest)
         try:
             with _reporting(path):
-                return path.stat().st_size
+                return size_of_regular(path)
         except FileNotFoundError:
             return None
 
@@ -105,7 +105,7 @@ class BackupReader:
         path = _path(self.directory, digest)
         try:
             with _reporting(path):
-                return path.open("rb", buffering=0)
+                return os.fdopen(open_regular(path), "rb", buffering=0)
         except FileNotFoundError as error:
             raise BackupUnusableError(
                 f"{printable(str(path))} is missing; the backup was made without it"

@@ -6,12 +6,13 @@ from pathlib import Path
 from exporter.backup.copying import BlobCopier, BlobNotCopiedError
 from exporter.backup.directory import blob_path
 from exporter.backup.files import DurableFiles
+from exporter.backup.safe_files import read_regular, size_of_regular
 from exporter.backup.selection import BackupFault
 from exporter.domain.digests import BlobNumber, format_digest
-from exporter.domain.errors import ManifestUnreadableError, OutputError
+from exporter.domain.errors import BackupUnusableError, ManifestUnreadableError, OutputError
 from exporter.domain.model import Inventory
 from exporter.domain.text import printable
-from exporter.store.format.manifests import media_type_of
+from exporter.store.format.manifests import MAX_MANIFEST_BYTES, media_type_of
 
 
 @dataclass(slots=True)
@@ -44,8 +45,8 @@ def size_in_backup(directory: Path, inventory: Inventory, number: BlobNumber) ->
     """
     path = blob_path(directory, format_digest(inventory.digests[number]))
     try:
-        size = path.stat().st_size
-    except OSError:
+        size = size_of_regular(path)
+    except (OSError, BackupUnusableError):
         return None
     expected = inventory.sizes[number]
     return size if expected < 0 or size == expected else None
@@ -120,7 +121,7 @@ class Saver:
         self._files.finish()  # it may have been copied a moment ago, as a blob
         path = blob_path(self._directory, format_digest(self._inventory.digests[number]))
         try:
-            return path.read_bytes()
+            return read_regular(path, MAX_MANIFEST_BYTES)
         except OSError as error:
             raise OutputError(
                 f"cannot read {printable(str(path))}: {error.strerror}; is the backup's "

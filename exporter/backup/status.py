@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from exporter.backup.directory import STATUS
+from exporter.backup.safe_files import read_regular
 from exporter.domain.errors import BackupUnusableError
 from exporter.domain.text import printable
 
@@ -80,8 +81,7 @@ def read_status(directory: Path) -> BackupStatus | None:
     path = directory / STATUS
     name = printable(str(path))
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES)
+        content = read_regular(path, _MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

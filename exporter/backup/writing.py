@@ -93,9 +93,8 @@ def back_up(
     ``blobs``: those to save beside them, each once; None for all that they reference. Without
     ``same_filesystem`` a directory on the store's filesystem is refused.
 
-    Raises BackupRefusedError and BackupUnusableError before anything is written,
-    StoreUnreadableError and OutputError also later: what is saved by then can be used, and the next
-    run continues.
+    Raises BackupRefusedError before anything is written, BackupUnusableError, StoreUnreadableError
+    and OutputError also later: what is saved by then can be used, and the next run continues.
     """
     backup = Backup(store, inventory, select(inventory, wanted, blobs), directory)
     backup.check(same_filesystem=same_filesystem)

@@ -1,0 +1,130 @@
+"""A backup directory that was damaged, or that somebody has put something else into."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demo.store import StoreBuilder, digest_of, noise
+from exporter.backup.reader import BackupReader
+from exporter.domain.errors import BackupUnusableError
+from tests.in_process import Outcome, run_command
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> StoreBuilder:
+    root = tmp_path / "registry"
+    root.mkdir()
+    return StoreBuilder(root)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "backup"
+
+
+@pytest.fixture
+def run(builder: StoreBuilder, place: Path) -> Run:
+    def save(*arguments: str | Path) -> Outcome:
+        flags = ("--storage.root", builder.root, "--same-filesystem")
+        return run_command("backup", *flags, *arguments, place)
+
+    return save
+
+
+def check(place: Path, *arguments: str | Path) -> Outcome:
+    return run_command("verify", "--backup", place, *arguments)
+
+
+def blob(place: Path, digest: str) -> Path:
+    return place / "_blobs" / digest.replace(":", "/")
+
+
+def tree(place: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(place)): path.read_bytes() if path.is_file() else b""
+        for path in place.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("name", ["_temporary", "_blobs", "_blobs/sha256", "team", "team/app"])
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_link_in_the_place_of_a_directory_leads_nowhere(
+    name: str, builder: StoreBuilder, run: Run, place: Path, tmp_path: Path, *, is_new: bool
+) -> None:
+    builder.image("team/app", "1")
+    (place / "_blobs").mkdir(parents=True)
+    if not is_new:
+        assert run().exit_code == 0
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").write_text("mine")
+    before = tree(victim)
+    link = place / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.exists():
+        link.rename(tmp_path / "moved")
+    link.symlink_to(victim)
+    outcome = run()
+    assert outcome.exit_code == 1
+    assert f"{link} is a symbolic link; no backup has made it" in (
+        outcome.complaints + outcome.output
+    )
+    assert tree(victim) == before
+
+
+def test_a_lock_that_is_a_link_creates_nothing(
+    builder: StoreBuilder, run: Run, place: Path, tmp_path: Path
+) -> None:
+    builder.image("app", "1")
+    place.mkdir()
+    (place / "_lock").symlink_to(tmp_path / "created")
+    outcome = run()
+    assert outcome.exit_code == 1
+    assert "_lock is a symbolic link" in outcome.complaints
+    assert not (tmp_path / "created").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "endless"])
+@pytest.mark.parametrize("name", ["app/_layout/index.json", "_backup.json"])
+def test_a_file_of_another_kind_neither_hangs_nor_fills_the_memory(
+    name: str, kind: str, builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    builder.image("app", "1")
+    assert run().exit_code == 0
+    path = place / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for outcome in (run(), check(place)):
+        if name == "_backup.json" and outcome.output:
+            continue  # `verify` reads the indexes
+        assert outcome.exit_code == 1
+        assert f"{path} is " in outcome.complaints + outcome.output
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_blob_of_another_kind_counts_as_not_there_and_is_replaced(
+    kind: str, builder: StoreBuilder, run: Run, place: Path, tmp_path: Path
+) -> None:
+    layer = noise("layer", 100)
+    builder.image("app", "1", [layer])
+    assert run().exit_code == 0
+    path = blob(place, digest_of(layer))
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").write_bytes(layer)
+    assert check(place).exit_code == 1
+    with pytest.raises(BackupUnusableError):
+        BackupReader(place).open_blob(digest_of(layer))
+    assert run().exit_code == 0
+    assert (path.is_symlink(), path.read_bytes()) == (False, layer)
+    assert check(place).exit_code == 0
