@@ -28,7 +28,7 @@ def run_in_container(
     parser = argparse.ArgumentParser(exit_on_error=False)
     for switch in ("--rm", "--read-only"):
         parser.add_argument(switch, action="store_true", required=True)
-    for name in ("--network", "--user", "--cap-drop", "--cap-add"):
+    for name in ("--network", "--user", "--cap-drop"):
         parser.add_argument(name)
     for name in ("--volume", "--env"):
         parser.add_argument(name, action="append", default=[])
