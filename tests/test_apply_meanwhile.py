@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -302,3 +303,28 @@ def test_what_moves_to_a_manifest_in_the_moment_of_its_deletion_is_put_back(
         assert "1" not in there.client.tags(APP)
         outcome = {line["digest"]: (line["result"], line["reason"]) for line in there.journal}
         assert outcome[one][0] == outcome[child][0] == "deleted"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_tag_that_another_client_removes_meanwhile_never_points_to_the_deleted_manifest(
+    tmp_path: Path, version: int
+) -> None:
+    with place(tmp_path, version) as there:
+        old = there.client.push_image(APP, "old", [b"old"])
+        new = there.client.push_image(APP, "latest", [b"new"])
+        there.client.push_manifest(APP, "keep", *there.client.manifest(APP, new))
+        make_older(there.registry.root)
+        there.plan("--match=team/app:old")
+        (latest,) = there.registry.root.glob("**/_manifests/tags/latest")
+
+        def remove(request: Request) -> Reply | None:
+            if request.method == "DELETE":
+                shutil.rmtree(latest)  # as version 3 removes a tag
+            return None
+
+        with RegistryProxy(there.registry.url, gate=remove) as proxy:
+            done = there.apply("--yes", "--no-backup", "--registry.url", proxy.url)
+        assert (done.exit_code, done.complaints) == (3, "")
+        assert "the tag latest was removed in this moment, by somebody or with it" in done.output
+        assert there.client.tags(APP) == ["keep"]
+        assert is_served(there.client, old, old)

@@ -110,6 +110,34 @@ def test_a_tag_that_is_created_and_removed_between_two_looks_is_noticed(tmp_path
         assert looker.created() == set()  # it was not watched meanwhile
 
 
+def test_a_push_of_a_manifest_between_two_looks_is_noticed(tmp_path: Path) -> None:
+    store = StoreBuilder(tmp_path)
+    names = [store.image("app", str(each), [b"%d" % each], at=OLD) for each in range(2)]
+    one, other = map(packed, names)
+    link = store.revision_link("app", names[0])
+    with FilesystemStore(tmp_path).open_looker() as looker:
+        assert not looker.was_pushed("app", one)
+        link.unlink()
+        assert not looker.was_pushed("app", one)
+        link.write_text(names[0])
+        link.unlink()
+        assert looker.was_pushed("app", one)
+        for _ in range(3):
+            assert not looker.was_pushed("app", one)
+            link.write_text(names[0])  # in place the second time, as version 2 does
+            assert looker.was_pushed("app", one)
+        assert not looker.was_pushed("app", one)
+        temporary = link.with_name("link.tmp")
+        temporary.write_text(names[0])
+        temporary.rename(link)  # as version 3 does
+        assert looker.was_pushed("app", one)
+        link.write_text(names[0])
+        assert not looker.was_pushed("app", other)
+        assert not looker.was_pushed("app", one)  # it was not watched meanwhile
+        shutil.rmtree(link.parent)
+        assert not looker.was_pushed("app", one)
+
+
 def test_what_cannot_be_read_is_an_error_with_the_path(tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     digest = store.image("team/app", "1", [b"first"])

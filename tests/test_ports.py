@@ -96,6 +96,9 @@ class MemoryStore:
         times = {self.inventory.digests[each.manifest]: each.linked_at for each in revisions}
         return times.get(digest)
 
+    def was_pushed(self, _repository: str, _digest: Digest) -> bool:
+        return False
+
     def holds(self, _path: Path) -> bool:
         return False
 

@@ -126,12 +126,14 @@ class Model:
     time: float = 1.0
     made: int = 100
     created: set[str] = field(default_factory=set)
+    pushed: set[Digest] = field(default_factory=set)
 
     def put(self, each: Digest, tag: str | None) -> None:
         """Push a manifest that the registry accepts: what it lists must be there."""
         if self.links.keys() >= set(self.lists.get(each, ())):
             self.time += 1
             self.links[each] = self.time
+            self.pushed.add(each)
             if tag is not None:
                 self.created |= {tag} - self.tags.keys()
                 self.tags[tag] = each, self.time
@@ -166,7 +168,7 @@ class Model:
 
 Step = tuple[str, int, int, int]
 STEP = st.tuples(
-    st.sampled_from(["image", "index", "tag", "move", "delete"]), *[st.integers(0, 50)] * 3
+    st.sampled_from(["image", "index", "tag", "move", "delete", "untag"]), *[st.integers(0, 50)] * 3
 )
 STEPS = st.lists(STEP, max_size=12)
 
@@ -187,6 +189,8 @@ def do(model: Model, step: Step) -> None:
         model.put(held[first % len(held)], tag)
     elif kind == "delete":
         model.delete(held[first % len(held)])
+    elif kind == "untag" and model.tags:
+        del model.tags[sorted(model.tags)[name % len(model.tags)]]
 
 
 @given(STEPS, st.lists(st.integers(0, 50), max_size=8), st.lists(STEPS, max_size=8))
@@ -232,14 +236,17 @@ def test_a_tag_that_is_pushed_in_the_very_moment_is_put_back(
     if reason_to_leave(candidate, MADE, seen, model.listed_by) is not None:
         return
     model.created.clear()
+    model.pushed.clear()
     for step in meanwhile:
         do(model, step)
     whole = [name for name in model.whole() if name not in named]
     created = frozenset(model.created)
     model.delete(each)
-    after = replace(model.seen(each), created=created)
+    was_pushed = each in model.pushed
+    after = replace(model.seen(each), created=created, was_pushed=was_pushed)
     rescue = rescue_after(candidate, seen, after, model.links.__contains__, model.listed_by)
     if rescue is not None:
+        assert was_pushed or not rescue.tags
         for tag in rescue.tags or (None,):
             model.put(each, tag)
     lost = {name for name in whole if name not in model.whole()} - created
@@ -259,6 +266,16 @@ def test_what_was_written_in_the_very_moment_is_put_back_by_its_digest() -> None
     assert rescue({"late": (IMAGE, 2.0)}) == Rescue((), "the tag late was written in this moment")
     needed = rescue({"late": (OUTER, 2.0)})
     assert needed == Rescue((), "the tag late needs it since this moment")
+
+
+def test_a_tag_that_is_gone_is_put_back_only_if_the_manifest_was_pushed() -> None:
+    candidate, before = Candidate(IMAGE, frozenset()), RepositoryNow({"latest": (OTHER, 1.0)}, 1.0)
+    for was_pushed, tags in ((True, ("latest",)), (False, ())):
+        after = RepositoryNow({}, 0.0, was_pushed=was_pushed)
+        found = rescue_after(candidate, before, after, lambda _: True, listed_by)
+        assert found is not None
+        assert found.tags == tags
+        assert "the tag latest" in found.reason
 
 
 # The order

@@ -198,6 +198,13 @@ class Looker(Protocol):
     def linked_at(self, repository: str, digest: Digest) -> float | None:
         """Return when a repository's link to a manifest was written; None if it has none."""
 
+    def was_pushed(self, repository: str, digest: Digest) -> bool:
+        """Return whether a repository's link to a manifest was written since the last call for it.
+
+        False if the call before was for another one, and where the store cannot know. The link may
+        be gone again.
+        """
+
 
 class Store(Protocol):
     """The storage of one registry, which is only ever read."""

@@ -62,6 +62,7 @@ class RepositoryNow:
         damaged: tags whose links were damaged before: nobody can pull them.
         created: tags that were created since the look before, as far as is known; they may be gone
             again.
+        was_pushed: whether the candidate was pushed since the look before, as far as is known.
 
     """
 
@@ -70,6 +71,7 @@ class RepositoryNow:
     running: Running = Running()
     damaged: AbstractSet[str] = field(default_factory=frozenset)
     created: AbstractSet[str] = field(default_factory=frozenset)
+    was_pushed: bool = False
 
 
 def reason_to_leave(
@@ -190,8 +192,10 @@ def rescue_after(
     """Return what has to be put back after a deletion; None if nothing has.
 
     A tag that pointed elsewhere before and is gone now, although its manifest is still there, was
-    moved to the deleted manifest in between, and was removed with it. So was a tag that was created
-    since and is gone now. ``is_held`` says whether a manifest is still there.
+    moved to the deleted manifest in between, and was removed with it; or somebody removed that tag.
+    The same holds for a tag that was created since and is gone now. So it is put back only if the
+    manifest was pushed in between, which comes before a tag that points to it; else the manifest
+    is put back without a tag. ``is_held`` says whether a manifest is still there.
     """
     moved = {
         name
@@ -199,6 +203,12 @@ def rescue_after(
         if name not in after.tags and target is not None and is_held(target)
     }
     lost = sorted((moved | after.created) - after.tags.keys() - candidate.tags)
+    if lost and not after.was_pushed:
+        return Rescue(
+            (),
+            f"the tag {_names(lost)} was removed in this moment, by somebody or with it (if with "
+            "it, push that tag again)",
+        )
     if lost:
         return Rescue(tuple(lost), f"the tag {_names(lost)} was pushed for it in this moment")
     pointing = {name: link for name, link in after.tags.items() if link[0] == candidate.digest}

@@ -1,19 +1,12 @@
 """Delete one manifest: look, ask the registry, look again, and put back what somebody needed."""
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from exporter.analysis.applying.still_right import (
-    Candidate,
-    Rescue,
-    reason_to_leave,
-    rescue_after,
-)
-from exporter.commands.apply.journal_file import JournalFile
-from exporter.commands.apply.manifests import Manifests
-from exporter.commands.apply.witness import Sight, Witness
-from exporter.domain.digests import Digest, parse_digest
+from exporter.analysis.applying.still_right import Rescue, rescue_after
+from exporter.commands.apply.attempt import Attempt, GoneError, NotRightError, Tools
+from exporter.commands.apply.judging import candidate_of, digest_of, has_tags, reason_against
+from exporter.commands.apply.witness import Sight
 from exporter.domain.errors import (
     ApiUnavailableError,
     ContentRefusedError,
@@ -23,7 +16,6 @@ from exporter.domain.errors import (
 from exporter.domain.journal import JournalLine, Result
 from exporter.domain.plan_file import PlannedDeletion
 from exporter.domain.text import printable
-from exporter.registry.port import RegistryEditor
 
 OTHER_REGISTRY = "--registry.url does not serve the store at --storage.root"
 _GONE_ON_DISK = "the store does not hold it any more, but the registry still serves it; restart it"
@@ -47,61 +39,6 @@ class Outcome:
     result: Result
     reason: str | None = None
     is_there: bool = False
-
-
-class _NotRightError(Exception):
-    """A deletion is not right any more; raised before its request is sent."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class _GoneError(Exception):
-    """A manifest is gone; raised before the request to delete it is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a run works with.
-
-    Attributes:
-        witness: looks.
-        manifests: reads.
-        editor: deletes, and puts back.
-        journal: records.
-        made_at: the moment up to which the plan knows the store, Unix seconds.
-        now: returns Unix seconds.
-
-    """
-
-    witness: Witness
-    manifests: Manifests
-    editor: RegistryEditor
-    journal: JournalFile
-    made_at: float
-    now: Callable[[], float]
-
-
-def reason_against(
-    line: PlannedDeletion, sight: Sight, manifests: Manifests, made_at: float
-) -> str | None:
-    """Return why the manifest of a line, which is there, must stay; None if it may go."""
-    if sight.doubt is not None:
-        return sight.doubt
-    return reason_to_leave(candidate_of(line), made_at, sight.now, manifests.listed_by)
-
-
-def candidate_of(line: PlannedDeletion) -> Candidate:
-    """Return the manifest of a line."""
-    return Candidate(digest_of(line), frozenset(line.tags))
-
-
-def digest_of(line: PlannedDeletion) -> Digest:
-    """Return the digest of a line."""
-    digest = parse_digest(line.digest)
-    assert digest is not None, "the plan was parsed"  # noqa: S101 - for the type
-    return digest
 
 
 class Deleter:
@@ -139,14 +76,14 @@ class Deleter:
             return Outcome(Result.LEFT, reason, is_there=True), None
         about = _About(before, tools.manifests.content(digest))
         self._record(line, Result.ASKED, about, None)
-        return self._until_done(line, _Attempt(line, tools, before), about), about
+        return self._until_done(line, Attempt(line, tools, before), about), about
 
     def _gone(self, line: PlannedDeletion, seen: Sight) -> tuple[Outcome, "_About | None"]:
         """Return the outcome for a manifest that the store does not hold."""
         known = self._tools.journal.known.get((line.repository, line.digest))
         if known is not None and known.result is Result.ASKED:
             return self._resume(line, seen, known)
-        if _has_tags(line, seen):
+        if has_tags(line, seen):
             return Outcome(Result.LEFT, _TAGS_ONLY, is_there=True), None
         if self._tools.editor.manifest_digest(line.repository, line.digest) is not None:
             return Outcome(Result.LEFT, _GONE_ON_DISK, is_there=True), None
@@ -160,15 +97,15 @@ class Deleter:
         Tags that the registry has left are removed now.
         """
         about = _About(None, self._tools.manifests.content(digest_of(line)), known)
-        if not _has_tags(line, seen):
+        if not has_tags(line, seen):
             return Outcome(Result.DELETED), about
         if about.content is None:
             return Outcome(Result.LEFT, _TAGS_ONLY, is_there=True), None
-        attempt = _Attempt(line, self._tools, seen)
+        attempt = Attempt(line, self._tools, seen, sent=1)
         self._put_again(line, attempt, about)
         return self._until_done(line, attempt, about), about
 
-    def _until_done(self, line: PlannedDeletion, attempt: "_Attempt", about: "_About") -> Outcome:
+    def _until_done(self, line: PlannedDeletion, attempt: Attempt, about: "_About") -> Outcome:
         """Ask the registry to delete a manifest, again if it leaves its tags.
 
         Version 2 removes the manifest first. Then it reads the links of all tags, and gives up on
@@ -177,10 +114,10 @@ class Deleter:
         for _ in range(_TRIES):
             try:
                 was_there = self._ask(line, attempt)
-            except _NotRightError as error:
+            except NotRightError as error:
                 return Outcome(Result.LEFT, error.reason, is_there=True)
             outcome, after = self._look_again(line, attempt, about, was_there=was_there)
-            if outcome.is_there or not _has_tags(line, after):
+            if outcome.is_there or not has_tags(line, after):
                 return outcome
             self._put_again(line, attempt, about)
         raise ApiUnavailableError(
@@ -188,33 +125,33 @@ class Deleter:
             "run the same command again while nobody pushes"
         )
 
-    def _ask(self, line: PlannedDeletion, attempt: "_Attempt") -> bool:
+    def _ask(self, line: PlannedDeletion, attempt: Attempt) -> bool:
         """Ask the registry; return whether it had the manifest.
 
-        Raises _NotRightError, ApiUnavailableError.
+        Raises NotRightError, ApiUnavailableError.
         """
         editor = self._tools.editor
         try:
             was_there = editor.delete_manifest(line.repository, line.digest, attempt.check)
-        except _GoneError:
+        except GoneError:
             return attempt.sent > 0
         except RegistryRefusesError:
             raise
         except ApiUnavailableError:
             # a push of the same manifest in this moment makes version 2 answer 400
-            with suppress(_GoneError):
+            with suppress(GoneError):
                 attempt.check()
                 raise
             return True
         return was_there or attempt.sent > 1  # an attempt without an answer has deleted it
 
-    def _put_again(self, line: PlannedDeletion, attempt: "_Attempt", about: "_About") -> None:
+    def _put_again(self, line: PlannedDeletion, attempt: Attempt, about: "_About") -> None:
         """Put back a manifest whose tags were left, so that it can be deleted with them."""
         self._put_back(line, Rescue((), "the registry has left its tags"), about)
         attempt.own_link = self._tools.witness.linked_at(line.repository, digest_of(line))
 
     def _look_again(
-        self, line: PlannedDeletion, attempt: "_Attempt", about: "_About", *, was_there: bool
+        self, line: PlannedDeletion, attempt: Attempt, about: "_About", *, was_there: bool
     ) -> tuple[Outcome, Sight]:
         """Return the outcome of a deletion, after putting back what is needed after all."""
         tools, digest = self._tools, digest_of(line)
@@ -228,11 +165,11 @@ class Deleter:
         rescue = rescue_after(
             candidate_of(line),
             before.now,
-            after.now,
+            attempt.since_seen(after),
             lambda target: tools.witness.linked_at(line.repository, target) is not None,
             tools.manifests.listed_by,
         )
-        if rescue is None:
+        if rescue is None or not attempt.sent:
             is_there = after.linked_at is not None
             return Outcome(result, _PUSHED if is_there else None, is_there), after
         self._put_back(line, rescue, about)
@@ -290,41 +227,3 @@ class _About:
     before: Sight | None
     content: tuple[bytes, str] | None
     known: JournalLine | None = None
-
-
-class _Attempt:
-    """The requests to delete one manifest: right before each, the repository is looked at.
-
-    Attributes:
-        seen: the last look before a request.
-        sent: how many requests were sent.
-        own_link: when the manifest's link was written by this program; None if it was not.
-
-    """
-
-    def __init__(self, line: PlannedDeletion, tools: Tools, seen: Sight) -> None:
-        self._line = line
-        self._tools = tools
-        self.seen = seen
-        self.sent = 0
-        self.own_link: float | None = None
-
-    def check(self) -> None:
-        """Raise _NotRightError if the deletion is not right any more, _GoneError if it is done."""
-        sight = self._tools.witness.look(self._line.repository, digest_of(self._line))
-        if sight.linked_at is None:
-            raise _GoneError
-        judged = sight
-        if sight.linked_at == self.own_link:
-            judged = replace(sight, now=replace(sight.now, linked_at=0.0))
-        reason = reason_against(self._line, judged, self._tools.manifests, self._tools.made_at)
-        if reason is not None:
-            raise _NotRightError(reason)
-        self.seen = sight
-        self.sent += 1
-
-
-def _has_tags(line: PlannedDeletion, sight: Sight) -> bool:
-    """Return whether a tag of a line points to its manifest."""
-    digest = digest_of(line)
-    return any(tag in sight.now.tags and sight.now.tags[tag][0] == digest for tag in line.tags)

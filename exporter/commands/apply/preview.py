@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.analysis.applying.sequence import Place, before_each, in_sequence
-from exporter.commands.apply.deleting import digest_of, reason_against
+from exporter.commands.apply.judging import digest_of, reason_against
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.witness import Sight, Witness
 from exporter.domain.journal import JournalLine, Result

@@ -9,7 +9,8 @@ from typing import TextIO
 from exporter.analysis.analyst import AnalysisOptions
 from exporter.backup.selection import select
 from exporter.backup.writing import Backup, BackupControl
-from exporter.commands.apply.deleting import Deleter, Tools
+from exporter.commands.apply.attempt import Tools
+from exporter.commands.apply.deleting import Deleter
 from exporter.commands.apply.journal_file import open_journal, read_known
 from exporter.commands.apply.loading import LoadedPlan
 from exporter.commands.apply.manifests import Manifests

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from exporter.commands.apply.deleting import OTHER_REGISTRY, Tools, digest_of
+from exporter.commands.apply.attempt import Tools
+from exporter.commands.apply.deleting import OTHER_REGISTRY
+from exporter.commands.apply.judging import digest_of
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.plan_file import PlannedDeletion
 from exporter.domain.text import printable

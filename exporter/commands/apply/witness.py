@@ -62,6 +62,7 @@ class Witness:
 
     def _see(self, repository: str, digest: Digest, tags: TagLinks) -> Sight:
         doubt = self._read_platform()
+        was_pushed = self._looker.was_pushed(repository, digest)
         # last: a push writes this link before its tag, so that one which is under way shows here
         linked_at = self.linked_at(repository, digest)
         now = RepositoryNow(
@@ -70,6 +71,7 @@ class Witness:
             self._running.get(repository, _NOTHING_RUNS),
             self._damaged.get(repository, frozenset()),
             self._looker.created(),
+            was_pushed=was_pushed,
         )
         return Sight(now, linked_at, doubt)
 

@@ -15,7 +15,7 @@ from exporter.domain.digests import Digest, format_digest
 from exporter.domain.errors import StoreUnreadableError
 from exporter.domain.model import TAGS_DIRECTORY
 from exporter.domain.text import printable
-from exporter.store.filesystem.created_names import CreatedNames
+from exporter.store.filesystem.created_names import WRITTEN, CreatedNames
 from exporter.store.filesystem.readers.link_reader import LinkReader
 from exporter.store.filesystem.readers.safe_files import (
     GONE,
@@ -59,11 +59,13 @@ class FilesystemLooker:
         self._known: dict[str, dict[str, _KnownTag]] = {}
         self._damaged: set[str] = set()
         self._names = CreatedNames()
+        self._links = CreatedNames(WRITTEN)
         self._created: AbstractSet[str] = frozenset()
 
     def close(self) -> None:
-        """Stop watching the repository that was looked at last."""
+        """Stop watching what was looked at last."""
         self._names.close()
+        self._links.close()
 
     def created(self) -> AbstractSet[str]:
         """Return the tags that were created between the last two looks at one repository."""
@@ -100,6 +102,20 @@ class FilesystemLooker:
             return os.stat(path, dir_fd=self._store, follow_symlinks=False).st_mtime
         except GONE:
             return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def was_pushed(self, repository: str, digest: Digest) -> bool:
+        """Return whether a manifest's link was written between the last two calls for it.
+
+        Raises StoreUnreadableError.
+        """
+        path = os.path.dirname(revision_link(repository, format_digest(digest)))
+        try:
+            with open_directory(path, self._store) as directory:
+                return LINK in self._links.since_last_call(directory)
+        except GONE:
+            return False
         except OSError as error:
             raise _unreadable(path, error) from error
 
