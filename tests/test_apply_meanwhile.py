@@ -328,3 +328,20 @@ def test_a_tag_that_another_client_removes_meanwhile_never_points_to_the_deleted
         assert "the tag latest was removed in this moment, by somebody or with it" in done.output
         assert there.client.tags(APP) == ["keep"]
         assert is_served(there.client, old, old)
+
+
+def test_what_is_pushed_again_right_after_its_deletion_keeps_its_signature(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        image = there.client.push_image(APP, "1", [b"image"])
+        tag = f"{image.replace(':', '-')}.sig"
+        there.client.push_image(APP, tag, [b"signature"])
+        make_older(there.registry.root)
+        there.plan("--match=team/app:1")
+        journal = there.plan_file.with_name("plan.txt.journal")
+
+        def push_again() -> None:
+            if journal.exists() and '"result":"deleted"' in journal.read_text():
+                there.client.push_image(APP, "1", [b"image"])
+
+        assert apply_with(there, push_again) is Ending.PARTLY
+        assert there.client.tags(APP) == ["1", tag]

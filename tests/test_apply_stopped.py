@@ -256,3 +256,30 @@ def test_a_failure_in_the_middle_says_what_was_done(tmp_path: Path) -> None:
         assert "deleted 3 manifests with 3 tags" in failed.output
         assert "to continue, run" in failed.output
         assert seen["DELETE"] == 4
+
+
+def test_what_is_pushed_again_between_two_runs_keeps_its_signature(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        image = there.client.push_image(APP, "1", [b"image"])
+        tag = f"{image.replace(':', '-')}.sig"
+        there.client.push_image(APP, tag, [b"signature"])
+        make_older(there.registry.root)
+        assert len(there.plan("--match=team/app:1")) == 2
+        deletions: list[str] = []
+
+        def gate(request: Request) -> Reply | None:
+            deletions.extend([request.path] * (request.method == "DELETE"))
+            return Reply(b"", 403) if len(deletions) > 1 else None
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            assert there.apply(*YES, "--registry.url", proxy.url).exit_code == 1
+        assert there.client.tags(APP) == [tag]
+        there.client.push_image(APP, "1", [b"image"])
+        for _ in range(2):
+            again = there.apply(*YES)
+            assert (again.exit_code, again.complaints) == (3, "")
+            assert f"{image}: it is there again, after it was deleted\n" in again.output
+            assert f"it belongs to {image}, which is left out" in again.output
+            assert there.client.tags(APP) == ["1", tag]
+        last = {str(line["digest"]): line["result"] for line in there.journal}
+        assert last[image] == "deleted"  # so that `restore` still knows its old time

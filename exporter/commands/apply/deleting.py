@@ -22,6 +22,7 @@ _GONE_ON_DISK = "the store does not hold it any more, but the registry still ser
 _TAGS_ONLY = "the store holds its tags, but not the manifest; push it again"
 _PUSHED = "it was pushed again in the moment of its deletion; it is there, perhaps without tags"
 
+_BEGUN = (Result.ASKED, Result.DELETED)
 _TRIES = 5
 
 
@@ -58,7 +59,7 @@ class Deleter:
         return outcome
 
     def leave(self, line: PlannedDeletion, reason: str) -> Outcome:
-        """Record that a line is left."""
+        """Record that a line is left, unless its deletion has begun: then that stays on record."""
         self._record(line, Result.LEFT, None, reason)
         return Outcome(Result.LEFT, reason, is_there=True)
 
@@ -193,9 +194,16 @@ class Deleter:
             f"it again, with {names}"
         )
 
+    def is_there(self, line: PlannedDeletion) -> bool:
+        """Return whether the store holds the manifest of a line. Raises StoreUnreadableError."""
+        return self._tools.witness.linked_at(line.repository, digest_of(line)) is not None
+
     def _record(
         self, line: PlannedDeletion, result: Result, about: "_About | None", reason: str | None
     ) -> None:
+        known = self._tools.journal.known.get((line.repository, line.digest))
+        if result is Result.LEFT and known is not None and known.result in _BEGUN:
+            return  # `restore` needs it to put back the tags that are gone
         tags: dict[str, float | None] = dict.fromkeys(line.tags)
         media_type, linked_at = None, None
         if about is not None and about.known is not None:

@@ -14,6 +14,7 @@ from exporter.domain.text import printable
 from exporter.store.port import TagLink
 
 DONE = (Result.DELETED, Result.GONE)
+THERE_AGAIN = "it is there again, after it was deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,14 @@ class Preview:
     Attributes:
         going: places of the lines to carry out, in their order.
         left: by place, the lines that are left out.
-        done: how many lines earlier runs have carried out.
+        done: places of the lines that earlier runs have carried out.
         earlier: by place, the lines that a line must not outlive.
 
     """
 
     going: list[Place] = field(default_factory=list)
     left: dict[Place, Left] = field(default_factory=dict)
-    done: int = 0
+    done: set[Place] = field(default_factory=set)
     earlier: Mapping[Place, Collection[Place]] = field(default_factory=dict)
 
 
@@ -68,7 +69,10 @@ def look_ahead(
         line = plan.lines[place]
         before = known.get((line.repository, line.digest))
         if before is not None and before.result in DONE:
-            preview.done += 1
+            if witness.linked_at(line.repository, digest_of(line)) is None:
+                preview.done.add(place)
+            else:
+                preview.left[place] = Left(line, THERE_AGAIN)
             continue
         sight = repositories.look(line)
         reason = reason_to_outlive(place, preview.earlier, preview.left)

@@ -17,6 +17,7 @@ from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.options import ApplyRequest
 from exporter.commands.apply.preview import (
     DONE,
+    THERE_AGAIN,
     Left,
     Preview,
     look_ahead,
@@ -144,7 +145,7 @@ def _foretell(plan: LoadedPlan, preview: Preview, pricing: Pricing) -> Iterator[
     """Yield what a run would do."""
     going = [plan.file.lines[place] for place in preview.going]
     if preview.done:
-        yield f"{plural(preview.done, 'manifest')} deleted by earlier runs"
+        yield f"{plural(len(preview.done), 'manifest')} deleted by earlier runs"
     yield f"would delete {describe_lines(going)}"
     yield from describe_left(preview.left.values())
     yield from describe_freed(pricing.freed(going), after="then")
@@ -196,6 +197,7 @@ class _Run:
         self._deleter = Deleter(tools)
         self._deleted: list[PlannedDeletion] = []
         self._freeing: list[PlannedDeletion] = []
+        self._gone = set(preview.done)
         self._failure: ExporterError | None = None
 
     def pending(self) -> Iterator[PlannedDeletion]:
@@ -245,8 +247,12 @@ class _Run:
     def _carry_out(self, place: int) -> None:
         """Delete the manifest of one line, or leave it."""
         line, left = self._lines[place], self._preview.left
+        earlier = self._preview.earlier
+        for each in self._gone.intersection(earlier.get(place, ())):
+            if self._deleter.is_there(self._lines[each]):
+                left[each] = Left(self._lines[each], THERE_AGAIN)
         known = left.get(place)
-        reason = known.reason if known else reason_to_outlive(place, self._preview.earlier, left)
+        reason = known.reason if known else reason_to_outlive(place, earlier, left)
         if reason is None:
             outcome = self._deleter.delete(line)
         else:
@@ -257,10 +263,11 @@ class _Run:
             left[place] = Left(line, outcome.reason or "")
         else:
             self._freeing.append(line)
+            self._gone.add(place)
 
     def _summary(self, pricing: Pricing, steps: NextSteps, missing: int) -> Iterator[str]:
         if self._preview.done:
-            yield f"{plural(self._preview.done, 'manifest')} deleted by earlier runs"
+            yield f"{plural(len(self._preview.done), 'manifest')} deleted by earlier runs"
         yield f"deleted {describe_lines(self._deleted)}"
         yield from describe_left(self._preview.left.values())
         if missing:
