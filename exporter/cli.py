@@ -233,7 +233,7 @@ def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> in
 
     request = request_of(parsed, has_registry=settings.registry.url is not None)
     plan = load_plan(request, open_store(settings), time.time())
-    subject = subject_to_apply(settings, PROGRAM, request.journal)
+    subject = subject_to_apply(settings, PROGRAM, request.journal, parsed.config_file)
     exit_codes = {
         Ending.DONE: _DONE,
         Ending.PARTLY: _PARTLY,

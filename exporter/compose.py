@@ -6,7 +6,6 @@ fast.
 
 import logging
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -233,17 +232,19 @@ def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True)
     return Scanned(store, options, operator, subject_of(settings, snapshot))
 
 
-def subject_to_apply(settings: Settings, program: str, journal: Path) -> "ApplySubject":
+def subject_to_apply(
+    settings: Settings, program: str, journal: Path, file: str | None
+) -> "ApplySubject":
     """Scan once, and return what ``apply`` changes. Raises StoreUnreadableError.
 
-    ``journal`` is the file that it records its deletions in.
+    ``journal`` is the file that it records its deletions in; ``file`` the configuration file.
     """
     from exporter.commands.apply.report import NextSteps
     from exporter.commands.apply.run import Subject as ApplySubject
+    from exporter.settings.command_lines import restore_command
     from exporter.views.action import collector_commands
 
     scanned = scan(settings, asks_api=False)
-    undo = [program, "restore", str(journal), *_store_and_registry(settings)]
     return ApplySubject(
         store=scanned.store,
         snapshot=scanned.subject.snapshot,
@@ -252,22 +253,9 @@ def subject_to_apply(settings: Settings, program: str, journal: Path) -> "ApplyS
         open_editor=lambda stop, rate: registry_editor(settings, rate, stop),
         steps=NextSteps(
             collector_commands(scanned.operator, scanned.options.dialect),
-            shlex.join(map(printable, undo)),
+            restore_command(settings, program, journal, file),
         ),
     )
-
-
-def _store_and_registry(settings: Settings) -> list[str]:
-    """Return the flags that name the store, the registry and the login, but never a password."""
-    registry, root = settings.registry, settings.storage.root
-    flags = (
-        ("--storage.root", root if root != Settings().storage.root else None),
-        ("--registry.url", registry.url),
-        ("--registry.username", registry.username),
-        ("--registry.password-file", registry.password_file),
-        ("--registry.ca-file", registry.ca_file),
-    )
-    return [word for flag, value in flags if value is not None for word in (flag, str(value))]
 
 
 def census(settings: Settings) -> tuple[Store, "Census | None"]:

@@ -1,6 +1,7 @@
 """Tags that were put back keep their place among the newest, until somebody pushes them again."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import msgspec
 import pytest
 
 from demo.store import StoreBuilder, noise
+from exporter.domain.errors import PlanRefusedError
 from exporter.domain.journal import RestoredTag
 from exporter.domain.model import Inventory
 from exporter.store.filesystem.store import FilesystemStore
 from exporter.store.port import ScanControl
 from exporter.support.restored_times import RestoredTimes
 from tests.applied import Place, place
+from tests.exporter_process import Exporter
 from tests.in_process import run_command
 
 DAY = 86400
@@ -37,11 +40,18 @@ def test_a_plan_after_a_restore_is_the_plan_before(tmp_path: Path) -> None:
             _written(here, str(number), time.time() - (9 - number) * DAY)
         before = _plan(here, state, "--output", here.plan_file) or _plan(here, state)
         assert [row.split("\t")[2] for row in before] == ["0", "1", "2"]
-        assert here.apply("--yes", "--no-backup").exit_code == 0
-        restored = run_command(
-            "restore", f"{here.plan_file}.journal", "--storage.root", here.registry.root,
-            "--registry.url", here.url, "--cache.path", state / "inventory.sqlite",
+        file = tmp_path / "settings.yml"
+        file.write_text(f"storage: {{root: {here.registry.root}}}\nregistry: {{url: '{here.url}'}}")
+        settings = ("--config.file", file, "--cache.path", state / "inventory.sqlite")
+        applied = run_command(
+            "apply", here.plan_file, "--yes", "--no-backup", *settings,
+            "--registry.insecure-skip-verify",
         )  # fmt: skip
+        assert applied.exit_code == 0, applied
+        (undo,) = re.findall("to undo it.*: registry-storage-exporter (.*)", applied.output)
+        assert "--registry.insecure-skip-verify" in undo
+        assert f"--config.file {file}" in undo
+        restored = run_command(*undo.split())  # with no variable that names a state directory
         assert restored.exit_code == 0, restored
         assert here.client.tags("app") == ["0", "1", "2", "3", "4"]
         assert _plan(here, state) == before
@@ -98,10 +108,32 @@ def test_only_what_was_restored_and_not_pushed_since_has_an_old_time(
     assert read() == {"2": 4.0}
 
 
-def test_a_file_that_cannot_be_read_leaves_the_times_as_they_are(
-    tmp_path: Path, inventory: Inventory, caplog: pytest.LogCaptureFixture
+def test_while_the_old_times_cannot_be_read_nothing_is_planned_or_priced_by_them(
+    tmp_path: Path, inventory: Inventory
 ) -> None:
     (repository,) = inventory.repositories
-    assert RestoredTimes(tmp_path, lambda: STORE).of(inventory, repository) == {}
-    assert "tags that were put back count as new" in caplog.text
     assert RestoredTimes(None, lambda: STORE).of(inventory, repository) == {}
+    assert RestoredTimes(tmp_path / "none", lambda: STORE).of(inventory, repository) == {}
+    state = tmp_path / "state"
+    (state / "restored.jsonl").mkdir(parents=True)  # as root may read every file
+    times = RestoredTimes(state / "restored.jsonl", lambda: STORE)
+    for _ in range(2):  # also without a new look
+        with pytest.raises(PlanRefusedError, match="cannot be read: Is a directory"):
+            times.of(inventory, repository)
+    cache = ("--storage.root", tmp_path / "registry", "--cache.path", state / "inventory.sqlite")
+    keep = ("--keep-last", "1")
+    refused = run_command("plan", *cache, *keep)
+    assert (refused.exit_code, refused.output) == (1, "")
+    assert "no plan, because it is unknown which restored tags are old" in refused.complaints
+    assert run_command("plan", *cache, "--match", "app:1").exit_code == 0
+    priced = ("--retention.keep-last", "1")
+    metrics = run_command("collect", *cache, *priced)
+    assert metrics.exit_code == 0
+    assert 'policy="keep-last-1"' not in metrics.output
+    assert "docker_registry_blobs{" in metrics.output
+    report = run_command("report", *cache, *priced)
+    assert report.exit_code == 0
+    assert "restored.jsonl cannot be read" in report.output
+    with Exporter(*cache, *priced) as server:
+        page = server.get("/clean-up?keep-last=1").text
+    assert page.count("restored.jsonl cannot be read") >= 2

@@ -118,10 +118,11 @@ class PolicyFigures:
 
     Attributes:
         policy: its name, such as ``keep-last-5``.
-        candidate_tags: how many tags it would delete; None if nothing says which are the newest.
+        candidate_tags: how many tags it would delete; None if it is unknown which are the newest.
         reclaimable_bytes: what a collector run would then free, beyond what it frees anyway;
             None if unknown.
         unordered: the repositories in which nothing says which tags are the newest.
+        refused: why it is unknown for all of them; None if it is not.
 
     """
 
@@ -129,3 +130,4 @@ class PolicyFigures:
     candidate_tags: int | None
     reclaimable_bytes: int | None
     unordered: tuple[str, ...] = ()
+    refused: str | None = None

@@ -86,6 +86,7 @@ def load_settings(
     flags, parsed = _read_flags(parser, arguments, problems)
     variables = _read_environment(environment, problems)
     file = parsed.config_file or environment.get(_CONFIG_FILE_VARIABLE)
+    parsed.config_file = file  # also for commands that name it
     given: _Values = {}
     if file:
         given |= _read_file(Path(file), problems)

@@ -1,6 +1,10 @@
-"""When tags that were put back had been pushed: read from the file that ``restore`` writes."""
+"""When tags that were put back had been pushed: read from the file that ``restore`` writes.
 
-import logging
+Without these times, what was restored counts as new, and a plan would delete what is really the
+newest. So there is no plan while the file is there and cannot be read.
+"""
+
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,11 +12,10 @@ from pathlib import Path
 import msgspec
 
 from exporter.domain.digests import format_digest
+from exporter.domain.errors import PlanRefusedError, remedy_for
 from exporter.domain.journal import RestoredTag
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.text import printable
-
-_log = logging.getLogger(__name__)
 
 _PUT_SECONDS = 600.0
 """The registry writes a tag's link within this time after its line was written."""
@@ -36,11 +39,13 @@ class RestoredTimes:
         self._stamp: _Stamp | None = None
         self._looked_at = float("-inf")
         self._tags: Mapping[str, Mapping[str, RestoredTag]] = {}
+        self._refusal: str | None = None
 
     def of(self, inventory: Inventory, repository: Repository) -> Mapping[str, float]:
         """Return when restored tags had been pushed, Unix seconds, by name.
 
-        Only of those that nobody has pushed since.
+        Only of those that nobody has pushed since. Raises PlanRefusedError if the file is there
+        and cannot be read.
         """
         restored = self._read().get(repository.name)
         if not restored:
@@ -58,24 +63,31 @@ class RestoredTimes:
 
     def _read(self) -> Mapping[str, Mapping[str, RestoredTag]]:
         now = time.monotonic()
-        if self._path is None or now - self._looked_at < _LOOK_SECONDS:
-            return self._tags
-        self._looked_at = now
+        if self._path is not None and now - self._looked_at >= _LOOK_SECONDS:
+            self._refusal = self._look(self._path)
+            self._looked_at = now
+        if self._refusal is not None:
+            raise PlanRefusedError(self._refusal)
+        return self._tags
+
+    def _look(self, path: Path) -> str | None:
+        """Read the file if it has changed; return why that is not possible."""
         try:
-            found = self._path.stat()
+            found = path.stat()
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
             if stamp != self._stamp:
-                self._tags = _parse(self._path.read_bytes(), self._identity())
+                self._tags = _parse(path.read_bytes(), self._identity())
                 self._stamp = stamp
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._tags, self._stamp = {}, None
         except OSError as error:
-            _log.warning(
-                "%s cannot be read (%s): tags that were put back count as new",
-                printable(str(self._path)),
-                error.strerror,
+            self._stamp = None
+            remedy = remedy_for(error, f"let uid {os.geteuid()} read it")
+            return (
+                f"no plan, because it is unknown which restored tags are old: "
+                f"{printable(str(path))} cannot be read: {error.strerror}; {remedy}"
             )
-        return self._tags
+        return None
 
 
 def _parse(content: bytes, store: str) -> Mapping[str, Mapping[str, RestoredTag]]:

@@ -67,7 +67,8 @@ def _policies(snapshot: Snapshot, write: CommandWriter) -> Iterator[Action]:
     for policy in snapshot.policies or ():
         if policy.candidate_tags is None:
             names = first_of([printable(each) for each in policy.unordered])
-            yield Action(policy.policy, None, (), (_UNORDERED.format(names),))
+            reason = policy.refused or _UNORDERED.format(names)
+            yield Action(policy.policy, None, (), (reason,))
             continue
         keep = policy.policy.rpartition("-")[2]
         yield write.deletion(

@@ -31,7 +31,10 @@ DateReader = Callable[[Inventory, Collection[BlobNumber]], Mapping[BlobNumber, f
 
 
 OldTimes = Callable[[Inventory, Repository], Mapping[str, float]]
-"""Returns when tags that were put back had been pushed, in Unix seconds, by name."""
+"""Returns when tags that were put back had been pushed, in Unix seconds, by name.
+
+Raises PlanRefusedError if that is unknown.
+"""
 
 
 class Basis(enum.StrEnum):
@@ -125,7 +128,10 @@ class TagOrder:
     tied: dict[str, Sequence[Tag]] = field(default_factory=dict)
 
     def keep_newest(self, repository: Repository, keep: int) -> Parts:
-        """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest."""
+        """Return the tags beyond the ``keep`` newest, newest first, and the ``keep`` newest.
+
+        Raises PlanRefusedError if it is unknown when tags that were put back had been pushed.
+        """
         if not 0 < keep < len(repository.tags):
             return keep_newest(repository, keep)
         dated = self.dated(repository)

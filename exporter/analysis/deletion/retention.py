@@ -17,6 +17,7 @@ from exporter.analysis.deletion.untagged import untagged_manifests
 from exporter.analysis.reachability import Reaches, referenced_by
 from exporter.analysis.reverse_references import referenced_as_blobs
 from exporter.domain.digests import BlobNumber
+from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import Inventory
 from exporter.domain.snapshot import Dialect, GcMode
 from exporter.domain.uses import PolicyFigures, UseFigures
@@ -103,7 +104,11 @@ def price_policies(
     chooser = Chooser(inventory, reaches, uses)
     for keep in keep_last:
         order = TagOrder(inventory, dating)
-        chosen = chooser.deletions(partial(order.keep_newest, keep=keep))
+        try:
+            chosen = chooser.deletions(partial(order.keep_newest, keep=keep))
+        except PlanRefusedError as error:
+            yield PolicyFigures(policy_name(keep), None, None, refused=str(error))
+            continue
         if order.tied:
             yield PolicyFigures(policy_name(keep), None, None, tuple(order.tied))
             continue

@@ -23,6 +23,7 @@ from exporter.analysis.deletion.order import (
 from exporter.analysis.deletion.retention import CollectorAfter, price_policies
 from exporter.analysis.reachability import ManifestReach, ManifestReaches, Reaches, with_listed
 from exporter.domain.digests import BlobNumber
+from exporter.domain.errors import PlanRefusedError
 from exporter.domain.model import Inventory, Repository
 from exporter.domain.uses import Use, UseFigures
 
@@ -59,7 +60,10 @@ def retention_curve(
     uses: UseFigures | None,
     dating: Dating = UNDATED,
 ) -> tuple[CurvePoint, ...]:
-    """Return the points from 1 to :data:`MOST`. The collector's store must be orderly."""
+    """Return the points from 1 to :data:`MOST`. The collector's store must be orderly.
+
+    Raises PlanRefusedError if it is unknown which tags are the newest.
+    """
     return _Curve(inventory, reaches, collector, uses, dating).points()
 
 
@@ -71,10 +75,15 @@ def some_points(
     keep_last: Sequence[int],
     dating: Dating = UNDATED,
 ) -> tuple[CurvePoint, ...]:
-    """Return some points, each priced alone: of any store."""
-    priced = price_policies(
-        inventory, reaches, collector, keep_last, uses, BytesOnDisk(inventory), None, dating
+    """Return some points, each priced alone: of any store. Raises PlanRefusedError."""
+    priced = tuple(
+        price_policies(
+            inventory, reaches, collector, keep_last, uses, BytesOnDisk(inventory), None, dating
+        )
     )
+    for each in priced:
+        if each.refused is not None:
+            raise PlanRefusedError(each.refused)
     return tuple(
         CurvePoint(keep, each.candidate_tags, each.reclaimable_bytes, each.unordered)
         for keep, each in zip(keep_last, priced, strict=True)

@@ -65,6 +65,8 @@ def _retention(view: SnapshotView) -> Retention:
         return _points(inventory, collector, uses, dating)
     except TooManyImagesError:
         return Retention((), (), _TOO_MANY)
+    except PlanRefusedError as error:
+        return Retention((), (), str(error))
 
 
 def _points(
