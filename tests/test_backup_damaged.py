@@ -10,6 +10,7 @@ from demo.store import StoreBuilder, digest_of, noise
 from exporter.backup.reader import BackupReader
 from exporter.domain.errors import BackupUnusableError
 from tests.in_process import Outcome, run_command
+from tests.test_verify import flip_a_byte
 
 Run = Callable[..., Outcome]
 
@@ -128,3 +129,24 @@ def test_a_blob_of_another_kind_counts_as_not_there_and_is_replaced(
     assert run().exit_code == 0
     assert (path.is_symlink(), path.read_bytes()) == (False, layer)
     assert check(place).exit_code == 0
+
+
+def test_a_damaged_manifest_or_configuration_is_copied_again(
+    builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    image = builder.image("app", "1", [noise("layer", 100)])
+    builder.image("other", "1", [noise("layer", 100)])
+    assert run().exit_code == 0
+    paths = [path for path in (place / "_blobs").rglob("*") if path.is_file()]
+    for path in paths:
+        flip_a_byte(path)
+    assert check(place).exit_code == 1
+    outcome = run()
+    assert outcome.exit_code == 0
+    assert f"copied {len(paths)} files" in outcome.output
+    assert check(place).exit_code == 0
+    flip_a_byte(blob(place, image))
+    builder.blob_path(image).unlink()
+    outcome = run()
+    assert outcome.exit_code == 1
+    assert f"missing: {image}: is damaged in the backup, and is not in the store" in outcome.output

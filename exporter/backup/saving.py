@@ -1,5 +1,6 @@
 """Save blobs and manifests, each once, and record what cannot be saved."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from exporter.domain.digests import BlobNumber, format_digest
 from exporter.domain.errors import BackupUnusableError, ManifestUnreadableError, OutputError
 from exporter.domain.model import Inventory
 from exporter.domain.text import printable
+from exporter.store.format.layout import ALGORITHMS
 from exporter.store.format.manifests import MAX_MANIFEST_BYTES, media_type_of
+
+_MOST_HASHED_BYTES = 4 * 1024 * 1024
+"""All manifests that a registry takes are smaller, and nearly all configurations."""
 
 
 @dataclass(slots=True)
@@ -75,19 +80,23 @@ class Saver:
     ) -> int | None:
         """Copy a blob unless it is there; return its size, or None if that is not possible.
 
-        ``content`` receives what was copied.
+        A small one that is there is hashed, and copied again if it is damaged. ``content`` receives
+        what was copied.
         """
         saved = self._saved
         if number in saved.faults:
             return None
-        size = saved.sizes.get(number)
+        size, is_damaged = saved.sizes.get(number), False
         if size is None:
             size = size_in_backup(self._directory, self._inventory, number)
+            if size is not None and size <= _MOST_HASHED_BYTES and not self._is_sound(number):
+                size, is_damaged = None, True
         if size is None:
             try:
                 size = self._copier.copy(self._inventory.digests[number], content)
             except BlobNotCopiedError as error:
-                self._fail(number, repository, str(error))
+                reason = f"is damaged in the backup, and {error}" if is_damaged else str(error)
+                self._fail(number, repository, reason)
                 return None
             saved.copied_blobs += 1
             saved.copied_bytes += size
@@ -115,6 +124,19 @@ class Saver:
             return None
         self._saved.media_types[number] = media_type
         return media_type
+
+    def _is_sound(self, number: BlobNumber) -> bool:
+        """Return whether a small file of the backup has the digest that it is named after."""
+        digest = format_digest(self._inventory.digests[number])
+        algorithm, _, hexadecimal = digest.partition(":")
+        try:
+            content = read_regular(blob_path(self._directory, digest), _MOST_HASHED_BYTES)
+        except (OSError, BackupUnusableError):
+            return False
+        return (
+            algorithm in ALGORITHMS
+            and hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == hexadecimal
+        )
 
     def _read(self, number: BlobNumber) -> bytes:
         """Read a manifest that is in the backup. Raises OutputError."""
