@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from tests.applied import APP, Place, fill, make_older, place
 from tests.exporter_process import REPOSITORY
 from tests.fake_registry import Reply, Request
+from tests.in_process import run_command
 from tests.registry_proxy import RegistryProxy, failing, pass_on
 from tests.servers import PASSWORD, USERNAME, DockerRegistry, RegistryClient
 
@@ -283,3 +285,60 @@ def test_what_is_pushed_again_between_two_runs_keeps_its_signature(tmp_path: Pat
             assert there.client.tags(APP) == ["1", tag]
         last = {str(line["digest"]): line["result"] for line in there.journal}
         assert last[image] == "deleted"  # so that `restore` still knows its old time
+
+
+@pytest.mark.parametrize("is_pushed_again", [False, True])
+def test_a_deletion_that_ended_between_two_tags_is_finished_or_can_be_undone(
+    tmp_path: Path, is_pushed_again: bool
+) -> None:
+    """The registry was killed: the manifest and one of its tags are gone, and so is `apply`."""
+    with place(tmp_path) as there:
+        digest = there.client.push_image(APP, "a", [b"image"])
+        content, media_type = there.client.manifest(APP, digest)
+        there.client.push_manifest(APP, "b", content, media_type)
+        make_older(there.registry.root)
+        there.plan("--match=team/app:.*")
+        (tag,) = there.registry.root.glob("**/_manifests/tags/b")
+        shutil.copytree(tag, there.home / "b")
+        there.apply(*YES)
+        journal = there.home / "plan.txt.journal"
+        head, asked, _ = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(head + asked)
+        shutil.copytree(there.home / "b", tag)
+        if is_pushed_again:
+            there.client.push_manifest(APP, "b", content, media_type)
+        again = there.apply(*YES)
+        assert (again.exit_code, again.complaints) == (3 if is_pushed_again else 0, "")
+        assert there.client.tags(APP) == (["b"] if is_pushed_again else [])
+        assert "to undo it" in again.output
+        flags = ("--storage.root", there.registry.root, "--registry.url", there.url)
+        restored = run_command("restore", journal, *flags)
+        assert (restored.exit_code, restored.complaints) == (0, "")
+        assert there.client.tags(APP) == ["a", "b"]
+
+
+def test_a_deletion_that_the_registry_ends_between_two_tags_is_finished(tmp_path: Path) -> None:
+    with place(tmp_path) as there:
+        digest = there.client.push_image(APP, "a", [b"image"])
+        there.client.push_manifest(APP, "b", *there.client.manifest(APP, digest))
+        make_older(there.registry.root)
+        there.plan("--match=team/app:.*")
+        (tag,) = there.registry.root.glob("**/_manifests/tags/b")
+        shutil.copytree(tag, there.home / "b")
+        answers: list[int] = []
+
+        def gate(request: Request) -> Reply | None:
+            if request.method != "DELETE" or answers:
+                return None
+            answers.append(pass_on(request, there.registry.url + request.target).status)
+            shutil.copytree(there.home / "b", tag)
+            return Reply(b"", 500)
+
+        with RegistryProxy(there.registry.url, gate=gate) as proxy:
+            done = there.apply(*YES, "--registry.url", proxy.url)
+        assert (done.exit_code, done.complaints) == (0, "")
+        assert there.client.tags(APP) == []
+        assert there.journal[-1]["result"] == "deleted"
+        tags = there.journal[-1]["tags"]
+        assert isinstance(tags, dict)
+        assert tags.keys() == {"a", "b"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from exporter.analysis.applying.still_right import RepositoryNow
 from exporter.commands.apply.journal_file import JournalFile
-from exporter.commands.apply.judging import digest_of, reason_against
+from exporter.commands.apply.judging import digest_of, reason_against, tags_there
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.witness import Sight, Witness
 from exporter.domain.plan_file import PlannedDeletion
@@ -73,10 +73,12 @@ class Attempt:
             self._created |= sight.now.created
             self._was_pushed |= sight.now.was_pushed
             raise GoneError
-        judged = sight
+        line, judged = self._line, sight
         if sight.linked_at == self.own_link:
             judged = replace(sight, now=replace(sight.now, linked_at=0.0))
-        reason = reason_against(self._line, judged, self._tools.manifests, self._tools.made_at)
+            # the registry may have removed some of its tags before
+            line = replace(line, tags=tuple(tags_there(line, sight)))
+        reason = reason_against(line, judged, self._tools.manifests, self._tools.made_at)
         if reason is not None:
             raise NotRightError(reason)
         self.seen = sight

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.applying.still_right import Rescue, rescue_after
 from exporter.commands.apply.attempt import Attempt, GoneError, NotRightError, Tools
-from exporter.commands.apply.judging import candidate_of, digest_of, has_tags, reason_against
+from exporter.commands.apply.judging import candidate_of, digest_of, reason_against, tags_there
 from exporter.commands.apply.witness import Sight
 from exporter.domain.errors import (
     ApiUnavailableError,
@@ -22,8 +22,10 @@ _GONE_ON_DISK = "the store does not hold it any more, but the registry still ser
 _TAGS_ONLY = "the store holds its tags, but not the manifest; push it again"
 _PUSHED = "it was pushed again in the moment of its deletion; it is there, perhaps without tags"
 
-_BEGUN = (Result.ASKED, Result.DELETED)
 _TRIES = 5
+
+UNDOABLE = (Result.ASKED, Result.DELETED)
+"""What ``restore`` puts back if it is not there: its deletion has at least begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Deleter:
         known = self._tools.journal.known.get((line.repository, line.digest))
         if known is not None and known.result is Result.ASKED:
             return self._resume(line, seen, known)
-        if has_tags(line, seen):
+        if tags_there(line, seen):
             return Outcome(Result.LEFT, _TAGS_ONLY, is_there=True), None
         if self._tools.editor.manifest_digest(line.repository, line.digest) is not None:
             return Outcome(Result.LEFT, _GONE_ON_DISK, is_there=True), None
@@ -98,7 +100,7 @@ class Deleter:
         Tags that the registry has left are removed now.
         """
         about = _About(None, self._tools.manifests.content(digest_of(line)), known)
-        if not has_tags(line, seen):
+        if not tags_there(line, seen):
             return Outcome(Result.DELETED), about
         if about.content is None:
             return Outcome(Result.LEFT, _TAGS_ONLY, is_there=True), None
@@ -116,9 +118,11 @@ class Deleter:
             try:
                 was_there = self._ask(line, attempt)
             except NotRightError as error:
-                return Outcome(Result.LEFT, error.reason, is_there=True)
+                # a request that was sent may have removed some of its tags
+                result = Result.ASKED if attempt.sent else Result.LEFT
+                return Outcome(result, error.reason, is_there=True)
             outcome, after = self._look_again(line, attempt, about, was_there=was_there)
-            if outcome.is_there or not has_tags(line, after):
+            if outcome.is_there or not tags_there(line, after):
                 return outcome
             self._put_again(line, attempt, about)
         raise ApiUnavailableError(
@@ -202,7 +206,7 @@ class Deleter:
         self, line: PlannedDeletion, result: Result, about: "_About | None", reason: str | None
     ) -> None:
         known = self._tools.journal.known.get((line.repository, line.digest))
-        if result is Result.LEFT and known is not None and known.result in _BEGUN:
+        if result is Result.LEFT and known is not None and known.result in UNDOABLE:
             return  # `restore` needs it to put back the tags that are gone
         tags: dict[str, float | None] = dict.fromkeys(line.tags)
         media_type, linked_at = None, None

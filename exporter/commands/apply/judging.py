@@ -1,5 +1,7 @@
 """Whether the manifest of a line may be deleted, by what was seen of its repository."""
 
+from collections.abc import Collection
+
 from exporter.analysis.applying.still_right import Candidate, reason_to_leave
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.witness import Sight
@@ -28,7 +30,7 @@ def digest_of(line: PlannedDeletion) -> Digest:
     return digest
 
 
-def has_tags(line: PlannedDeletion, sight: Sight) -> bool:
-    """Return whether a tag of a line points to its manifest."""
-    digest = digest_of(line)
-    return any(tag in sight.now.tags and sight.now.tags[tag][0] == digest for tag in line.tags)
+def tags_there(line: PlannedDeletion, sight: Sight) -> Collection[str]:
+    """Return the tags of a line that point to its manifest."""
+    digest, tags = digest_of(line), sight.now.tags
+    return [tag for tag in line.tags if tag in tags and tags[tag][0] == digest]

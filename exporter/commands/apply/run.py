@@ -10,7 +10,7 @@ from exporter.analysis.analyst import AnalysisOptions
 from exporter.backup.selection import select
 from exporter.backup.writing import Backup, BackupControl
 from exporter.commands.apply.attempt import Tools
-from exporter.commands.apply.deleting import Deleter
+from exporter.commands.apply.deleting import UNDOABLE, Deleter
 from exporter.commands.apply.journal_file import open_journal, read_known
 from exporter.commands.apply.loading import LoadedPlan
 from exporter.commands.apply.manifests import Manifests
@@ -195,6 +195,8 @@ class _Run:
         self._environment = environment
         self._has_blobs = has_blobs
         self._deleter = Deleter(tools)
+        known = tools.journal.known.values()
+        self._can_undo = any(each.result in UNDOABLE for each in known)
         self._deleted: list[PlannedDeletion] = []
         self._freeing: list[PlannedDeletion] = []
         self._gone = set(preview.done)
@@ -257,6 +259,7 @@ class _Run:
             outcome = self._deleter.delete(line)
         else:
             outcome = self._deleter.leave(line, reason)
+        self._can_undo |= outcome.result in UNDOABLE
         if outcome.result in DONE:
             self._deleted.append(line)
         if outcome.is_there:
@@ -273,10 +276,9 @@ class _Run:
         if missing:
             yield f"stopped: {plural(missing, 'manifest')} not looked at yet"
         yield from describe_freed(pricing.freed(self._freeing), after="now")
-        has_deleted = bool(self._deleted or self._preview.done)
         yield from describe_next(
             steps,
-            has_deleted=has_deleted,
+            has_deleted=self._can_undo,
             is_partial=missing > 0,
             has_blobs=self._has_blobs,
         )
