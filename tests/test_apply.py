@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.applied import APP, OTHER, Place, fill, freed_bytes, make_older, place
+from tests.fake_registry import Reply, Request
 from tests.in_process import run_command
-from tests.servers import DOCKER_MANIFEST, DockerRegistry
+from tests.registry_proxy import RegistryProxy
+from tests.servers import DOCKER_MANIFEST, DockerRegistry, RegistryClient, digest_of
 
 YES = ("--yes", "--no-backup")
 GOES = "--match=.*:(1|2|3|old-index)"
@@ -213,9 +215,10 @@ def test_wrong_usage_is_reported_before_anything_is_read(
 def test_a_registry_of_another_store_is_found_out_before_the_first_deletion(
     second: Place, tmp_path: Path
 ) -> None:
-    fill(second.client)
+    one = fill(second.client)[f"{APP}:1"]
+    second.client.push_manifest(APP, "also-1", *second.client.manifest(APP, one))
     make_older(second.registry.root)
-    second.plan("--match=.*:1")
+    second.plan("--match=.*:(also-)?1")
     with DockerRegistry(tmp_path / "other") as other:
         refused = second.apply(*YES, "--registry.url", other.url)
         assert refused.exit_code == 1
@@ -224,11 +227,27 @@ def test_a_registry_of_another_store_is_found_out_before_the_first_deletion(
         second.client.push_image(APP, "9", [b"nine"])
     copy = tmp_path / "copy"
     shutil.copytree(second.registry.root, copy)
-    with DockerRegistry(copy) as other:
+    with DockerRegistry(copy) as other, RegistryClient(other.url) as client:
+        # one of its tags was moved there since
+        client.push_manifest(APP, "also-1", *client.manifest(APP, "2"))
+        moved = client.manifest(APP, "also-1")
         refused = second.apply(*YES, "--registry.url", other.url)
         assert refused.exit_code == 1
         assert "the store still holds it" in refused.complaints
-    assert [line["result"] for line in second.journal] == ["asked"]
+        assert "put back there with the tags of the plan" in refused.complaints
+        assert digest_of(client.manifest(APP, "1")[0]) == one
+        assert client.manifest(APP, "also-1") == moved
+
+        def refuse(request: Request) -> Reply | None:
+            return Reply(b"", 403) if request.method == "PUT" else None
+
+        with RegistryProxy(other.url, gate=refuse) as proxy:
+            refused = second.apply(*YES, "--registry.url", proxy.url)
+        assert refused.exit_code == 1
+        assert "could not be put back there" in refused.complaints
+        assert one in refused.complaints
+        assert f"restore {second.plan_file}.journal" in refused.complaints
+    assert {line["result"] for line in second.journal} == {"asked"}
     assert second.apply(*YES).exit_code == 0
 
 

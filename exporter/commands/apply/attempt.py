@@ -36,6 +36,7 @@ class Tools:
         journal: records.
         made_at: the moment up to which the plan knows the store, Unix seconds.
         now: returns Unix seconds.
+        undo: the command that takes the deletions back.
 
     """
 
@@ -45,6 +46,7 @@ class Tools:
     journal: JournalFile
     made_at: float
     now: Callable[[], float]
+    undo: str
 
 
 class Attempt:

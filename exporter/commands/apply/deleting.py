@@ -166,6 +166,7 @@ class Deleter:
             raise PlanRefusedError(
                 f"the registry says that it does not have {printable(str(line))} any more, and the "
                 f"store still holds it: {OTHER_REGISTRY}; nothing more was tried"
+                + (self._return_to_other(line, about) if was_there else "")
             )
         rescue = rescue_after(
             candidate_of(line),
@@ -196,6 +197,31 @@ class Deleter:
         raise ApiUnavailableError(
             f"{rescue.reason}, and {printable(str(line))} could not be put back: {problem}; push "
             f"it again, with {names}"
+        )
+
+    def _return_to_other(self, line: PlannedDeletion, about: "_About") -> str:
+        """Put back what was deleted from a registry that is not that of the store; say so.
+
+        A tag that is there is left alone: it may point to something else in that registry.
+        """
+        editor, name = self._tools.editor, line.repository
+        problem = "its content could not be read"
+        if about.content is not None:
+            try:
+                editor.put_manifest(name, line.digest, *about.content)
+                for tag in line.tags:
+                    if editor.manifest_digest(name, tag) is None:
+                        editor.put_manifest(name, tag, *about.content)
+            except (ApiUnavailableError, ContentRefusedError) as error:
+                problem = str(error)
+            else:
+                return (
+                    ". It was deleted from that registry, and put back there with the tags of the "
+                    "plan; if it had other tags there, push them again"
+                )
+        return (
+            f". It was deleted from that registry, and could not be put back there: {problem}. To "
+            f"put it back: {self._tools.undo}"
         )
 
     def is_there(self, line: PlannedDeletion) -> bool:

@@ -134,7 +134,15 @@ def apply(
         editor = opened.enter_context(
             subject.open_editor(environment.should_stop, request.max_rate)
         )
-        tools = Tools(witness, manifests, editor, journal, plan.file.made_at, environment.now)
+        tools = Tools(
+            witness,
+            manifests,
+            editor,
+            journal,
+            plan.file.made_at,
+            environment.now,
+            subject.steps.undo,
+        )
         run = _Run(plan, preview, tools, environment, has_blobs=request.backup_blobs)
         refuse_other_registry(run.pending(), tools)
         _back_up(subject, reading.inventory, request, pricing, run, environment)
