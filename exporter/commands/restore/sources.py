@@ -1,9 +1,10 @@
 """What is to be restored, and where its content is: from a backup, or from a journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.backup.index import BackupEntry
 from exporter.backup.reader import BackupReader
 from exporter.backup.status import read_status
 from exporter.commands.restore.contents import BackupContents, Contents
@@ -43,7 +44,7 @@ def open_source(request: RestoreRequest, note: Callable[[str], None]) -> Source:
         if request.backup is not None:
             problem = "only with a journal; the directory of a backup is enough by itself"
             raise ConfigurationError([f"--backup: {problem}"])
-        return _backup(request.source)
+        return _backup(request)
     journal = read_deletions(request.source)
     contents = None
     directory = request.backup or journal.backup
@@ -64,13 +65,30 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _backup(directory: Path) -> Source:
-    reader = BackupReader(directory)
-    status = read_status(directory)
+def _backup(request: RestoreRequest) -> Source:
+    reader = BackupReader(request.source)
+    status = read_status(request.source)
     wanted = tuple(
         WantedManifest(repository, entry.digest, entry.tags, entry.linked_at)
         for repository in reader.repositories()
-        for entry in reader.entries(repository)
+        for entry in _entries(reader, repository, request)
     )
     store = None if status is None else status.store
-    return Source(printable(str(directory)), store, wanted, BackupContents(reader))
+    return Source(printable(str(request.source)), store, wanted, BackupContents(reader))
+
+
+def _entries(
+    reader: BackupReader, repository: str, request: RestoreRequest
+) -> Sequence[BackupEntry]:
+    """Return what a backup holds of a repository.
+
+    Nothing if that cannot be read and it is not asked for. Raises BackupUnusableError.
+    """
+    try:
+        return reader.entries(repository)
+    except BackupUnusableError as error:
+        if request.repositories and repository not in request.repositories:
+            return ()
+        raise BackupUnusableError(
+            f"{error}; --repository NAME restores another repository without it"
+        ) from error
