@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
+from exporter.backup.directory import blobs_link
 from exporter.backup.reader import BackupReader
+from exporter.commands.restore.options import RestoreRequest
+from exporter.commands.restore.sources import open_source
 from exporter.domain.errors import BackupUnusableError
 from tests.in_process import Outcome, run_command
 from tests.test_verify import flip_a_byte
@@ -150,3 +153,65 @@ def test_a_damaged_manifest_or_configuration_is_copied_again(
     outcome = run()
     assert outcome.exit_code == 1
     assert f"missing: {image}: is damaged in the backup, and is not in the store" in outcome.output
+
+
+@pytest.mark.parametrize("content", ["{", '{"x":' + "[" * 100_000])
+def test_a_damaged_index_concerns_its_own_repository_only(
+    content: str, builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    builder.image("app", "1")
+    assert run().exit_code == 0
+    index = place / "app/_layout/index.json"
+    index.write_text(content)
+    lost, other = builder.image("app", "2", [b"new"]), builder.image("other", "1")
+    outcome = run()
+    assert outcome.exit_code == 1
+    (line,) = (each for each in outcome.output.splitlines() if each.startswith("missing: "))
+    assert line.startswith(f"missing: app/_layout: {index} is damaged: ")
+    assert line.endswith("2 manifests concerned")
+    reader = BackupReader(place)
+    assert reader.content(lost)
+    assert [each.digest for each in reader.entries("other")] == [other]
+    with pytest.raises(BackupUnusableError, match="is damaged: "):
+        reader.entries("app")
+    with pytest.raises(BackupUnusableError, match="--repository NAME restores another"):
+        open_source(RestoreRequest(place), print)
+    source = open_source(RestoreRequest(place, ("other",)), print)
+    assert [each.digest for each in source.wanted] == [other]
+    index.unlink()  # as the message says
+    assert run().exit_code == 0
+    assert {tag for each in reader.entries("app") for tag in each.tags} == {"1", "2"}
+
+
+@pytest.mark.parametrize("name", ["blobs", "oci-layout"])
+def test_a_lost_part_of_a_layout_is_made_again(
+    name: str, builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    image = builder.image("team/app", "1")
+    assert run().exit_code == 0
+    layout = place / "team/app/_layout"
+    (layout / name).unlink()
+    assert run().exit_code == 0
+    assert str((layout / "blobs").readlink()) == blobs_link("team/app")
+    assert (layout / "blobs" / image.replace(":", "/")).exists()
+    assert (layout / "oci-layout").read_bytes() == b'{"imageLayoutVersion":"1.0.0"}'
+
+
+def test_a_directory_in_the_place_of_a_link_is_named_and_all_else_is_saved(
+    builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    builder.image("app", "1")
+    assert run().exit_code == 0
+    link = place / "app/_layout/blobs"
+    link.unlink()
+    link.mkdir()
+    new, other = builder.image("app", "2", [b"new"]), builder.image("other", "1")
+    outcome = run()
+    assert outcome.exit_code == 1
+    assert f"missing: app/_layout: {link} is no symbolic link to ../../_blobs" in outcome.output
+    reader = BackupReader(place)
+    assert new in {each.digest for each in reader.entries("app")}
+    assert [each.digest for each in reader.entries("other")] == [other]
+    link.rmdir()
+    assert run().exit_code == 0
+    assert check(place).exit_code == 0

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from exporter.backup.directory import TEMPORARY
-from exporter.backup.safe_files import is_directory, open_directory
-from exporter.domain.errors import OutputError, remedy_for
+from exporter.backup.safe_files import is_directory, open_directory, read_regular
+from exporter.domain.errors import BackupUnusableError, OutputError, remedy_for
 from exporter.domain.text import printable
 
 _MOST_FILES = 128
@@ -27,6 +27,7 @@ _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _PRIVATE = 0o600
 _PRIVATE_DIRECTORY = 0o700
 _OPEN_DIRECTORY = 0o777
+_SMALL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,32 @@ class DurableFiles:
         with self.writing(path, mode) as append:
             append(memoryview(content))
 
+    def keep(self, path: Path, content: bytes, mode: int = _PRIVATE) -> None:
+        """Write a small file, unless it is there. Raises as :meth:`writing` does.
+
+        BackupUnusableError if something else is in its place.
+        """
+        with _reporting(path):
+            try:
+                is_there = read_regular(path, _SMALL_BYTES) == content
+            except FileNotFoundError:
+                is_there = False
+        if not is_there:
+            self.write(path, content, mode)
+
     def link(self, path: Path, target: str) -> None:
-        """Make a symbolic link, unless it is there. Raises OutputError."""
-        if os.path.lexists(path) and path.is_symlink() and str(path.readlink()) == target:
+        """Make a symbolic link, unless it is there.
+
+        Raises OutputError, BackupUnusableError if something else is in its place.
+        """
+        if path.is_symlink() and str(path.readlink()) == target:
             return
+        if os.path.lexists(path) and not path.is_symlink():
+            raise BackupUnusableError(
+                f"{printable(str(path))} is no symbolic link to {target}, as after a copy that "
+                "follows links (`rsync -L`, `cp -L`): make sure that nothing else is in it, remove "
+                "it, and make the backup again"
+            )
         temporary = self._temporary / secrets.token_hex(8)
         with _reporting(path):
             temporary.symlink_to(target)

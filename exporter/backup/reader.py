@@ -52,6 +52,13 @@ class BackupReader:
 
         Raises BackupUnusableError if they cannot be read.
         """
+        return self.entries_so_far(repository)
+
+    def entries_so_far(self, repository: str) -> Sequence[BackupEntry]:
+        """Return what :meth:`entries` does; none if a run was killed before it listed them.
+
+        Raises BackupUnusableError if they cannot be read.
+        """
         if not is_repository_name(repository):
             return ()
         path = layout_path(self.directory, repository) / INDEX
@@ -61,10 +68,11 @@ class BackupReader:
                 return decode_index(read_regular(path, _MOST_INDEX_BYTES))
         except FileNotFoundError:
             return ()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BackupUnusableError(
-                f"{printable(str(path))} is damaged: {printable(str(error))}; make the backup "
-                "again in another directory, or restore this file"
+                f"{printable(str(path))} is damaged: {printable(str(error))}; restore this "
+                "file from a copy of the backup, or remove it and make the backup again: it then "
+                "lists what the store has now"
             ) from error
 
     def content(self, digest: str) -> bytes:

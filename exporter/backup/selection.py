@@ -18,12 +18,15 @@ class BackupFault:
         repository: the first repository that needs it; empty if none is known.
         subject: a digest, or a path below ``docker/registry/v2``.
         reason: why it is not there.
+        place: the file of the backup whose damage is the reason, for many faults at a time; empty
+            if it is none.
 
     """
 
     repository: str
     subject: str
     reason: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from exporter.backup.copying import BlobCopier, CopyStoppedError
 from exporter.backup.directory import (
     BLOBS,
     INDEX,
+    LAYOUT,
     STATUS,
     blobs_link,
     layout_path,
@@ -38,6 +39,7 @@ from exporter.backup.status import (
     read_status,
 )
 from exporter.domain.digests import Digest, format_digest
+from exporter.domain.errors import BackupUnusableError
 from exporter.domain.model import Inventory
 from exporter.store.port import Blobs, Store
 
@@ -112,6 +114,7 @@ class Backup:
         self._selection = selection
         self._directory = directory
         self._saved = Saved()
+        self._unlisted: list[tuple[SelectedRepository, str]] = []
 
     def check(self, *, same_filesystem: bool) -> Need:
         """Return how much is to be written. Raises BackupRefusedError if that is not possible."""
@@ -180,9 +183,15 @@ class Backup:
         for repository in self._selection.repositories:
             if control.should_stop():
                 raise CopyStoppedError
-            before = reader.entries(repository.name)
+            try:
+                before = reader.entries_so_far(repository.name)
+            except BackupUnusableError as error:  # all others can be saved
+                self._save_repository(repository, saver, ())
+                self._saved.tags -= sum(map(len, repository.tags.values()))
+                self._unlisted.append((repository, str(error)))
+                continue
             entries = self._save_repository(repository, saver, before)
-            self._write_layout(repository.name, before, entries, files)
+            self._write_layout(repository, before, entries, files)
         for number in sorted(self._selection.blobs):
             saver.save(number, "")
 
@@ -211,24 +220,37 @@ class Backup:
 
     def _write_layout(
         self,
-        repository: str,
+        repository: SelectedRepository,
         before: Sequence[BackupEntry],
         entries: Sequence[BackupEntry],
         files: DurableFiles,
     ) -> None:
         """Write the files of an OCI image layout, after the blobs that they name."""
-        layout = layout_path(self._directory, repository)
+        layout = layout_path(self._directory, repository.name)
         merged = encode_index(merge(before, entries))
+        files.make_directory(layout)
+        try:
+            files.keep(layout / "oci-layout", OCI_LAYOUT, _READABLE_BY_ALL)
+            files.link(layout / "blobs", blobs_link(repository.name))
+        except BackupUnusableError as error:  # the index is worth more than they are
+            self._unlisted.append((repository, str(error)))
         if before and merged == encode_index(before):
             return
-        files.make_directory(layout)
-        files.write(layout / "oci-layout", OCI_LAYOUT, _READABLE_BY_ALL)
-        files.link(layout / "blobs", blobs_link(repository))
         files.finish()
         files.write(layout / INDEX, merged, _READABLE_BY_ALL)
 
     def _faults(self) -> tuple[BackupFault, ...]:
-        return (*self._selection.faults, *self._saved.faults.values())
+        layouts = (
+            BackupFault(
+                each.name,
+                format_digest(self._inventory.digests[number]),
+                reason,
+                f"{each.name}/{LAYOUT}",
+            )
+            for each, reason in self._unlisted
+            for number in sorted(each.manifests)
+        )
+        return (*self._selection.faults, *self._saved.faults.values(), *layouts)
 
     def _count(self, started_at: float, ended_at: float, *, was_stopped: bool) -> SavedRun:
         faults = self._faults()

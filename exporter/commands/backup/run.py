@@ -1,11 +1,12 @@
 """The command ``backup``: scan, choose, copy, and say what is missing."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.backup.room import Need
-from exporter.backup.selection import BackupSelection, select, select_repositories
+from exporter.backup.selection import BackupFault, BackupSelection, select, select_repositories
 from exporter.backup.status import SavedRun
 from exporter.backup.writing import Backup, BackupControl, BackupResult
 from exporter.commands.backup.options import Task
@@ -62,9 +63,7 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
     with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
         control_of_copy = BackupControl(progress.advance, environment.should_stop)
         result = backup.run(control_of_copy)
-    for fault in result.faults:
-        owner = f"; {fault.repository} needs it" if fault.repository else ""
-        line = f"missing: {fault.subject}: {fault.reason}{owner}"
+    for line in _missing(result.faults):
         environment.output.write(f"{printable(line)}\n")
     seconds = environment.clock() - started
     environment.output.write(f"{_summary(result, seconds)}\n")
@@ -96,6 +95,19 @@ def _select(inventory: Inventory, task: Task) -> BackupSelection:
             raise ConfigurationError([problem])
         names |= matching
     return select_repositories(inventory, names, with_blobs=task.with_blobs)
+
+
+def _missing(faults: Iterable[BackupFault]) -> Iterator[str]:
+    """Yield a line for each fault; one for all that have the same reason in the backup itself."""
+    places: Counter[tuple[str, str]] = Counter()
+    for each in faults:
+        if each.place:
+            places[each.place, each.reason] += 1
+        else:
+            owner = f"; {each.repository} needs it" if each.repository else ""
+            yield f"missing: {each.subject}: {each.reason}{owner}"
+    for (place, reason), number in places.items():
+        yield f"missing: {place}: {reason}; {plural(number, 'manifest')} concerned"
 
 
 def _announcement(need: Need, task: Task) -> str:
