@@ -215,3 +215,51 @@ def test_a_directory_in_the_place_of_a_link_is_named_and_all_else_is_saved(
     link.rmdir()
     assert run().exit_code == 0
     assert check(place).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("app/_layout/index.json", "unreadable: {place}/app/_layout/index.json: "),
+        ("app", "missing: app: the backup has lost this repository, with 2 tags: "),
+        ("app/_layout", "missing: app: the backup has lost this repository, with 2 tags: "),
+    ],
+)
+def test_a_lost_index_or_repository_is_a_fault(
+    name: str, found: str, builder: StoreBuilder, run: Run, place: Path, tmp_path: Path
+) -> None:
+    builder.image("app", "1")
+    builder.image("app", "2", [b"second"])
+    other = builder.image("other", "1")
+    assert run().exit_code == 0
+    assert run("--repository", "other").exit_code == 0
+    (place / name).rename(tmp_path / "lost")
+    outcome = check(place)
+    assert outcome.exit_code == 1
+    assert found.format(place=place) in outcome.output
+    assert check(place, "--repository", "other").exit_code == 0
+    with pytest.raises(BackupUnusableError, match="--repository NAME restores another"):
+        open_source(RestoreRequest(place), print)
+    source = open_source(RestoreRequest(place, ("other",)), print)
+    assert [each.digest for each in source.wanted] == [other]
+    assert run().exit_code == 0
+    assert check(place).exit_code == 0
+
+
+def test_tags_that_an_older_index_lacks_are_a_fault(
+    builder: StoreBuilder, run: Run, place: Path
+) -> None:
+    builder.image("app", "1")
+    assert run().exit_code == 0
+    index = place / "app/_layout/index.json"
+    older = index.read_bytes()
+    builder.image("app", "2", [b"second"])
+    assert run().exit_code == 0
+    index.write_bytes(older)
+    outcome = check(place)
+    assert outcome.exit_code == 1
+    assert f"missing: {index}: lists 1 tag, and 2 were saved: " in outcome.output
+    (place / "_backup.json").unlink()
+    assert f"missing: {place}/_backup.json: it says what the backup holds" in check(place).output
+    assert run().exit_code == 0
+    assert check(place).exit_code == 0

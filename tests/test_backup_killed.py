@@ -69,7 +69,7 @@ def assert_whole(place: Path) -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
     backup = BackupReader(place)
     for repository in backup.repositories():
-        for entry in backup.entries(repository):
+        for entry in backup.entries_so_far(repository):
             content = parse_manifest(backup.content(entry.digest))
             for digest in content.blobs:
                 assert backup.blob_size(f"sha256:{digest.hex()}") is not None

@@ -50,9 +50,18 @@ class BackupReader:
     def entries(self, repository: str) -> Sequence[BackupEntry]:
         """Return the manifests of a repository; none if it is not in the backup.
 
-        Raises BackupUnusableError if they cannot be read.
+        Raises BackupUnusableError if they cannot be read, or if its index is lost.
         """
-        return self.entries_so_far(repository)
+        found = self.entries_so_far(repository)
+        layout = layout_path(self.directory, repository)
+        if not found and is_repository_name(repository) and layout.is_dir():
+            path = layout / INDEX
+            if not path.exists():
+                raise BackupUnusableError(
+                    f"{printable(str(path))} is not there: it was lost, or the run that was to "
+                    "write it was killed; make the backup again, or restore this file from a copy"
+                )
+        return found
 
     def entries_so_far(self, repository: str) -> Sequence[BackupEntry]:
         """Return what :meth:`entries` does; none if a run was killed before it listed them.

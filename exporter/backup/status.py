@@ -15,7 +15,8 @@ FORMAT = 1
 STATUS_MODE = 0o644
 """All may read it: a running exporter, as another user, reports how old the backup is."""
 
-_MOST_BYTES = 1024 * 1024
+_MOST_BYTES = 256 * 1024 * 1024
+"""Hundreds of thousands of repositories, each with the longest name there is."""
 
 
 class SavedRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +60,8 @@ class BackupStatus(msgspec.Struct, frozen=True, kw_only=True):
         store: identity of the store that it is of.
         last_complete: the last run that has saved the whole store with all blobs; None before.
         last_run: the last run of any kind that has ended; None before.
+        repositories: how many tags the runs have listed of each repository, also of those that the
+            store no longer has. Backups of older versions do not say it.
 
     """
 
@@ -66,6 +69,7 @@ class BackupStatus(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     last_complete: SavedRun | None = None
     last_run: SavedRun | None = None
+    repositories: dict[str, int] = {}
 
 
 def encode_status(status: BackupStatus) -> bytes:

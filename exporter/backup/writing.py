@@ -114,6 +114,7 @@ class Backup:
         self._selection = selection
         self._directory = directory
         self._saved = Saved()
+        self._listed: dict[str, int] = {}
         self._unlisted: list[tuple[SelectedRepository, str]] = []
 
     def check(self, *, same_filesystem: bool) -> Need:
@@ -155,6 +156,7 @@ class Backup:
                 store=status.store,
                 last_complete=run if is_whole else status.last_complete,
                 last_run=run,
+                repositories=status.repositories | self._listed,
             )
             files.write(self._directory / STATUS, encode_status(status), STATUS_MODE)
             files.finish()
@@ -227,7 +229,9 @@ class Backup:
     ) -> None:
         """Write the files of an OCI image layout, after the blobs that they name."""
         layout = layout_path(self._directory, repository.name)
-        merged = encode_index(merge(before, entries))
+        together = merge(before, entries)
+        merged = encode_index(together)
+        self._listed[repository.name] = sum(len(each.tags) for each in together)
         files.make_directory(layout)
         try:
             files.keep(layout / "oci-layout", OCI_LAYOUT, _READABLE_BY_ALL)

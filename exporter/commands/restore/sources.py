@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.backup.index import BackupEntry
+from exporter.backup.losses import lost_repositories
 from exporter.backup.reader import BackupReader
 from exporter.backup.status import read_status
 from exporter.commands.restore.contents import BackupContents, Contents
@@ -68,6 +69,11 @@ def _is_directory(path: Path) -> bool:
 def _backup(request: RestoreRequest) -> Source:
     reader = BackupReader(request.source)
     status = read_status(request.source)
+    for name, reason in () if status is None else lost_repositories(reader, status):
+        if not request.repositories or name in request.repositories:
+            raise BackupUnusableError(
+                f"{printable(name)}: {reason}; --repository NAME restores another repository"
+            )
     wanted = tuple(
         WantedManifest(repository, entry.digest, entry.tags, entry.linked_at)
         for repository in reader.repositories()

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.backup.blobs import BackupBlobs
-from exporter.backup.directory import BLOBS, layout_path
+from exporter.backup.directory import BLOBS, STATUS, layout_path
 from exporter.backup.index import BackupEntry
+from exporter.backup.losses import lost_repositories, lost_tags
 from exporter.backup.reader import BackupReader
+from exporter.backup.status import BackupStatus, read_status
 from exporter.commands.verify.hashing import BlobVerifier, Condition, RateLimiter
 from exporter.commands.verify.options import Task
 from exporter.commands.verify.run import Environment, Verdict
@@ -75,17 +77,35 @@ class _Run:
     def run(self, names: Sequence[str]) -> Verdict:
         """Verify the indexes of repositories, what they reference, and the blobs."""
         needed: set[str] = set()
+        status = self._status()
+        for name, reason in lost_repositories(self._reader, status):
+            if self._task.repository is None:
+                self._find(_MISSING, name, reason)
         for name in names:
             if self._environment.should_stop():
                 return self._interrupted()
-            self._check_repository(name, needed)
+            self._check_repository(name, status, needed)
         digests = self._digests(needed)
         if not self._hash(digests):
             return self._interrupted()
         self._print(self._summary())
         return Verdict.DAMAGED if any(self._counts.faults.values()) else Verdict.SOUND
 
-    def _check_repository(self, name: str, needed: set[str]) -> None:
+    def _status(self) -> BackupStatus:
+        """Return what the runs have recorded; nothing if that is lost, which is a fault."""
+        path = self._reader.directory / STATUS
+        try:
+            status = read_status(self._reader.directory)
+        except BackupUnusableError as error:
+            self._find(Condition.UNREADABLE, str(path), str(error))
+        else:
+            if status is not None:
+                return status
+            reason = "it says what the backup holds; make the backup again"
+            self._find(_MISSING, str(path), reason)
+        return BackupStatus(store="")
+
+    def _check_repository(self, name: str, status: BackupStatus, needed: set[str]) -> None:
         """Check one index and what it names; add all that it needs to ``needed``."""
         layout = layout_path(self._reader.directory, name)
         try:
@@ -101,6 +121,9 @@ class _Run:
         except BackupUnusableError as error:
             self._find(Condition.UNREADABLE, f"{layout}/index.json", str(error))
             return
+        reason = lost_tags(status, name, sum(len(each.tags) for each in entries))
+        if reason is not None:
+            self._find(_MISSING, f"{layout}/index.json", reason)
         for entry in entries:
             self._check_entry(name, entry, needed)
 
