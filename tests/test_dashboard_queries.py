@@ -37,6 +37,9 @@ JOB = "registry-storage"
 REPOSITORY = "captain/img-captain-shop"
 PUSHED_BYTES = 300_000
 NOT_AFTER = datetime(2040, 2, 3, 4, 5, 6, tzinfo=UTC)
+MAINTAINED = """docker_registry_maintenance_freed_bytes 1000
+docker_registry_maintenance_last_success_timestamp_seconds {now:.0f}
+"""
 DATA_SECONDS = 60.0
 EXPLORERS = ["https://example.com/sample", "https://example.com/other"]
 HOUR = 60
@@ -144,6 +147,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         flags = ["--scan.interval", "1s", "--storage.limit", "1GiB", "--retention.keep-last", "5"]
         flags += ["--registry.url", registry.url, "--registry.ca-file", str(ca_file)]
         flags += ["--caprover.config-dir", str(home / "captain")]
+        (home / "result.prom").write_text(MAINTAINED.format(now=time.time()))
+        (home / "backed-up").touch()
+        flags += ["--maintenance.result-file", str(home / "result.prom")]
+        flags += ["--backup.dir", str(home / "backed-up")]
         reached = [("--web.external-url", each, "--web.route-prefix", "/") for each in EXPLORERS]
         watching = running.enter_context(
             Exporter("--storage.root", registry.root, *flags, *reached[0])
