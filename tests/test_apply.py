@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.applied import APP, OTHER, Place, fill, freed_bytes, make_older, place
+from tests.applied import APP, OTHER, Place, fill, freed_bytes, make_older, place, pull
 from tests.fake_registry import Reply, Request
 from tests.in_process import run_command
 from tests.registry_proxy import RegistryProxy
@@ -259,6 +259,43 @@ def test_a_cache_is_refused(second: Place) -> None:
     refused = second.apply(*YES)
     assert refused.exit_code == 1
     assert "nothing is deleted: this registry is a pull-through cache" in refused.complaints
+
+
+def test_the_backup_of_each_run_restores_it_after_later_runs(second: Place) -> None:
+    """A layer that two images share is freed by the deletion of the second one."""
+    for number in (1, 2, 3):
+        layers = [b"shared"] * (number < 3) + [b"own %d" % number]
+        second.client.push_image(APP, str(number), layers)
+    make_older(second.registry.root)
+    whole = pull(second.registry.url, APP, "1")
+    backups = [second.home / f"backup-{number}" for number in (1, 2)]
+    for number, backup in enumerate(backups, 1):
+        second.plan(f"--match=team/app:{number}")
+        flags = ("--backup", backup, "--backup-blobs", "--same-filesystem")
+        done = second.apply("--yes", *flags)
+        assert (done.exit_code, done.complaints) == (0, "")
+        (second.home / "plan.txt.journal").unlink()
+        second.registry.garbage_collect()
+        second.registry.restart()
+    flags = ("--storage.root", second.registry.root, "--registry.url", second.url)
+    restored = run_command("restore", backups[0], *flags)
+    assert (restored.exit_code, restored.complaints) == (0, "")
+    assert pull(second.registry.url, APP, "1") == whole
+    assert run_command("verify", "--backup", backups[0], *flags[:2]).exit_code == 0
+
+
+def test_an_image_that_lacks_a_layer_is_deleted_all_the_same(second: Place) -> None:
+    second.client.push_image(APP, "1", [b"lost", b"there"])
+    second.client.push_image(APP, "2", [b"there"])
+    make_older(second.registry.root)
+    second.plan("--match=team/app:1")
+    lost = digest_of(b"lost").removeprefix("sha256:")
+    (data,) = second.registry.root.glob(f"**/blobs/**/{lost}/data")
+    data.unlink()
+    flags = ("--backup", second.home / "backup", "--backup-blobs", "--same-filesystem")
+    done = second.apply("--yes", *flags)
+    assert (done.exit_code, done.complaints) == (0, "")
+    assert second.client.tags(APP) == ["2"]
 
 
 def test_what_cannot_be_backed_up_is_left_out(second: Place) -> None:

@@ -20,7 +20,7 @@ class ApplyRequest:
         plan: the file.
         confirmed: whether anything is to be deleted.
         backup: directory that is backed up to before; None for no backup.
-        backup_blobs: whether the backup has the blobs that the collector would free.
+        backup_blobs: whether the backup has the blobs that the deleted manifests reference.
         same_filesystem: whether the backup may be on the store's filesystem.
         max_age: of the plan, in seconds.
         max_rate: requests per second.
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backup-blobs",
         action="store_true",
-        help="also save the blobs that the collector will free: `restore` needs them after its run",
+        help="also save all blobs that it references: `restore` needs them after the collector ran",
     )
     parser.add_argument(
         "--same-filesystem",

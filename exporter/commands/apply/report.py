@@ -7,7 +7,7 @@ from exporter.analysis.analyst import AnalysisOptions
 from exporter.analysis.deletion.lazy_reaches import lazy_reaches
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.commands.apply.preview import Left, count_tags
-from exporter.domain.digests import BlobNumber, Digest, parse_digest
+from exporter.domain.digests import BlobNumber, parse_digest
 from exporter.domain.plan_file import PlannedDeletion
 from exporter.domain.snapshot import GcMode, StoreReading
 from exporter.domain.text import plural
@@ -37,11 +37,6 @@ class Pricing:
         self._reading = reading
         inventory = reading.inventory
         self._collector = CollectorAfter(inventory, lazy_reaches(inventory), options.dialect)
-
-    def blobs(self, lines: Sequence[PlannedDeletion]) -> Collection[Digest]:
-        """Return the blobs that the collector would free after deletions."""
-        digests = self._reading.inventory.digests
-        return [digests[number] for number in self._freed(lines)]
 
     def freed(self, lines: Sequence[PlannedDeletion]) -> Freed:
         """Return what the collector would free after deletions."""

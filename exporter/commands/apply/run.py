@@ -3,11 +3,11 @@
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.backup.selection import select
+from exporter.backup.selection import BackupSelection, select
 from exporter.backup.writing import Backup, BackupControl
 from exporter.commands.apply.attempt import Tools
 from exporter.commands.apply.deleting import UNDOABLE, Deleter
@@ -36,7 +36,7 @@ from exporter.commands.apply.witness import Witness
 from exporter.domain.digests import format_digest, parse_digest
 from exporter.domain.errors import ExporterError
 from exporter.domain.journal import JournalHead
-from exporter.domain.model import Inventory
+from exporter.domain.model import ABSENT, Inventory
 from exporter.domain.plan_file import PlannedDeletion, digests_by_repository
 from exporter.domain.snapshot import Snapshot
 from exporter.domain.text import plural, printable
@@ -145,7 +145,7 @@ def apply(
         )
         run = _Run(plan, preview, tools, environment, has_blobs=request.backup_blobs)
         refuse_other_registry(run.pending(), tools)
-        _back_up(subject, reading.inventory, request, pricing, run, environment)
+        _back_up(subject, reading.inventory, request, run, environment)
         return run.run(pricing, subject.steps)
 
 
@@ -164,7 +164,6 @@ def _back_up(
     subject: Subject,
     inventory: Inventory,
     request: ApplyRequest,
-    pricing: Pricing,
     run: "_Run",
     environment: Environment,
 ) -> None:
@@ -172,8 +171,7 @@ def _back_up(
     lines = list(run.pending())
     if request.backup is None or not lines:
         return
-    blobs = pricing.blobs(lines) if request.backup_blobs else ()
-    selection = select(inventory, digests_by_repository(lines), blobs)
+    selection = _selection(inventory, lines, with_blobs=request.backup_blobs)
     backup = Backup(subject.store, inventory, selection, request.backup)
     need = backup.check(same_filesystem=request.same_filesystem)
     place = printable(str(request.backup))
@@ -184,6 +182,22 @@ def _back_up(
     with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
         result = backup.run(BackupControl(progress.advance, environment.should_stop))
     run.leave_unsaved({each.subject: each.reason for each in result.faults}, inventory)
+
+
+def _selection(
+    inventory: Inventory, lines: Sequence[PlannedDeletion], *, with_blobs: bool
+) -> BackupSelection:
+    """Choose what lines delete; with all blobs that it references and the store has.
+
+    Also those that the collector will not free now: it may free them after a later run, whose
+    backup does not save them again.
+    """
+    wanted = digests_by_repository(lines)
+    if not with_blobs:
+        return select(inventory, wanted, ())
+    selection = select(inventory, wanted, None)
+    stored = frozenset(each for each in selection.blobs if inventory.sizes[each] != ABSENT)
+    return replace(selection, blobs=stored, with_all_blobs=stored == selection.blobs)
 
 
 class _Run:
