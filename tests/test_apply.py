@@ -165,6 +165,27 @@ def test_an_app_that_runs_an_image_meanwhile_keeps_it(second: Place) -> None:
     assert "nothing is deleted, because it is unknown which tags run" in refused.complaints
 
 
+def test_what_is_protected_since_the_plan_was_made_is_left_out(second: Place) -> None:
+    digests = fill(second.client)
+    make_older(second.registry.root)
+    second.plan("--match=team/app:(1|4|old-index)", "--include-children")
+    inner = f"{APP}@{digests['inner']}"
+    protect = ("--retention.protect", f"{APP}:1", "--retention.protect", inner)
+    foretold = second.apply(*protect)
+    done = second.apply(*YES, *protect)
+    assert (done.exit_code, done.complaints) == (3, "")
+    reasons = left_out(second)
+    image = f"{APP}@{digests[f'{APP}:1']}"
+    assert reasons[image] == f"{APP}:1 is protected now, by --retention.protect"
+    assert reasons[inner] == f"{inner} is protected now, by --retention.protect"
+    for output in (foretold.output, done.output):
+        assert f"{image}: {reasons[image]}\n" in output
+    # with what goes with them
+    assert f"{APP}@{digests['signature-1']}" in reasons
+    assert {f"{APP}@{each}" for each in digests["children"].split()[:2]} <= reasons.keys()
+    assert not {"4", "old-index"} & set(second.client.tags(APP))
+
+
 def test_plans_that_are_not_for_this_store_or_not_for_now_are_refused(second: Place) -> None:
     fill(second.client)
     make_older(second.registry.root)

@@ -41,23 +41,24 @@ def find_protected(
     tags, manifests = {}, {}
     for repository in inventory.repositories if patterns or unlisted else ():
         name = repository.name
-        found = [
-            tag
-            for tag in (repository.tags if patterns else ())
-            if any(pattern.fullmatch(f"{name}:{tag.name}") for pattern in patterns)
-        ]
+        found = [tag for tag in repository.tags if is_protected(f"{name}:{tag.name}", patterns)]
         numbers = {tag.target for tag in found if tag.target is not None}
         for revision in repository.revisions:
             if revision.manifest in unlisted:
                 numbers.add(revision.manifest)
             elif patterns:
                 manifest = f"{name}@{format_digest(inventory.digests[revision.manifest])}"
-                if any(pattern.fullmatch(manifest) for pattern in patterns):
+                if is_protected(manifest, patterns):
                     numbers.add(revision.manifest)
         if found or numbers:
             tags[name] = {tag.name for tag in found}
             manifests[name] = numbers
     return Protected(tags, manifests)
+
+
+def is_protected(name: str, patterns: Sequence["re.Pattern[str]"]) -> bool:
+    """Return whether a pattern matches the whole ``repository:tag`` or ``repository@digest``."""
+    return any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def uses_with(

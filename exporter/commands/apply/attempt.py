@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from exporter.analysis.applying.still_right import RepositoryNow
 from exporter.commands.apply.journal_file import JournalFile
-from exporter.commands.apply.judging import digest_of, reason_against, tags_there
+from exporter.commands.apply.judging import Judge, digest_of, tags_there
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.witness import Sight, Witness
 from exporter.domain.plan_file import PlannedDeletion
@@ -34,7 +34,7 @@ class Tools:
         manifests: reads.
         editor: deletes, and puts back.
         journal: records.
-        made_at: the moment up to which the plan knows the store, Unix seconds.
+        judge: says what may go.
         now: returns Unix seconds.
         undo: the command that takes the deletions back.
 
@@ -44,7 +44,7 @@ class Tools:
     manifests: Manifests
     editor: RegistryEditor
     journal: JournalFile
-    made_at: float
+    judge: Judge
     now: Callable[[], float]
     undo: str
 
@@ -80,7 +80,7 @@ class Attempt:
             judged = replace(sight, now=replace(sight.now, linked_at=0.0))
             # the registry may have removed some of its tags before
             line = replace(line, tags=tuple(tags_there(line, sight)))
-        reason = reason_against(line, judged, self._tools.manifests, self._tools.made_at)
+        reason = self._tools.judge.reason_against(line, judged)
         if reason is not None:
             raise NotRightError(reason)
         self.seen = sight

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.analysis.applying.still_right import Rescue, rescue_after
 from exporter.commands.apply.attempt import Attempt, GoneError, NotRightError, Tools
-from exporter.commands.apply.judging import candidate_of, digest_of, reason_against, tags_there
+from exporter.commands.apply.judging import candidate_of, digest_of, tags_there
 from exporter.commands.apply.witness import Sight
 from exporter.domain.errors import (
     ApiUnavailableError,
@@ -69,10 +69,10 @@ class Deleter:
         tools, digest = self._tools, digest_of(line)
         # by the last look; the next one comes right before the request
         before = tools.witness.recall(line.repository, digest)
-        reason = reason_against(line, before, tools.manifests, tools.made_at)
+        reason = tools.judge.reason_against(line, before)
         if reason is not None or before.linked_at is None:
             before = tools.witness.look(line.repository, digest)
-            reason = reason_against(line, before, tools.manifests, tools.made_at)
+            reason = tools.judge.reason_against(line, before)
         if before.linked_at is None:
             return self._gone(line, before)
         if reason is not None:

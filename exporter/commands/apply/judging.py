@@ -1,21 +1,43 @@
 """Whether the manifest of a line may be deleted, by what was seen of its repository."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from exporter.analysis.applying.still_right import Candidate, reason_to_leave
+from exporter.analysis.deletion.protection import is_protected
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.witness import Sight
 from exporter.domain.digests import Digest, parse_digest
 from exporter.domain.plan_file import PlannedDeletion
+from exporter.domain.text import printable
 
 
-def reason_against(
-    line: PlannedDeletion, sight: Sight, manifests: Manifests, made_at: float
-) -> str | None:
-    """Return why the manifest of a line, which is there, must stay; None if it may go."""
-    if sight.doubt is not None:
-        return sight.doubt
-    return reason_to_leave(candidate_of(line), made_at, sight.now, manifests.listed_by)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Knows what a manifest is judged by.
+
+    Attributes:
+        manifests: reads.
+        made_at: the moment up to which the plan knows the store, Unix seconds.
+        protect: what no plan may delete: patterns of ``repository:tag``, ``repository@digest``.
+
+    """
+
+    manifests: Manifests
+    made_at: float
+    protect: Sequence["re.Pattern[str]"] = ()
+
+    def reason_against(self, line: PlannedDeletion, sight: Sight) -> str | None:
+        """Return why the manifest of a line, which is there, must stay; None if it may go."""
+        if sight.doubt is not None:
+            return sight.doubt
+        names = [str(line), *(f"{line.repository}:{tag}" for tag in line.tags)]
+        name = next((each for each in names if is_protected(each, self.protect)), None)
+        if name is not None:
+            return f"{printable(name)} is protected now, by --retention.protect"
+        candidate = candidate_of(line)
+        return reason_to_leave(candidate, self.made_at, sight.now, self.manifests.listed_by)
 
 
 def candidate_of(line: PlannedDeletion) -> Candidate:

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.analysis.applying.sequence import Place, before_each, in_sequence
-from exporter.commands.apply.judging import digest_of, reason_against
-from exporter.commands.apply.manifests import Manifests
+from exporter.commands.apply.judging import Judge, digest_of
 from exporter.commands.apply.witness import Sight, Witness
 from exporter.domain.journal import JournalLine, Result
 from exporter.domain.model import Inventory
@@ -57,7 +56,7 @@ def look_ahead(
     known: Mapping[tuple[str, str], JournalLine],
     inventory: Inventory,
     witness: Witness,
-    manifests: Manifests,
+    judge: Judge,
 ) -> Preview:
     """Return what a plan would do now; ``known`` is what earlier runs did.
 
@@ -77,7 +76,7 @@ def look_ahead(
         sight = repositories.look(line)
         reason = reason_to_outlive(place, preview.earlier, preview.left)
         if reason is None and sight.linked_at is not None:
-            reason = reason_against(line, sight, manifests, plan.made_at)
+            reason = judge.reason_against(line, sight)
         if reason is not None:
             preview.left[place] = Left(line, reason)
         else:

@@ -12,6 +12,7 @@ from exporter.backup.writing import Backup, BackupControl
 from exporter.commands.apply.attempt import Tools
 from exporter.commands.apply.deleting import UNDOABLE, Deleter
 from exporter.commands.apply.journal_file import open_journal, read_known
+from exporter.commands.apply.judging import Judge
 from exporter.commands.apply.loading import LoadedPlan
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.options import ApplyRequest
@@ -123,14 +124,15 @@ def apply(
             opened.enter_context(subject.store.open_looker()), subject.platform, reading.inventory
         )
         manifests = Manifests(reading.inventory, opened.enter_context(subject.store.open_blobs()))
+        judge = Judge(manifests, plan.file.made_at, subject.options.protect)
         pricing = Pricing(reading, subject.options)
         if not request.confirmed:
             known = read_known(request.journal, head)
-            preview = look_ahead(plan.file, known, reading.inventory, witness, manifests)
+            preview = look_ahead(plan.file, known, reading.inventory, witness, judge)
             environment.say(*_foretell(plan, preview, pricing))
             return Ending.DONE
         journal = opened.enter_context(open_journal(request.journal, head))
-        preview = look_ahead(plan.file, journal.known, reading.inventory, witness, manifests)
+        preview = look_ahead(plan.file, journal.known, reading.inventory, witness, judge)
         editor = opened.enter_context(
             subject.open_editor(environment.should_stop, request.max_rate)
         )
@@ -139,7 +141,7 @@ def apply(
             manifests,
             editor,
             journal,
-            plan.file.made_at,
+            judge,
             environment.now,
             subject.steps.undo,
         )
