@@ -187,13 +187,14 @@ def _plan(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int
 def _back_up(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> int:
     from exporter.commands.backup.options import task_of
     from exporter.commands.backup.run import Environment, back_up
-    from exporter.compose import open_store
+    from exporter.compose import analysis_options, open_store
     from exporter.support.stop_signals import stop_signals
 
-    task = task_of(parsed)
+    task, store = task_of(parsed), open_store(settings)
+    old_times = analysis_options(settings, None, store).dating.old_times
     with stop_signals() as should_stop:
-        environment = Environment(output, _complain, time.monotonic, should_stop)
-        result = back_up(open_store(settings), task, environment)
+        environment = Environment(output, _complain, time.monotonic, should_stop, old_times)
+        result = back_up(store, task, environment)
     if result is None or result.was_stopped:
         return _INTERRUPTED
     return _DONE if result.run.complete else _FAILED

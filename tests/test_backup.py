@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from demo.store import StoreBuilder, digest_of, noise
@@ -17,6 +18,7 @@ from exporter.backup.selection import select_repositories
 from exporter.backup.writing import Backup, BackupControl, back_up
 from exporter.domain.digests import format_digest
 from exporter.domain.errors import BackupUnusableError
+from exporter.domain.journal import RestoredTag
 from exporter.domain.plan_file import PlannedDeletion, plan_header, plan_line
 from exporter.store.filesystem.scanner import scan_store
 from exporter.store.filesystem.store import FilesystemStore
@@ -118,6 +120,27 @@ def test_tags_and_times_of_the_store_are_kept(builder: StoreBuilder, run: Run, p
     assert dict(tagged.tags) == {"1.0": PUSHED_AT, "latest": TAGGED_AT}
     assert (untagged.digest, dict(untagged.tags)) == (other, {})
     assert untagged.linked_at == PUSHED_AT + 1
+
+
+def test_a_restored_tag_keeps_its_old_time(
+    builder: StoreBuilder, run: Run, place: Path, tmp_path: Path
+) -> None:
+    image = builder.image("app", "old", at=TAGGED_AT)
+    builder.image("app", "new", [b"new"], at=TAGGED_AT)
+    store = FilesystemStore(builder.root)
+    line = RestoredTag(store.identity, "app", "old", image, TAGGED_AT - 1, PUSHED_AT)
+    (tmp_path / "restored.jsonl").write_bytes(msgspec.json.encode(line) + b"\n")
+    plan = tmp_path / "plan"
+    planned = plan_line(PlannedDeletion("app", image, 0, ("old",)))
+    plan.write_text("\n".join((*plan_header(store.identity, time.time()), planned)) + "\n")
+    for selection in ((), ("--plan", plan)):
+        assert run("--cache.path", tmp_path / "inventory.sqlite", *selection).exit_code == 0
+        tags = {
+            name: at
+            for each in BackupReader(place).entries("app")
+            for name, at in each.tags.items()
+        }
+        assert tags == {"old": PUSHED_AT, "new": TAGGED_AT}
 
 
 @pytest.mark.parametrize("seconds", [None, -1e15, 1e12, 1e300, float("inf"), float("nan")])

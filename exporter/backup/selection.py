@@ -1,6 +1,6 @@
 """Pure: which manifests and blobs of an inventory a backup is to hold."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.domain.digests import BlobNumber, Digest, format_digest, parse_digest
@@ -8,6 +8,14 @@ from exporter.domain.model import ABSENT, MANIFESTS, NOT_READ, Inventory, IssueC
 from exporter.store.format.layout import REPOSITORIES, is_repository_name
 
 _LOSES_TAGS = NOT_READ | {IssueCause.INVALID_LINK}
+
+OldTimes = Callable[[Inventory, Repository], Mapping[str, float]]
+"""Returns when tags that were restored had been pushed before, Unix seconds, by name."""
+
+
+def no_old_times(_inventory: Inventory, _repository: Repository) -> Mapping[str, float]:
+    """Return that no tag was restored."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,8 @@ class SelectedRepository:
     Attributes:
         name: the repository.
         manifests: the chosen manifests and those that they list, at any depth.
-        tags: the tags of each of ``manifests`` that has any, with when they were written.
+        tags: the tags of each of ``manifests`` that has any, with when they were written; before
+            they were restored, if they were.
         linked_at: when the repository got each of ``manifests`` that it has a revision of.
 
     """
@@ -71,6 +80,7 @@ def select(
     inventory: Inventory,
     wanted: Mapping[str, Collection[str]],
     blobs: Collection[Digest] | None,
+    old_times: OldTimes = no_old_times,
 ) -> BackupSelection:
     """Choose manifests by repository and digest, with the manifests that they list.
 
@@ -89,16 +99,21 @@ def select(
                 faults.append(BackupFault(name, text, "is not in the store any more"))
             else:
                 numbers.add(number)
-        selected.append(_repository(inventory, repositories.get(name, Repository(name)), numbers))
+        repository = repositories.get(name, Repository(name))
+        selected.append(_repository(inventory, repository, numbers, old_times))
     return _selection(inventory, selected, blobs, faults)
 
 
 def select_repositories(
-    inventory: Inventory, names: Collection[str] | None, *, with_blobs: bool
+    inventory: Inventory,
+    names: Collection[str] | None,
+    *,
+    with_blobs: bool,
+    old_times: OldTimes = no_old_times,
 ) -> BackupSelection:
     """Choose everything that repositories hold, tagged or not; None for all repositories."""
     selected = [
-        _repository(inventory, each, _all_manifests(each))
+        _repository(inventory, each, _all_manifests(each), old_times)
         for each in inventory.repositories
         if names is None or each.name in names
     ]
@@ -133,13 +148,17 @@ def _selection(
 
 
 def _repository(
-    inventory: Inventory, repository: Repository, numbers: set[BlobNumber]
+    inventory: Inventory,
+    repository: Repository,
+    numbers: set[BlobNumber],
+    old_times: OldTimes,
 ) -> SelectedRepository:
     manifests = _with_listed(inventory, numbers)
     tags: dict[BlobNumber, dict[str, float | None]] = {}
+    old = old_times(inventory, repository)
     for tag in repository.tags:
         if tag.target is not None and tag.target in manifests:
-            tags.setdefault(tag.target, {})[tag.name] = tag.updated_at
+            tags.setdefault(tag.target, {})[tag.name] = old.get(tag.name, tag.updated_at)
     linked_at = {
         each.manifest: each.linked_at for each in repository.revisions if each.manifest in manifests
     }

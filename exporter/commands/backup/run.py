@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.backup.room import Need
-from exporter.backup.selection import BackupFault, BackupSelection, select, select_repositories
+from exporter.backup.selection import (
+    BackupFault,
+    BackupSelection,
+    OldTimes,
+    no_old_times,
+    select,
+    select_repositories,
+)
 from exporter.backup.status import SavedRun
 from exporter.backup.writing import Backup, BackupControl, BackupResult
 from exporter.commands.backup.options import Task
@@ -29,6 +36,7 @@ class Environment:
         note: receives remarks for people.
         clock: returns monotonic seconds.
         should_stop: whether the run is to end.
+        old_times: when restored tags had been pushed before.
 
     """
 
@@ -36,6 +44,7 @@ class Environment:
     note: Callable[[str], None]
     clock: Callable[[], float]
     should_stop: Callable[[], bool]
+    old_times: OldTimes = no_old_times
 
 
 def back_up(store: Store, task: Task, environment: Environment) -> BackupResult | None:
@@ -57,7 +66,9 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
     except ScanCancelledError:
         environment.note("interrupted before the first blob; nothing is saved")
         return None
-    backup = Backup(store, inventory, _select(inventory, task), task.directory)
+    backup = Backup(
+        store, inventory, _select(inventory, task, environment.old_times), task.directory
+    )
     need = backup.check(same_filesystem=task.same_filesystem)
     environment.note(_announcement(need, task))
     with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
@@ -78,12 +89,12 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
     return result
 
 
-def _select(inventory: Inventory, task: Task) -> BackupSelection:
+def _select(inventory: Inventory, task: Task, old_times: OldTimes) -> BackupSelection:
     if task.plan is not None:
         wanted = digests_by_repository(task.plan.lines)
-        return select(inventory, wanted, None if task.with_blobs else ())
+        return select(inventory, wanted, None if task.with_blobs else (), old_times)
     if task.is_whole_store:
-        return select_repositories(inventory, None, with_blobs=task.with_blobs)
+        return select_repositories(inventory, None, with_blobs=task.with_blobs, old_times=old_times)
     names = {find_repository(inventory, name).name for name in task.repositories}
     if task.match is not None:
         matching = {each.name for each in inventory.repositories if task.match.fullmatch(each.name)}
@@ -94,7 +105,7 @@ def _select(inventory: Inventory, task: Task) -> BackupSelection:
             )
             raise ConfigurationError([problem])
         names |= matching
-    return select_repositories(inventory, names, with_blobs=task.with_blobs)
+    return select_repositories(inventory, names, with_blobs=task.with_blobs, old_times=old_times)
 
 
 def _missing(faults: Iterable[BackupFault]) -> Iterator[str]:
