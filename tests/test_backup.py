@@ -141,6 +141,11 @@ def test_a_restored_tag_keeps_its_old_time(
             for name, at in each.tags.items()
         }
         assert tags == {"old": PUSHED_AT, "new": TAGGED_AT}
+    (tmp_path / "restored.jsonl").unlink()
+    (tmp_path / "restored.jsonl").mkdir()
+    outcome = run("--cache.path", tmp_path / "inventory.sqlite")
+    assert outcome.exit_code == 0
+    assert outcome.complaints.count("the times at which tags were restored") == 1
 
 
 @pytest.mark.parametrize("seconds", [None, -1e15, 1e12, 1e300, float("inf"), float("nan")])

@@ -9,9 +9,12 @@ import pytest
 from demo.store import StoreBuilder, digest_of, noise
 from exporter.backup.directory import blobs_link
 from exporter.backup.reader import BackupReader
+from exporter.backup.writing import back_up
 from exporter.commands.restore.options import RestoreRequest
 from exporter.commands.restore.sources import open_source
 from exporter.domain.errors import BackupUnusableError
+from exporter.store.filesystem.scanner import scan_store
+from exporter.store.filesystem.store import FilesystemStore
 from tests.in_process import Outcome, run_command
 from tests.test_verify import flip_a_byte
 
@@ -169,6 +172,10 @@ def test_a_damaged_index_concerns_its_own_repository_only(
     (line,) = (each for each in outcome.output.splitlines() if each.startswith("missing: "))
     assert line.startswith(f"missing: app/_layout: {index} is damaged: ")
     assert line.endswith("2 manifests concerned")
+    wanted = {"app": [lost], "other": [other]}
+    store, inventory = FilesystemStore(builder.root), scan_store(builder.root)
+    result = back_up(store, inventory, wanted, place, same_filesystem=True)
+    assert [each.subject for each in result.faults] == [lost]  # `apply` does not delete it
     reader = BackupReader(place)
     assert reader.content(lost)
     assert [each.digest for each in reader.entries("other")] == [other]

@@ -1,7 +1,7 @@
 """The command ``backup``: scan, choose, copy, and say what is missing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -19,7 +19,7 @@ from exporter.backup.writing import Backup, BackupControl, BackupResult
 from exporter.commands.backup.options import Task
 from exporter.commands.repository_option import find_repository
 from exporter.domain.errors import ConfigurationError, PlanRefusedError, ScanCancelledError
-from exporter.domain.model import Inventory
+from exporter.domain.model import Inventory, Repository
 from exporter.domain.plan_file import digests_by_repository
 from exporter.domain.text import plural, printable
 from exporter.store.port import ScanControl, Store
@@ -67,7 +67,7 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
         environment.note("interrupted before the first blob; nothing is saved")
         return None
     backup = Backup(
-        store, inventory, _select(inventory, task, environment.old_times), task.directory
+        store, inventory, _select(inventory, task, _known_times(environment)), task.directory
     )
     need = backup.check(same_filesystem=task.same_filesystem)
     environment.note(_announcement(need, task))
@@ -87,6 +87,27 @@ def back_up(store: Store, task: Task, environment: Environment) -> BackupResult 
             "saved, see above; `report` says which images that concerns"
         )
     return result
+
+
+def _known_times(environment: Environment) -> OldTimes:
+    """Return the old times of restored tags, none if they cannot be read: the rest is saved.
+
+    The next run that can read them writes them into the backup.
+    """
+    noted: set[str] = set()
+
+    def known(inventory: Inventory, repository: Repository) -> Mapping[str, float]:
+        try:
+            return environment.old_times(inventory, repository)
+        except PlanRefusedError as error:
+            if str(error) not in noted:
+                noted.add(str(error))
+                environment.note(
+                    f"{error}; until then the backup has the times at which tags were restored"
+                )
+            return {}
+
+    return known
 
 
 def _select(inventory: Inventory, task: Task, old_times: OldTimes) -> BackupSelection:
