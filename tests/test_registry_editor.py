@@ -564,3 +564,30 @@ def test_the_secret_of_a_session_is_in_no_repr(registry: DockerRegistry) -> None
     with open_editor(endpoint, None, ignore, Pace(None)) as editor:
         editor.has_blob("app", NOWHERE)
         assert PASSWORD not in json.dumps([repr(editor), repr(vars(editor)), repr(endpoint)])
+
+
+@pytest.mark.parametrize("media_type", ["x/y\r\nX-Evil: 1", "x/y\n", " x/y", "x/\u00fc"])
+def test_a_media_type_that_cannot_be_sent_is_the_contents_fault(media_type: str) -> None:
+    sent: list[Request] = []
+
+    def gate(request: Request) -> Reply:
+        sent.append(request)
+        return Reply(b"", 201)
+
+    with RegistryProxy("http://localhost:1", gate=gate) as proxy, editor_of(proxy.url) as editor:
+        with pytest.raises(ContentRefusedError, match="push the image again"):
+            editor.put_manifest("app", "1", b"{}", media_type)
+        editor.put_manifest("app", "1", b"{}", "x/y; charset=utf-8")
+    assert [each.headers["Content-Type"] for each in sent] == ["x/y; charset=utf-8"]
+
+
+def test_what_a_registry_says_is_cut_short() -> None:
+    body = encode({"errors": [{"code": "C" * 5000, "message": "\n" * 5000}] * 9})
+    with (
+        RegistryProxy("http://localhost:1", gate=lambda _: Reply(body, 400)) as proxy,
+        editor_of(proxy.url) as editor,
+        pytest.raises(ContentRefusedError) as refused,
+    ):
+        editor.put_manifest("app", "1", b"{}", DOCKER_MANIFEST)
+    assert len(str(refused.value)) < 2000
+    assert len(refused.value.code) < 100

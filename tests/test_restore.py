@@ -34,6 +34,7 @@ from tests.restored_shop import (
     push_shop,
     save,
     set_times,
+    tag_directory,
     tags_by_time,
     write_journal,
 )
@@ -334,11 +335,32 @@ def test_only_what_is_asked_for_comes_back_with_what_belongs_to_it(
     assert "restored 1 manifest and 2 tags" in outcome.output
     outcome = restore(registry, tmp_path / "backup", "--repository", OTHER)
     assert "restored 0 manifests and 0 tags; 0 blobs sent (0 B); 4 were" in outcome.output
-    for option, value in (("--repository", "team"), ("--match", "no/such:tag")):
-        outcome = restore(registry, tmp_path / "backup", option, value)
+    for options, named in (
+        (("--repository", "team"), "--repository team"),
+        (("--repository", SHOP, "--repository", "typo"), "--repository typo"),
+        (("--match", "no/such:tag"), "--match"),
+    ):
+        outcome = restore(registry, tmp_path / "backup", *options)
         assert outcome.exit_code == 2
-        assert f"{option}: matches nothing in {tmp_path / 'backup'}" in outcome.complaints
+        assert f"{named}: matches nothing in {tmp_path / 'backup'}" in outcome.complaints
         assert f"repositories such as {SHOP}, {OTHER}" in outcome.complaints
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_an_index_without_a_platform_that_cannot_come_back_is_no_success(
+    registry: DockerRegistry, tmp_path: Path, dry_run: tuple[str, ...]
+) -> None:
+    save(registry.root, tmp_path / "backup")
+    with RegistryClient(registry.url) as client:
+        content, _ = client.manifest(SHOP, "7")
+        platform = json.loads(content)["manifests"][0]["digest"]
+        client.delete_manifest(SHOP, platform)
+    (tmp_path / "backup/_blobs/sha256" / platform.removeprefix("sha256:")).unlink()
+    unread = ("--storage.root", tmp_path / "nothing")  # the content is there, after a deletion
+    outcome = restore(registry, tmp_path / "backup", "--match", f"{SHOP}:7", *unread, *dry_run)
+    assert outcome.exit_code == 3, outcome
+    assert re.search(rf"not restored: {SHOP}@sha256:\w+: it lists {platform}: ", outcome.output)
+    assert f"not restored: {SHOP}:7" not in outcome.output  # its other platform can be pulled
 
 
 def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
@@ -434,6 +456,32 @@ def test_a_registry_that_fails_at_everything_ends_it(
     assert (outcome.exit_code, outcome.output) == (1, "")
     assert "ended before 12 manifests and tags" in outcome.complaints
     assert "answered 500" in outcome.complaints
+
+
+def test_a_registry_whose_storage_fails_ends_it_soon(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    journal = write_journal(tmp_path / "journal", registry.root, delete_shop(registry))
+
+    def gate(request: Request) -> Reply | None:
+        return Reply(b"", 501) if request.path != "/v2/" else None  # 501 is not repeated
+
+    with RegistryProxy(registry.url, gate=gate) as proxy:
+        outcome = restore(registry, journal, url=proxy.url)
+    assert outcome.exit_code == 1
+    assert outcome.output.count("not restored: ") == 4
+    assert "ended before 8 manifests and tags; the same command goes on" in outcome.complaints
+
+
+def test_a_damaged_tag_is_mended(registry: DockerRegistry, tmp_path: Path) -> None:
+    before = content_of(registry.root)
+    save(registry.root, tmp_path / "backup")
+    link = tag_directory(registry.root) / "9/current/link"
+    link.write_bytes(b"")
+    outcome = restore(registry, tmp_path / "backup", "--match", f"{SHOP}:9")
+    assert outcome.exit_code == 0, outcome
+    assert "restored 0 manifests and 1 tag" in outcome.output
+    assert content_of(registry.root) == before
 
 
 def test_a_registry_that_refuses_is_asked_no_more(registry: DockerRegistry, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The port to a registry that is changed, over its HTTP API."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,12 @@ from pathlib import Path
 import httpx
 
 from exporter.domain.digests import parse_digest
-from exporter.domain.errors import ApiUnavailableError, UntaggingUnsupportedError
+from exporter.domain.errors import (
+    ApiUnavailableError,
+    ContentRefusedError,
+    UntaggingUnsupportedError,
+)
+from exporter.domain.text import printable
 from exporter.registry.http import Answer, RegistryEndpoint, RequestObserver, shown
 from exporter.registry.password import with_password
 from exporter.registry.port import RegistryEditor, ServedManifest
@@ -30,6 +36,9 @@ _MANIFEST_TYPES = (
 )
 _ACCEPT = {"Accept": ", ".join(_MANIFEST_TYPES)}
 """Of a type that is not accepted, a registry serves another form, or nothing."""
+
+_HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+"""Printable ASCII without spaces around it (RFC 9110, section 5.5)."""
 
 _REDIRECTS = frozenset({httpx.codes.FOUND, httpx.codes.TEMPORARY_REDIRECT})
 
@@ -90,6 +99,12 @@ class _Editor:
         """Store a manifest under a tag or its digest."""
         if media_type in SCHEMA_1_TYPES:
             content, media_type = signed(content, time.time()), SCHEMA_1_TYPES[-1]
+        if not _HEADER_VALUE.fullmatch(media_type):
+            raise ContentRefusedError(
+                f"its media type is {printable(media_type)[:100]}, which no registry can have "
+                "accepted, and which cannot be sent; push the image again",
+                "",
+            )
         request = Request(
             "PUT",
             "manifest",

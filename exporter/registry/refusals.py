@@ -13,6 +13,7 @@ from exporter.domain.text import printable
 from exporter.registry.http import Answer, shown, status_error
 
 _MAX_SHOWN = 300
+_MAX_CODE = 60
 _CONTENT_STATUSES = frozenset(
     {
         httpx.codes.BAD_REQUEST,
@@ -44,7 +45,11 @@ def error_codes(answer: Answer) -> list[tuple[str, str]]:
         errors = msgspec.json.decode(answer.body, type=_Errors).errors
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
-    return [(printable(each.code), printable(each.message)[:_MAX_SHOWN]) for each in errors]
+    return [(_short(each.code, _MAX_CODE), _short(each.message, _MAX_SHOWN)) for each in errors]
+
+
+def _short(text: str, most: int) -> str:
+    return printable(text[:most])[:most]
 
 
 def is_unsupported(answer: Answer) -> bool:

@@ -5,18 +5,25 @@ collector run the registry has all of them. For a manifest that is there, all of
 for: an earlier run may have ended in between.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.commands.restore.contents import ContentMissingError, Contents
 from exporter.domain.digests import format_digest, parse_digest
-from exporter.domain.errors import ContentRefusedError, ManifestUnreadableError
+from exporter.domain.errors import (
+    ApiUnavailableError,
+    ContentRefusedError,
+    ManifestUnreadableError,
+    RegistryRefusesError,
+)
 from exporter.registry.port import RegistryEditor
 from exporter.store.format.manifests import ManifestContent, media_type_of, parse_manifest
 from exporter.store.port import Blobs
 
 _MOST_LEVELS = 32
 """Indexes in indexes; the registry has no limit, and nobody nests them deeper than twice."""
+
+_SCHEMA_2 = 2
 
 _RESTART = (
     "restart the registry, and run this again: after a collector run it answers for blobs that it "
@@ -74,8 +81,12 @@ class ManifestRestorer:
         disk: Blobs | None,
         control: Control,
         tally: Tally,
+        named: Collection[tuple[str, str]] = (),
     ) -> None:
-        """Prepare it; ``disk`` is the store of that registry, None if it cannot be read."""
+        """Prepare it; ``disk`` is the store of that registry, None if it cannot be read.
+
+        ``named`` are the manifests that backup or journal name, by repository and digest.
+        """
         self._editor = editor
         self._contents = contents
         self._disk = disk
@@ -84,6 +95,16 @@ class ManifestRestorer:
         self._manifests: dict[tuple[str, str], str | None] = {}
         self._blobs: dict[tuple[str, str], str | None] = {}
         self._holders: dict[str, str] = {}
+        self._named = named
+        self._incomplete: dict[tuple[str, str], str] = {}
+
+    def lacks(self, repository: str, digest: str) -> str | None:
+        """Return what is not there of an index that is there itself; None if nothing is known.
+
+        Of the manifests that it lists, only those count that backup or journal name: an image may
+        lack platforms on purpose, and some registries take that.
+        """
+        return self._incomplete.get((repository, digest))
 
     def restore(self, repository: str, digest: str) -> str | None:
         """Put a manifest back unless it is there; return why that is not possible, else None.
@@ -109,16 +130,32 @@ class ManifestRestorer:
             return None if is_there else str(error)
         if not levels:
             return "is an index below too many others"
-        unlisted = [
-            f"it lists {child}: {reason}"
-            for child in map(format_digest, parsed.children)
-            if (reason := self._restore(repository, child, levels - 1)) is not None
-        ]
+        unlisted = self._restore_listed(repository, digest, parsed, levels)
         if is_there or self._control.dry_run:
             self._tally.manifests_there += is_there
             self._tally.manifests += not is_there
             return next(self._missing(repository, parsed), None)
-        return self._put(repository, digest, content, media_type, parsed, unlisted)
+        try:
+            return self._put(repository, digest, content, media_type, parsed, unlisted)
+        except ApiUnavailableError as error:
+            is_known = parsed.schema == _SCHEMA_2 or isinstance(error, RegistryRefusesError)
+            if is_known or self._control.should_stop():
+                raise
+            return str(error)  # the registry answers 500 to a manifest that it does not know
+
+    def _restore_listed(
+        self, repository: str, digest: str, parsed: ManifestContent, levels: int
+    ) -> Sequence[str]:
+        """Put back what an index lists; return why some of it is not there."""
+        unlisted = []
+        for child in map(format_digest, parsed.children):
+            reason = self._restore(repository, child, levels - 1) or self.lacks(repository, child)
+            if reason is None:
+                continue
+            unlisted.append(f"it lists {child}: {reason}")
+            if (repository, child) in self._named:
+                self._incomplete.setdefault((repository, digest), unlisted[-1])
+        return unlisted
 
     def _put(
         self,

@@ -5,9 +5,10 @@ only after its manifest, and a manifest only after what it needs.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -42,6 +43,9 @@ from exporter.store.format.manifests import parse_manifest
 from exporter.store.port import Blobs, Store
 from exporter.support.quantities import format_size
 from exporter.support.step_progress import StepProgress, step_progress
+
+_MOST_FAILURES = 5
+"""After so many failures one after the other the registry's storage fails, not a manifest."""
 
 
 class Verdict(enum.Enum):
@@ -90,9 +94,11 @@ def restore(
         wanted = select(
             source.wanted, request.repositories, request.match, lambda d: _subject(contents, d)
         )
-        if not wanted:
-            raise ConfigurationError([_nothing_asked_for(request, source)])
-        run = _Run(request, editor, contents, disk, environment, source.store or store.identity)
+        _refuse_nothing(request, source, wanted)
+        identity = source.store or store.identity
+        named = {(each.repository, each.digest) for each in source.wanted}
+        is_damaged = partial(_is_damaged, store) if disk is not None else lambda _: False
+        run = _Run(request, editor, contents, disk, environment, identity, named, is_damaged)
         return run.run(wanted)
 
 
@@ -134,12 +140,30 @@ def _subject(contents: Contents, digest: str) -> str | None:
     return None if subject is None else format_digest(subject)
 
 
-def _nothing_asked_for(request: RestoreRequest, source: Source) -> str:
+def _is_damaged(store: Store, tag: WantedTag) -> bool:
+    """Return whether the link of a tag is there, and says nothing that can be understood."""
+    try:
+        with store.open_looker() as looker:
+            return looker.tags(tag.repository).get(tag.name, ("", None))[0] is None
+    except StoreUnreadableError:
+        return False
+
+
+def _refuse_nothing(
+    request: RestoreRequest, source: Source, wanted: Sequence[WantedManifest]
+) -> None:
+    """Raise ConfigurationError if an option, or the source, names nothing to restore."""
     if not source.wanted:
-        return f"{source.name}: nothing is in it that could be restored"
-    held = ", ".join(sorted({each.repository for each in source.wanted})[:5])
-    option = "--repository" if request.match is None else "--match"
-    return f"{option}: matches nothing in {source.name}, which has repositories such as {held}"
+        problem = f"{source.name}: nothing is in it that could be restored"
+        raise ConfigurationError([problem])
+    held = {each.repository for each in source.wanted}
+    nothing = [f"--repository {each}" for each in request.repositories if each not in held]
+    if not nothing and not wanted:
+        nothing = ["--match"]
+    some = ", ".join(sorted(held)[:5])
+    problem = f"matches nothing in {source.name}, which has repositories such as {some}"
+    if nothing:
+        raise ConfigurationError([f"{printable(each)}: {problem}" for each in nothing])
 
 
 @dataclass(slots=True)
@@ -152,6 +176,9 @@ class _Run:
     disk: Blobs | None
     environment: Environment
     store: str
+    named: Collection[tuple[str, str]]
+    is_damaged: Callable[[WantedTag], bool]
+    failures: int = 0
     tally: Tally = field(default_factory=Tally)
     left: int = 0
     record: RestoredTags | None = None
@@ -187,12 +214,16 @@ class _Run:
         """Restore one manifest or tag for each item. Raises as :func:`restore`, or stops."""
         here, request = self.environment, self.request
         control = Control(here.should_stop, request.dry_run)
-        manifests = ManifestRestorer(self.editor, self.contents, self.disk, control, self.tally)
+        manifests = ManifestRestorer(
+            self.editor, self.contents, self.disk, control, self.tally, self.named
+        )
         away = set()
         for each in wanted:
             reason = self._try(manifests.restore, each.repository, each.digest)
             if reason is not None:
                 away.add((each.repository, each.digest))
+            reason = reason or manifests.lacks(each.repository, each.digest)
+            if reason is not None:
                 self._leave(str(each), reason, progress)
             yield
         if tags and not request.dry_run:
@@ -204,6 +235,7 @@ class _Run:
             force=request.force,
             dry_run=request.dry_run,
             on_put=self._record,
+            is_damaged=self.is_damaged,
         )
         for tag in tags:
             if here.should_stop():
@@ -220,20 +252,23 @@ class _Run:
         """Restore one thing; return why that is not possible.
 
         A registry may fail at one manifest again and again, and serve all others. Only if it fails
-        at everything is that a reason to end.
+        at everything, or at several one after the other, is that a reason to end.
         """
         try:
-            return restore(*what)
+            reason = restore(*what)
         except RegistryRefusesError:
             raise
         except ApiUnavailableError as error:
-            if self.environment.should_stop():
+            self.failures += 1
+            if self.environment.should_stop() or self.failures == _MOST_FAILURES:
                 raise
             try:
                 self.editor.ping()
             except ApiUnavailableError:
                 raise error from None
             return str(error)
+        self.failures = 0
+        return reason
 
     def _record(self, tag: WantedTag) -> None:
         if self.record is not None:
