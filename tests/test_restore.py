@@ -399,6 +399,19 @@ def test_another_store_is_not_restored_into_unless_it_is_forced(
             assert client.tags(SHOP) == sorted(TAGS)
 
 
+def test_the_old_store_at_hand_does_not_speak_for_another_registry(
+    registry: DockerRegistry, tmp_path: Path
+) -> None:
+    save(registry.root, tmp_path / "backup")
+    with DockerRegistry(tmp_path / "second/store") as second:
+        outcome = restore(registry, tmp_path / "backup", url=second.url)
+        assert outcome.exit_code == 0, outcome
+        assert outcome.complaints.count("it keeps its data elsewhere") == 1
+        with RegistryClient(second.url) as client:
+            assert client.tags(SHOP) == sorted(TAGS)
+        assert pulled(second, tmp_path / "pulled")
+
+
 @BOTH
 def test_blobs_of_which_the_registry_only_remembers_that_it_had_them(
     tmp_path: Path, version: int

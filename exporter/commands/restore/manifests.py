@@ -31,6 +31,12 @@ _RESTART = (
 )
 
 
+_OTHER_REGISTRY = (
+    "the registry at --registry.url does not have what the store at --storage.root has: it keeps "
+    "its data elsewhere; what it has written is not looked at"
+)
+
+
 class StoppedError(Exception):
     """It was asked to stop."""
 
@@ -64,11 +70,13 @@ class Control:
     Attributes:
         should_stop: whether to end with StoppedError.
         dry_run: whether nothing is to be changed.
+        note: receives a remark for people.
 
     """
 
     should_stop: Callable[[], bool] = lambda: False
     dry_run: bool = False
+    note: Callable[[str], None] = lambda _: None
 
 
 class ManifestRestorer:
@@ -171,6 +179,7 @@ class ManifestRestorer:
         except ContentRefusedError as error:
             if "BLOB_UNKNOWN" not in error.code:
                 return str(error)
+            self._compare(repository, parsed)
             reason = next(iter(unlisted), None) or next(self._missing(repository, parsed), None)
             if reason is not None:
                 return reason
@@ -181,12 +190,30 @@ class ManifestRestorer:
                 return f"{again}{remedy}"
         if self._disk is not None:
             if not self._is_on_disk(digest):
-                return f"the registry took it, and did not write it; {_RESTART}"
+                return (
+                    f"the registry took it, and did not write it to --storage.root; {_RESTART}; if "
+                    "it keeps its data elsewhere, give that place as --storage.root"
+                )
             reason = next(self._missing(repository, parsed), None)
             if reason is not None:
                 return reason
         self._tally.manifests += 1
         return None
+
+    def _compare(self, repository: str, parsed: ManifestContent) -> None:
+        """Stop relying on the store at hand if the registry misses what that has.
+
+        It is then not the registry's: that was given another address, or the store moved.
+        """
+        for digest in map(format_digest, parsed.blobs):
+            if self._is_linked(repository, digest) and not self._editor.has_blob(
+                repository, digest
+            ):
+                self._disk = None
+                self._blobs.clear()
+                self._holders.clear()
+                self._control.note(_OTHER_REGISTRY)
+                return
 
     def _missing(self, repository: str, parsed: ManifestContent) -> Iterator[str]:
         """Put back the blobs of a manifest; yield why some cannot be."""
@@ -227,13 +254,16 @@ class ManifestRestorer:
         return None
 
     def _is_served(self, repository: str, digest: str) -> bool:
-        if self._disk is not None:
-            packed = parse_digest(digest)
-            if packed is None or not self._is_on_disk(digest):
-                return False
-            if self._disk.is_layer_of(repository, packed):
-                return True
-        return self._editor.has_blob(repository, digest)
+        if self._disk is not None and not self._is_on_disk(digest):
+            return False
+        return self._is_linked(repository, digest) or self._editor.has_blob(repository, digest)
+
+    def _is_linked(self, repository: str, digest: str) -> bool:
+        """Return whether the store at hand serves a blob in the repository."""
+        packed = parse_digest(digest)
+        if self._disk is None or packed is None or not self._is_on_disk(digest):
+            return False
+        return self._disk.is_layer_of(repository, packed)
 
     def _is_on_disk(self, digest: str) -> bool:
         packed = parse_digest(digest)

@@ -213,7 +213,7 @@ class _Run:
     ) -> Iterator[None]:
         """Restore one manifest or tag for each item. Raises as :func:`restore`, or stops."""
         here, request = self.environment, self.request
-        control = Control(here.should_stop, request.dry_run)
+        control = Control(here.should_stop, request.dry_run, here.note)
         manifests = ManifestRestorer(
             self.editor, self.contents, self.disk, control, self.tally, self.named
         )
