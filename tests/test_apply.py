@@ -305,20 +305,6 @@ def test_the_backup_of_each_run_restores_it_after_later_runs(second: Place) -> N
     assert run_command("verify", "--backup", backups[0], *flags[:2]).exit_code == 0
 
 
-def test_an_image_that_lacks_a_layer_is_deleted_all_the_same(second: Place) -> None:
-    second.client.push_image(APP, "1", [b"lost", b"there"])
-    second.client.push_image(APP, "2", [b"there"])
-    make_older(second.registry.root)
-    second.plan("--match=team/app:1")
-    lost = digest_of(b"lost").removeprefix("sha256:")
-    (data,) = second.registry.root.glob(f"**/blobs/**/{lost}/data")
-    data.unlink()
-    flags = ("--backup", second.home / "backup", "--backup-blobs", "--same-filesystem")
-    done = second.apply("--yes", *flags)
-    assert (done.exit_code, done.complaints) == (0, "")
-    assert second.client.tags(APP) == ["2"]
-
-
 def test_what_cannot_be_backed_up_is_left_out(second: Place) -> None:
     digests = fill(second.client)
     make_older(second.registry.root)

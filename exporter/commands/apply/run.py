@@ -3,11 +3,11 @@
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TextIO
 
 from exporter.analysis.analyst import AnalysisOptions
-from exporter.backup.selection import BackupSelection, select
+from exporter.backup.selection import select
 from exporter.backup.writing import Backup, BackupControl
 from exporter.commands.apply.attempt import Tools
 from exporter.commands.apply.deleting import UNDOABLE, Deleter
@@ -37,7 +37,7 @@ from exporter.commands.apply.witness import Witness
 from exporter.domain.digests import format_digest, parse_digest
 from exporter.domain.errors import ExporterError
 from exporter.domain.journal import JournalHead
-from exporter.domain.model import ABSENT, Inventory
+from exporter.domain.model import Inventory
 from exporter.domain.plan_file import PlannedDeletion, digests_by_repository
 from exporter.domain.snapshot import Snapshot
 from exporter.domain.text import plural, printable
@@ -173,7 +173,9 @@ def _back_up(
     lines = list(run.pending())
     if request.backup is None or not lines:
         return
-    selection = _selection(inventory, lines, with_blobs=request.backup_blobs)
+    # also those that the collector does not free now: it may free them after a later run
+    blobs = None if request.backup_blobs else ()
+    selection = select(inventory, digests_by_repository(lines), blobs)
     backup = Backup(subject.store, inventory, selection, request.backup)
     need = backup.check(same_filesystem=request.same_filesystem)
     place = printable(str(request.backup))
@@ -184,22 +186,6 @@ def _back_up(
     with byte_progress(0, need.bytes, environment.clock, "saving") as progress:
         result = backup.run(BackupControl(progress.advance, environment.should_stop))
     run.leave_unsaved({each.subject: each.reason for each in result.faults}, inventory)
-
-
-def _selection(
-    inventory: Inventory, lines: Sequence[PlannedDeletion], *, with_blobs: bool
-) -> BackupSelection:
-    """Choose what lines delete; with all blobs that it references and the store has.
-
-    Also those that the collector will not free now: it may free them after a later run, whose
-    backup does not save them again.
-    """
-    wanted = digests_by_repository(lines)
-    if not with_blobs:
-        return select(inventory, wanted, ())
-    selection = select(inventory, wanted, None)
-    stored = frozenset(each for each in selection.blobs if inventory.sizes[each] != ABSENT)
-    return replace(selection, blobs=stored, with_all_blobs=stored == selection.blobs)
 
 
 class _Run:
