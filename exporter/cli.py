@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from exporter import __version__
-from exporter.domain.errors import ConfigurationError, ExporterError
+from exporter.domain.errors import ConfigurationError, ExporterError, ScanCancelledError
 from exporter.settings.model import Settings
 from exporter.settings.sources import argument_parser, effective_configuration, load_settings
 from exporter.support.logs import set_up_logging
@@ -230,11 +230,11 @@ def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> in
     from exporter.commands.apply.options import request_of
     from exporter.commands.apply.run import Ending, Environment, apply
     from exporter.compose import open_store, subject_to_apply
+    from exporter.settings.command_lines import restore_command
     from exporter.support.stop_signals import stop_signals
 
     request = request_of(parsed, has_registry=settings.registry.url is not None)
-    plan = load_plan(request, open_store(settings), time.time())
-    subject = subject_to_apply(settings, PROGRAM, request.journal, parsed.config_file)
+    undo = restore_command(settings, PROGRAM, request.journal, parsed.config_file)
     exit_codes = {
         Ending.DONE: _DONE,
         Ending.PARTLY: _PARTLY,
@@ -242,8 +242,13 @@ def _apply(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> in
     }
     try:
         with stop_signals() as should_stop:
+            plan = load_plan(request, open_store(settings), time.time())
+            subject = subject_to_apply(settings, undo, should_stop)
             environment = Environment(output, time.time, time.monotonic, should_stop)
             return exit_codes[apply(subject, plan, request, environment)]
+    except ScanCancelledError:
+        _complain("interrupted before the first deletion; nothing was changed")
+        return _INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return _FAILED  # nobody knows what was left out
@@ -257,7 +262,6 @@ def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
     from exporter.support.stop_signals import stop_signals
 
     request = request_of(parsed)
-    source = open_source(request, _complain)
     exit_codes = {
         Verdict.RESTORED: _DONE,
         Verdict.PARTLY: _PARTLY,
@@ -265,6 +269,7 @@ def _restore(settings: Settings, parsed: argparse.Namespace, output: TextIO) -> 
     }
     try:
         with stop_signals() as should_stop:
+            source = open_source(request, _complain)
             path = restored_path(settings)
             environment = Environment(output, _complain, time.time, should_stop, path)
             with registry_editor(settings, request.max_rate, should_stop) as editor:

@@ -206,9 +206,16 @@ def _endpoint(settings: Settings) -> "RegistryEndpoint | None":
     )
 
 
-def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True) -> Scanned:
-    """Scan once, with progress on the terminal. Raises StoreUnreadableError.
+def scan(
+    settings: Settings,
+    *,
+    layer_links: bool = True,
+    asks_api: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Scanned:
+    """Scan once, with progress on the terminal.
 
+    Raises StoreUnreadableError, ScanCancelledError soon after ``should_stop`` says so.
     ``asks_api``: whether the registry's API, if one is configured, is asked for its tags.
     ``layer_links``: whether it looks at them, whatever it may cost. The collector of version 3
     aborts on damaged ones: what it would free is not known without.
@@ -227,24 +234,24 @@ def scan(settings: Settings, *, layer_links: bool = True, asks_api: bool = True)
             last_runs=last_runs(settings),
             on_progress=on_progress,
             layer_links=layer_links or options.dialect != VERSION_2,
+            should_stop=should_stop,
         )
     operator = STANDALONE if platform is None else platform.commands
     return Scanned(store, options, operator, subject_of(settings, snapshot))
 
 
 def subject_to_apply(
-    settings: Settings, program: str, journal: Path, file: str | None
+    settings: Settings, undo: str, should_stop: Callable[[], bool]
 ) -> "ApplySubject":
-    """Scan once, and return what ``apply`` changes. Raises StoreUnreadableError.
+    """Scan once, and return what ``apply`` changes; ``undo`` is the command that takes it back.
 
-    ``journal`` is the file that it records its deletions in; ``file`` the configuration file.
+    Raises StoreUnreadableError, ScanCancelledError soon after ``should_stop`` says so.
     """
     from exporter.commands.apply.report import NextSteps
     from exporter.commands.apply.run import Subject as ApplySubject
-    from exporter.settings.command_lines import restore_command
     from exporter.views.action import collector_commands
 
-    scanned = scan(settings, asks_api=False)
+    scanned = scan(settings, asks_api=False, should_stop=should_stop)
     return ApplySubject(
         store=scanned.store,
         snapshot=scanned.subject.snapshot,
@@ -253,7 +260,7 @@ def subject_to_apply(
         open_editor=lambda stop, rate: registry_editor(settings, rate, stop),
         steps=NextSteps(
             collector_commands(scanned.operator, scanned.options.dialect),
-            restore_command(settings, program, journal, file),
+            undo,
         ),
     )
 

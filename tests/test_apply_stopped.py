@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from demo.child_process import wait_until
+from demo.store import StoreBuilder
 from tests.applied import APP, Place, fill, make_older, place
 from tests.exporter_process import REPOSITORY
 from tests.fake_registry import Reply, Request
@@ -111,6 +114,34 @@ def test_a_signal_ends_it_after_the_running_request_and_it_says_how_to_continue(
         assert (done.exit_code, done.complaints) == (0, "")
         assert f"{deleted} manifests deleted by earlier runs" in done.output
         assert there.client.tags(APP) == ["stays"]
+
+
+def is_reading(process: "subprocess.Popen[str]", root: Path) -> bool:
+    """Return whether a process has something of a store open."""
+    for each in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(OSError):  # it was closed
+            if root in (place := each.readlink()).parents or place == root:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_it_reads_the_store(tmp_path: Path, number: signal.Signals) -> None:
+    root, plan = tmp_path / "store", tmp_path / "plan.txt"
+    store = StoreBuilder(root)
+    for each in range(1000):
+        store.image(f"app-{each}", "1", [b"%d" % each])
+    flags = ("--storage.root", str(root))
+    assert run_command("plan", "--match=app-1:1", "--output", plan, *flags).exit_code == 0
+    command = (sys.executable, "-W", "error", "-m", "exporter", "apply", str(plan), *flags)
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: is_reading(process, root / "docker/registry/v2"), "it reads nothing", 20)
+    process.send_signal(number)
+    output, complaints = process.communicate(timeout=20)
+    assert (process.returncode, output) == (130, "")
+    assert "interrupted before the first deletion; nothing was changed" in complaints
 
 
 def test_errors_that_pass_and_deletions_without_an_answer_change_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from exporter.analysis.analyst import Analysis, Analyst
 from exporter.domain.census import Census
-from exporter.domain.errors import ExporterError
+from exporter.domain.errors import ExporterError, ScanCancelledError
 from exporter.domain.last_runs import LastRun, LastRunReading
 from exporter.domain.scan_progress import ProgressListener
 from exporter.domain.snapshot import ApiStatus, ScanStatus, Snapshot
@@ -29,12 +29,14 @@ def scan_once(
     last_runs: Sequence[LastRunReading] = (),
     on_progress: ProgressListener = lambda _: None,
     layer_links: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Snapshot:
     """Return a snapshot of the store, the platform, the registry's API, and the space left.
 
     ``layer_links``: whether the scan looks at them. Without ``ask_registry`` the API is not asked.
     ``last_runs``: say when the backup and the maintenance last ended well.
-    Raises StoreUnreadableError if the store as a whole cannot be read.
+    Raises StoreUnreadableError if the store as a whole cannot be read, ScanCancelledError soon
+    after ``should_stop`` says so.
     """
     snapshot = Snapshot()
     if platform is not None:
@@ -42,11 +44,16 @@ def scan_once(
     status = snapshot.platform
 
     def scan(was_interrupted: Callable[[], bool]) -> Analysis:
-        inventory = store.scan(ScanControl(on_progress, was_interrupted, layer_links))
+        def is_to_stop() -> bool:
+            return was_interrupted() or should_stop()
+
+        inventory = store.scan(ScanControl(on_progress, is_to_stop, layer_links))
         return analyst.analyse(inventory, status)
 
     began_at, started = time.time(), time.monotonic()
     analysis = at_low_priority(scan)
+    if should_stop():
+        raise ScanCancelledError("the scan was stopped")
     scan_status = ScanStatus(
         scans=1,
         succeeded=True,
