@@ -126,7 +126,14 @@ def test_what_has_changed_since_is_left_out_and_named(second: Place) -> None:
     assert len(reasons) == 6
     results = {line["digest"]: line["result"] for line in second.journal}
     assert (results[seven], results[eight]) == ("gone", "deleted")
-    assert f"deleted {len(planned) - 6} manifests" in done.output
+    assert f"deleted {len(planned) - 7} manifests" in done.output
+    assert "\n1 manifest gone already\n" in done.output
+    again = second.apply(*YES)
+    assert again.exit_code == 3
+    expected_again = (
+        f"{len(planned) - 7} manifests deleted by earlier runs\n1 manifest gone already,"
+    )
+    assert again.output.startswith(expected_again)
     gone = {f"{APP}:{tag}" for tag in ("4", "8", "old-index")} | {f"{OTHER}:1"}
     assert second.pulled() == {name: parts for name, parts in whole.items() if name not in gone}
 

@@ -40,14 +40,14 @@ class Preview:
     Attributes:
         going: places of the lines to carry out, in their order.
         left: by place, the lines that are left out.
-        done: places of the lines that earlier runs have carried out.
+        done: places of the lines that earlier runs have carried out, with the result.
         earlier: by place, the lines that a line must not outlive.
 
     """
 
     going: list[Place] = field(default_factory=list)
     left: dict[Place, Left] = field(default_factory=dict)
-    done: set[Place] = field(default_factory=set)
+    done: dict[Place, Result] = field(default_factory=dict)
     earlier: Mapping[Place, Collection[Place]] = field(default_factory=dict)
 
 
@@ -69,7 +69,7 @@ def look_ahead(
         before = known.get((line.repository, line.digest))
         if before is not None and before.result in DONE:
             if witness.linked_at(line.repository, digest_of(line)) is None:
-                preview.done.add(place)
+                preview.done[place] = before.result
             else:
                 preview.left[place] = Left(line, THERE_AGAIN)
             continue

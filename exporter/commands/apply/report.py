@@ -8,6 +8,7 @@ from exporter.analysis.deletion.lazy_reaches import lazy_reaches
 from exporter.analysis.deletion.retention import CollectorAfter
 from exporter.commands.apply.preview import Left, count_tags
 from exporter.domain.digests import BlobNumber, parse_digest
+from exporter.domain.journal import Result
 from exporter.domain.plan_file import PlannedDeletion
 from exporter.domain.snapshot import GcMode, StoreReading
 from exporter.domain.text import plural
@@ -80,6 +81,15 @@ class NextSteps:
 
     collection: tuple[str, ...]
     undo: str
+
+
+def describe_done(results: Collection[Result]) -> Iterator[str]:
+    """Yield how many manifests earlier runs have deleted, and found to be gone."""
+    gone = sum(each is Result.GONE for each in results)
+    if deleted := len(results) - gone:
+        yield f"{plural(deleted, 'manifest')} deleted by earlier runs"
+    if gone:
+        yield f"{plural(gone, 'manifest')} gone already, as earlier runs have found"
 
 
 def describe_lines(lines: Sequence[PlannedDeletion]) -> str:

@@ -17,7 +17,6 @@ from exporter.commands.apply.loading import LoadedPlan
 from exporter.commands.apply.manifests import Manifests
 from exporter.commands.apply.options import ApplyRequest
 from exporter.commands.apply.preview import (
-    DONE,
     THERE_AGAIN,
     Left,
     Preview,
@@ -27,6 +26,7 @@ from exporter.commands.apply.preview import (
 from exporter.commands.apply.report import (
     NextSteps,
     Pricing,
+    describe_done,
     describe_freed,
     describe_left,
     describe_lines,
@@ -36,7 +36,7 @@ from exporter.commands.apply.same_registry import refuse_other_registry
 from exporter.commands.apply.witness import Witness
 from exporter.domain.digests import format_digest, parse_digest
 from exporter.domain.errors import ExporterError
-from exporter.domain.journal import JournalHead
+from exporter.domain.journal import JournalHead, Result
 from exporter.domain.model import Inventory
 from exporter.domain.plan_file import PlannedDeletion, digests_by_repository
 from exporter.domain.snapshot import Snapshot
@@ -154,8 +154,7 @@ def apply(
 def _foretell(plan: LoadedPlan, preview: Preview, pricing: Pricing) -> Iterator[str]:
     """Yield what a run would do."""
     going = [plan.file.lines[place] for place in preview.going]
-    if preview.done:
-        yield f"{plural(len(preview.done), 'manifest')} deleted by earlier runs"
+    yield from describe_done(preview.done.values())
     yield f"would delete {describe_lines(going)}"
     yield from describe_left(preview.left.values())
     yield from describe_freed(pricing.freed(going), after="then")
@@ -207,9 +206,7 @@ class _Run:
         self._deleter = Deleter(tools)
         known = tools.journal.known.values()
         self._can_undo = any(each.result in UNDOABLE for each in known)
-        self._deleted: list[PlannedDeletion] = []
-        self._freeing: list[PlannedDeletion] = []
-        self._gone = set(preview.done)
+        self._gone: dict[int, Result] = {}
         self._failure: ExporterError | None = None
 
     def pending(self) -> Iterator[PlannedDeletion]:
@@ -260,8 +257,9 @@ class _Run:
         """Delete the manifest of one line, or leave it."""
         line, left = self._lines[place], self._preview.left
         earlier = self._preview.earlier
-        for each in self._gone.intersection(earlier.get(place, ())):
-            if self._deleter.is_there(self._lines[each]):
+        for each in earlier.get(place, ()):
+            was_gone = each in self._gone or each in self._preview.done
+            if was_gone and self._deleter.is_there(self._lines[each]):
                 left[each] = Left(self._lines[each], THERE_AGAIN)
         known = left.get(place)
         reason = known.reason if known else reason_to_outlive(place, earlier, left)
@@ -270,22 +268,23 @@ class _Run:
         else:
             outcome = self._deleter.leave(line, reason)
         self._can_undo |= outcome.result in UNDOABLE
-        if outcome.result in DONE:
-            self._deleted.append(line)
         if outcome.is_there:
             left[place] = Left(line, outcome.reason or "")
         else:
-            self._freeing.append(line)
-            self._gone.add(place)
+            self._gone[place] = outcome.result
 
     def _summary(self, pricing: Pricing, steps: NextSteps, missing: int) -> Iterator[str]:
-        if self._preview.done:
-            yield f"{plural(len(self._preview.done), 'manifest')} deleted by earlier runs"
-        yield f"deleted {describe_lines(self._deleted)}"
-        yield from describe_left(self._preview.left.values())
+        done, left = self._preview.done, self._preview.left
+        yield from describe_done(done.values())
+        deleted = [place for place, result in self._gone.items() if result is Result.DELETED]
+        yield f"deleted {describe_lines([self._lines[place] for place in deleted])}"
+        if len(deleted) < len(self._gone):
+            yield f"{plural(len(self._gone) - len(deleted), 'manifest')} gone already"
+        yield from describe_left(left.values())
         if missing:
             yield f"stopped: {plural(missing, 'manifest')} not looked at yet"
-        yield from describe_freed(pricing.freed(self._freeing), after="now")
+        freeing = [self._lines[place] for place in self._gone if place not in left]
+        yield from describe_freed(pricing.freed(freeing), after="now")
         yield from describe_next(
             steps,
             has_deleted=self._can_undo,
