@@ -174,7 +174,8 @@ def _back_up(
         return
     # also those that the collector does not free now: it may free them after a later run
     blobs = None if request.backup_blobs else ()
-    selection = select(inventory, digests_by_repository(lines), blobs)
+    old_times = subject.options.dating.old_times
+    selection = select(inventory, digests_by_repository(lines), blobs, old_times)
     backup = Backup(subject.store, inventory, selection, request.backup)
     need = backup.check(same_filesystem=request.same_filesystem)
     place = printable(str(request.backup))
