@@ -25,7 +25,8 @@ class Result(enum.StrEnum):
     """What happened to a manifest.
 
     ``asked``: the registry is being asked to delete it. If this is the last line about a manifest,
-    ``apply`` was killed meanwhile, and it may be deleted. ``deleted``: by ``apply``. ``gone``: it
+    ``apply`` was killed meanwhile, or could not finish, as its reason says: it may be deleted, or
+    some of its tags. ``deleted``: by ``apply``. ``gone``: it
     was gone already. ``left``: it was not deleted.
     """
 
