@@ -18,6 +18,23 @@ USERNAME = "captain"
 PASSWORD = "secret-password"
 
 
+_LONG = (
+    "test_restore",
+    "test_maintenance",
+    "test_explorer_figures",
+    "test_runbook_commands",
+    "test_rescan",
+    "test_serve",
+    "test_verify",
+)
+"""Modules that take long and come late: started last, they would keep one processor alone busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest modules first."""
+    items.sort(key=lambda item: not item.path.stem.startswith(_LONG))
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[DockerRegistry]:
     """Run an empty registry that requires a login, with its store below ``tmp_path``."""

@@ -22,7 +22,7 @@ from tests.in_process import run_command
 from tests.registry_proxy import RegistryProxy, failing, pass_on
 from tests.servers import PASSWORD, USERNAME, DockerRegistry, RegistryClient
 
-KILLS = int(os.environ.get("APPLY_KILLS", "8"))
+KILLS = int(os.environ.get("APPLY_KILLS", "4"))
 YES = ("--yes", "--no-backup")
 
 

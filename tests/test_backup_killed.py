@@ -18,7 +18,7 @@ from tests.exporter_process import REPOSITORY, environment_of
 from tests.in_process import run_command
 from tests.test_commands import command_line
 
-KILLS = int(os.environ.get("BACKUP_KILLS", "6"))
+KILLS = int(os.environ.get("BACKUP_KILLS", "3"))
 MOST_KILLS = 200
 START_SECONDS = 60.0
 AT_MOST = 1.2

@@ -51,7 +51,7 @@ def test_a_run_measures_or_explains_every_row_and_leaves_the_store_unchanged(
     before = tree(root)
     page = tmp_path / "docs" / "performance.md"
     quick = ("--large", "--no-cold", "--scrapes", "20", "--watch-seconds", "0.2")
-    short = (*quick, "--rounds", "2")
+    short = (*quick, "--rounds", "1")
     done = run_benchmarks(tmp_path, *short, "--page", str(page))
     assert done.stderr == ""
     assert tree(root) == before

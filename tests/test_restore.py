@@ -48,7 +48,7 @@ from tests.servers import (
 )
 from tests.test_commands import run_on_terminal
 
-KILLS = int(os.environ.get("RESTORE_KILLS", "6"))
+KILLS = int(os.environ.get("RESTORE_KILLS", "3"))
 HEAD = '{"format": 1, "plan": "", "store": "", "backup": null, "time": 1}\n'
 TAGS = ["9", "8", "7", "6", "1"]
 BOTH = pytest.mark.parametrize("version", [2, 3])
