@@ -118,6 +118,9 @@ def test_everything_on_a_page_is_reached_with_the_keyboard_alone_and_the_focus_i
     assert {path: each for path, each in unseen.items() if each} == {}
 
 
+_NUMBER = re.compile(r"\d[\d.,]*")
+
+
 def test_pages_show_the_same_without_javascript(
     browser: Browser, sample: Sample, exporter: Exporter
 ) -> None:
@@ -134,6 +137,8 @@ def test_pages_show_the_same_without_javascript(
                 re.sub(r"just now|\S+ ago", "", each.page.inner_text("main"))
                 for each in (scripted, plain)
             )
+            if path == "/":  # its figures of the disk change while other tests write
+                first, second = (_NUMBER.sub("#", each) for each in (first, second))
             assert first == second, path
             buttons = plain.page.locator("form").evaluate_all(
                 "all => all.map(each => each.querySelectorAll('button').length)"
