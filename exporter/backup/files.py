@@ -19,6 +19,7 @@ from exporter.backup.directory import TEMPORARY
 from exporter.backup.safe_files import is_directory, open_directory, read_regular
 from exporter.domain.errors import BackupUnusableError, OutputError, remedy_for
 from exporter.domain.text import printable
+from exporter.support.output_files import sync_directory
 
 _MOST_FILES = 128
 _MOST_BYTES = 64 * 1024 * 1024
@@ -170,7 +171,7 @@ class DurableFiles:
         self._pending_bytes = 0
         for path in self._unsynced:
             with _reporting(path):
-                _sync_directory(path)
+                sync_directory(path)
         self._unsynced.clear()
 
 
@@ -189,17 +190,6 @@ def _bring_to_disk(pending: _Pending) -> None:
         # a backup is read once in a long time: leave the memory to others
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         pending.file.close()
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network filesystems cannot
-            raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Write output files: completely or not at all."""
 
+import errno
 import glob
 import os
 import stat
@@ -47,6 +48,18 @@ def replace_file(path: Path, content: bytes, mode: int = _READABLE_BY_ALL) -> No
         place = f"give a file in a directory that uid {os.geteuid()} may write to"
         remedy = remedy_for(error, place)
         raise OutputError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the names in a directory to the disk, where its filesystem can. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network filesystems cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _remove_left(path: Path) -> None:

@@ -16,6 +16,7 @@ from exporter.domain.journal import (
     read_journal,
 )
 from exporter.domain.text import printable
+from exporter.support.output_files import sync_directory
 
 _PRIVATE = 0o600
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -64,7 +65,7 @@ def open_journal(path: Path, head: JournalHead) -> Iterator[JournalFile]:
             os.ftruncate(descriptor, known.length)
             os.lseek(descriptor, known.length, os.SEEK_SET)
             if is_new:
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         file = JournalFile(path, descriptor, known)
         if known.head is None:
             file.write(head)
@@ -118,14 +119,6 @@ def _lock(path: Path, descriptor: int) -> None:
 def _content(descriptor: int) -> bytes:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         return file.read()
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.commands.apply.options import ApplyRequest
+from exporter.commands.planned_names import refuse_illegal_names
 from exporter.domain.errors import PlanRefusedError
 from exporter.domain.journal import plan_hash
 from exporter.domain.plan_file import PlanFile, read_plan
 from exporter.domain.text import printable
-from exporter.store.format.layout import is_repository_name, is_tag_name
 from exporter.store.port import Store
 from exporter.support.quantities import format_duration
 
@@ -37,13 +37,7 @@ def load_plan(request: ApplyRequest, store: Store, now: float) -> LoadedPlan:
     """
     text = _read(request.plan)
     plan = read_plan(text)
-    for line in plan.lines:
-        if not (is_repository_name(line.repository) and all(map(is_tag_name, line.tags))):
-            raise PlanRefusedError(
-                f"the plan names {printable(str(line))} with the tags "
-                f"{printable(', '.join(line.tags))}, which no registry allows; make it again with "
-                "`plan`"
-            )
+    refuse_illegal_names(plan)
     if plan.store != store.identity:
         raise PlanRefusedError(
             f"the plan is of another store, {printable(plan.store)}, and --storage.root is "
